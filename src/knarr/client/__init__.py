@@ -1,0 +1,1 @@
+"""The typed client of the Engine API. Knows nothing of the packages below it."""

@@ -1,0 +1,1 @@
+"""The host compute shim: an OCI runtime spec in, a running compute system out."""

@@ -1,0 +1,169 @@
+"""The host compute shim's interface: what a backend does for the engine.
+
+A *system* is one container as the kernel knows it: namespaces, cgroups, a root filesystem and a main process. A
+backend makes one from an OCI runtime spec, and finds it again after the engine has been restarted. The life of a
+system::
+
+    create ──► created ──start──► running ──(main process ends)──► exited ──► delete
+                  └── a failure before start, or delete: everything that create made is undone
+
+Everything that the main process reads and writes, and everything written to its log, goes on without the engine.
+
+All coroutines raise `knarr.errors.KnarrError` for what a user did wrong and `StartFailed` for a program that could not
+be started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from msgspec import Struct, field
+
+from knarr.compute.spec import Process, Resources, RuntimeSpec
+from knarr.errors import KnarrError
+
+
+class StartFailed(KnarrError):
+    """The program could not be started; `exit_code` is 127 (not found), 126 (cannot run) or 128, as Docker counts."""
+
+    def __init__(self, message: str, exit_code: int = 128) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ExitStatus(Struct, frozen=True):
+    """How a process ended. `code` is the exit status, or 128 + the signal's number; `at` in nanoseconds since 1970."""
+
+    code: int
+    at: int
+    oom_killed: bool = False
+    error: str = ""
+
+
+class LogSettings(Struct, frozen=True):
+    """Where output is kept. `driver` is json-file or none; sizes in bytes, 0 for no limit; `attrs` go into each line."""
+
+    driver: str = "json-file"
+    path: str = ""
+    max_size: int = 0
+    max_file: int = 1
+    compress: bool = False
+    attrs: dict[str, str] = field(default_factory=dict)
+
+
+class Attachment(Struct, frozen=True):
+    """A client on a system's streams: a connected socket, whose ownership goes to the system.
+
+    `framed` wraps output in Docker's 8-byte stream headers (never with a terminal). `stdin_once` closes the process's
+    stdin when this client's ends. `detach_keys` are the bytes that end the attachment, b"" for none.
+    """
+
+    fd: int
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    framed: bool = True
+    stdin_once: bool = False
+    detach_keys: bytes = b""
+
+
+class CreateRequest(Struct):
+    """What a system is made from.
+
+    `root_fd` is a detached mount of the root filesystem (ownership passes to the backend), `network_fd` an open network
+    namespace to join where the spec's network namespace has no path; `run_dir` is a directory of the backend's own for
+    this system, made by `create`. `stdin_open` keeps the process's stdin open, otherwise it is at its end. `init` puts
+    a reaping init process in front of the program.
+    """
+
+    id: str
+    spec: RuntimeSpec
+    run_dir: Path
+    root_fd: int
+    network_fd: int | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+    stdin_open: bool = False
+    init: bool = False
+    attachments: list[Attachment] = field(default_factory=list)
+
+
+class ExecRequest(Struct):
+    """An additional process in a running system. With neither attachment nor `stdin_open`, its stdin is at its end."""
+
+    id: str
+    process: Process
+    attachment: Attachment | None = None
+
+
+class Exec(Protocol):
+    """A process started by `System.exec`."""
+
+    pid: int
+    exited: asyncio.Future[ExitStatus]
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of its terminal, in characters."""
+
+
+class System(Protocol):
+    """A created system. `pid` is the main process in the host's numbering."""
+
+    id: str
+    pid: int
+    exited: asyncio.Future[ExitStatus]
+    """Done when the main process has ended and its output is all in the log."""
+    on_oom: asyncio.Event
+    """Set at each out-of-memory kill among the system's processes; the engine clears it."""
+
+    async def start(self) -> None:
+        """Let the main process run its program. Raises StartFailed."""
+
+    async def kill(self, signal: int, *, everyone: bool = False) -> None:
+        """Signal the main process, or all. NotFound once it has ended."""
+
+    async def attach(self, attachment: Attachment) -> None:
+        """Connect a client to the streams. Output from now on goes to it too."""
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of the terminal, in characters."""
+
+    async def exec(self, request: ExecRequest) -> Exec:
+        """Start one more process in the system. Raises StartFailed."""
+
+    async def pause(self) -> None:
+        """Freeze all processes."""
+
+    async def resume(self) -> None:
+        """Thaw them."""
+
+    async def update(self, resources: Resources) -> None:
+        """Change cgroup limits; fields that are None stay."""
+
+    def pids(self) -> list[int]:
+        """The host process ids of all processes in the system."""
+
+    async def delete(self) -> None:
+        """Kill what is left and free everything, the run directory too. May be called at any time, more than once."""
+
+
+class Backend(Protocol):
+    """One way to run systems on this host."""
+
+    name: str
+
+    async def start(self) -> None:
+        """Make the backend ready."""
+
+    async def create(self, request: CreateRequest) -> System:
+        """Make a system up to the point where only the program is missing. On failure nothing is left."""
+
+    async def recover(self, id: str, run_dir: Path) -> System | ExitStatus | None:
+        """Find a system again: the live one, how it ended meanwhile (its leftovers are freed), or None if unknown.
+
+        An `ExitStatus` with code 137 and an error text stands for a system that lost its shim: it has been killed.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything; systems go on running."""

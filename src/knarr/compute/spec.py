@@ -1,0 +1,269 @@
+"""The OCI runtime spec's config.json as types: the document between the engine and a compute backend.
+
+Field names, meanings and defaults are those of the Open Container Initiative Runtime Specification 1.2 (config.md,
+config-linux.md). Unknown keys are ignored, as the specification asks.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class Spec(Struct, rename="camel", omit_defaults=True):
+    """Base of all parts: camelCase names, defaults left out of the JSON."""
+
+
+class User(Spec):
+    uid: int = 0
+    gid: int = 0
+    umask: int | None = None
+    additional_gids: list[int] = field(default_factory=list)
+
+
+class Capabilities(Spec):
+    """Five sets of names (CAP_…)."""
+
+    bounding: list[str] = field(default_factory=list)
+    effective: list[str] = field(default_factory=list)
+    inheritable: list[str] = field(default_factory=list)
+    permitted: list[str] = field(default_factory=list)
+    ambient: list[str] = field(default_factory=list)
+
+
+class Rlimit(Spec):
+    """`type` is RLIMIT_…; -1 and 2**64-1 mean unlimited."""
+
+    type: str
+    soft: int
+    hard: int
+
+
+class ConsoleSize(Spec):
+    """In characters."""
+
+    height: int = 0
+    width: int = 0
+
+
+class Scheduler(Spec):
+    policy: str
+    nice: int = 0
+    priority: int = 0
+    flags: list[str] = field(default_factory=list)
+    runtime: int = 0
+    deadline: int = 0
+    period: int = 0
+
+
+class IoPriority(Spec):
+    klass: str = field(name="class")
+    priority: int = 0
+
+
+class Process(Spec):
+    args: list[str] = field(default_factory=list)
+    cwd: str = "/"
+    env: list[str] = field(default_factory=list)
+    terminal: bool = False
+    console_size: ConsoleSize | None = None
+    user: User = field(default_factory=User)
+    capabilities: Capabilities | None = None
+    rlimits: list[Rlimit] = field(default_factory=list)
+    no_new_privileges: bool = False
+    oom_score_adj: int | None = None
+    apparmor_profile: str | None = None
+    selinux_label: str | None = None
+    scheduler: Scheduler | None = None
+    io_priority: IoPriority | None = None
+
+
+class Root(Spec):
+    path: str
+    readonly: bool = False
+
+
+class IdMapping(Spec):
+    container_id: int = field(name="containerID")
+    host_id: int = field(name="hostID")
+    size: int
+
+
+class Mount(Spec):
+    destination: str
+    type: str | None = None
+    source: str | None = None
+    options: list[str] = field(default_factory=list)
+    uid_mappings: list[IdMapping] = field(default_factory=list)
+    gid_mappings: list[IdMapping] = field(default_factory=list)
+
+
+class Hook(Spec):
+    """`timeout` in seconds."""
+
+    path: str
+    args: list[str] = field(default_factory=list)
+    env: list[str] = field(default_factory=list)
+    timeout: int | None = None
+
+
+class Hooks(Spec):
+    prestart: list[Hook] = field(default_factory=list)
+    create_runtime: list[Hook] = field(default_factory=list)
+    create_container: list[Hook] = field(default_factory=list)
+    start_container: list[Hook] = field(default_factory=list)
+    poststart: list[Hook] = field(default_factory=list)
+    poststop: list[Hook] = field(default_factory=list)
+
+
+class Namespace(Spec):
+    """`type` is one of mount, pid, network, ipc, uts, user, cgroup, time; `path` joins an existing one."""
+
+    type: str
+    path: str | None = None
+
+
+class Device(Spec):
+    """`type` is c, b, u or p; `file_mode` in octal bits."""
+
+    type: str
+    path: str
+    major: int = 0
+    minor: int = 0
+    file_mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+
+
+class DeviceRule(Spec):
+    """A rule of the device cgroup; None for major or minor means all; `access` is of r, w, m."""
+
+    allow: bool
+    type: str | None = None
+    major: int | None = None
+    minor: int | None = None
+    access: str | None = None
+
+
+class Memory(Spec):
+    """Bytes; -1 is unlimited. `swap` is memory plus swap."""
+
+    limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
+    kernel: int | None = None
+    kernel_tcp: int | None = field(default=None, name="kernelTCP")
+    swappiness: int | None = None
+    disable_oom_killer: bool = field(default=False, name="disableOOMKiller")
+    use_hierarchy: bool | None = None
+    check_before_update: bool | None = None
+
+
+class Cpu(Spec):
+    """Periods, quotas and bursts in microseconds."""
+
+    shares: int | None = None
+    quota: int | None = None
+    burst: int | None = None
+    period: int | None = None
+    realtime_runtime: int | None = None
+    realtime_period: int | None = None
+    cpus: str | None = None
+    mems: str | None = None
+    idle: int | None = None
+
+
+class Pids(Spec):
+    """-1 or 0 is unlimited."""
+
+    limit: int
+
+
+class WeightDevice(Spec):
+    major: int
+    minor: int
+    weight: int | None = None
+    leaf_weight: int | None = None
+
+
+class ThrottleDevice(Spec):
+    """`rate` in bytes or operations a second."""
+
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIO(Spec):
+    weight: int | None = None
+    leaf_weight: int | None = None
+    weight_device: list[WeightDevice] = field(default_factory=list)
+    throttle_read_bps_device: list[ThrottleDevice] = field(default_factory=list)
+    throttle_write_bps_device: list[ThrottleDevice] = field(default_factory=list)
+    throttle_read_iops_device: list[ThrottleDevice] = field(default_factory=list, name="throttleReadIOPSDevice")
+    throttle_write_iops_device: list[ThrottleDevice] = field(default_factory=list, name="throttleWriteIOPSDevice")
+
+
+class HugepageLimit(Spec):
+    """`page_size` as 2MB; `limit` in bytes."""
+
+    page_size: str
+    limit: int
+
+
+class Resources(Spec):
+    devices: list[DeviceRule] = field(default_factory=list)
+    memory: Memory | None = None
+    cpu: Cpu | None = None
+    pids: Pids | None = None
+    block_io: BlockIO | None = field(default=None, name="blockIO")
+    hugepage_limits: list[HugepageLimit] = field(default_factory=list)
+    unified: dict[str, str] = field(default_factory=dict)
+
+
+class SeccompArg(Spec):
+    index: int
+    value: int
+    op: str
+    value_two: int = 0
+
+
+class SeccompSyscall(Spec):
+    names: list[str]
+    action: str
+    errno_ret: int | None = None
+    args: list[SeccompArg] = field(default_factory=list)
+
+
+class Seccomp(Spec):
+    default_action: str
+    default_errno_ret: int | None = None
+    architectures: list[str] = field(default_factory=list)
+    flags: list[str] = field(default_factory=list)
+    syscalls: list[SeccompSyscall] = field(default_factory=list)
+
+
+class Linux(Spec):
+    namespaces: list[Namespace] = field(default_factory=list)
+    uid_mappings: list[IdMapping] = field(default_factory=list)
+    gid_mappings: list[IdMapping] = field(default_factory=list)
+    devices: list[Device] = field(default_factory=list)
+    cgroups_path: str | None = None
+    resources: Resources | None = None
+    rootfs_propagation: str | None = None
+    seccomp: Seccomp | None = None
+    sysctl: dict[str, str] = field(default_factory=dict)
+    masked_paths: list[str] = field(default_factory=list)
+    readonly_paths: list[str] = field(default_factory=list)
+    mount_label: str | None = None
+
+
+class RuntimeSpec(Spec):
+    oci_version: str = "1.2.0"
+    process: Process | None = None
+    root: Root | None = None
+    hostname: str | None = None
+    domainname: str | None = None
+    mounts: list[Mount] = field(default_factory=list)
+    hooks: Hooks | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
+    linux: Linux = field(default_factory=Linux)

@@ -1,0 +1,1 @@
+"""knarrd: configuration, sockets, TLS, signals, start and stop."""

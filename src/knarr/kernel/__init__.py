@@ -1,0 +1,1 @@
+"""Thin, typed bindings of Linux. One kernel object a module, no policy."""

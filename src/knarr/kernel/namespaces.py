@@ -1,0 +1,80 @@
+"""Namespaces: clone3(2), unshare(2), setns(2)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from knarr.kernel import syscalls
+from knarr.kernel.syscalls import check, libc, locked_syscall
+
+CLONE_PIDFD = 0x1000
+CLONE_NEWTIME = 0x80
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+CLONE_INTO_CGROUP = 0x200000000
+
+# OCI runtime spec name -> (clone flag, name in /proc/PID/ns)
+TYPES: dict[str, tuple[int, str]] = {
+    "mount": (CLONE_NEWNS, "mnt"),
+    "pid": (CLONE_NEWPID, "pid"),
+    "network": (CLONE_NEWNET, "net"),
+    "ipc": (CLONE_NEWIPC, "ipc"),
+    "uts": (CLONE_NEWUTS, "uts"),
+    "user": (CLONE_NEWUSER, "user"),
+    "cgroup": (CLONE_NEWCGROUP, "cgroup"),
+    "time": (CLONE_NEWTIME, "time"),
+}
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags",
+            "pidfd",
+            "child_tid",
+            "parent_tid",
+            "exit_signal",
+            "stack",
+            "stack_size",
+            "tls",
+            "set_tid",
+            "set_tid_size",
+            "cgroup",
+        )
+    ]
+
+
+def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
+    """fork() into new namespaces: (0, -1) in the child, (pid, pidfd) in the parent.
+
+    `cgroup_fd`, a cgroup v2 directory, puts the child there (CLONE_INTO_CGROUP). The process must have one thread:
+    the child goes on in a copy of the interpreter, of which only this thread exists. Raises OSError in the parent.
+    """
+    pidfd = ctypes.c_int(-1)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD))
+    if cgroup_fd is not None:
+        args.flags |= CLONE_INTO_CGROUP
+        args.cgroup = cgroup_fd
+    pid = locked_syscall(syscalls.SYS_clone3, ctypes.byref(args), ctypes.sizeof(args))
+    if pid == 0:
+        return 0, -1
+    os.set_inheritable(pidfd.value, False)
+    return pid, pidfd.value
+
+
+def unshare(flags: int) -> None:
+    """unshare(2)."""
+    check(libc.unshare(flags))
+
+
+def setns(fd: int, flags: int = 0) -> None:
+    """setns(2): `fd` is a namespace file with at most one flag, or a pidfd with any set of them (Linux 5.8)."""
+    check(libc.setns(fd, flags))

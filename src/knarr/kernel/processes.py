@@ -1,0 +1,87 @@
+"""Processes: pidfds, prctl(2), session keyrings, descriptors before exec."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from knarr.kernel import syscalls
+from knarr.kernel.syscalls import check, libc, syscall
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
+PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+
+CLOSE_RANGE_CLOEXEC = 4
+
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+_P_PIDFD = 3
+
+
+def prctl(option: int, argument: int) -> None:
+    """prctl(2) with one integer argument. Raises OSError."""
+    check(libc.prctl(option, argument, 0, 0, 0))
+
+
+def set_name(name: str) -> None:
+    """The thread's name as ps shows it, at most 15 bytes (PR_SET_NAME)."""
+    check(libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0))
+
+
+def pidfd_open(pid: int) -> int:
+    """pidfd_open(2). Raises ProcessLookupError."""
+    return syscall(syscalls.SYS_pidfd_open, pid, 0)
+
+
+def pidfd_send_signal(pidfd: int, number: int) -> None:
+    """pidfd_send_signal(2). Raises ProcessLookupError once the process has been reaped."""
+    signal.pidfd_send_signal(pidfd, number)
+
+
+def close_range_cloexec(first: int) -> None:
+    """Mark every descriptor from `first` on close-on-exec (close_range(2))."""
+    syscall(syscalls.SYS_close_range, first, 0x7FFFFFFF, CLOSE_RANGE_CLOEXEC)
+
+
+def join_session_keyring(name: str) -> None:
+    """Join a new session keyring called `name` (keyctl(2)), so that the caller's keys are out of reach."""
+    syscall(syscalls.SYS_keyctl, _KEYCTL_JOIN_SESSION_KEYRING, name.encode(), 0, 0, 0)
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (field 22 of /proc/PID/stat); None if gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b") ")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    if not fields or fields[0] in (b"Z", b"X"):
+        return None
+    return int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether `pid` is still the process that started at `started` ticks (a recycled id is not)."""
+    return pid > 0 and start_time(pid) == started
+
+
+def mask_signals(numbers: set[signal.Signals]) -> None:
+    """Replace the blocked set of the calling thread."""
+    signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
+
+
+def memfd_sealed(name: str, data: bytes) -> int:
+    """A sealed, unwritable memory file with `data`."""
+    import fcntl
+
+    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

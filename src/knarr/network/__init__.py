@@ -1,0 +1,1 @@
+"""Sandboxes, address pools, bridges, published ports and name files."""

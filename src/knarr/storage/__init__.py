@@ -1,0 +1,1 @@
+"""Layers to root filesystems: the drivers, and layer archives applied and made."""
