@@ -14,7 +14,7 @@ from msgspec import Meta, Struct, field
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 UInt16 = Annotated[int, Meta(ge=0, le=2**16 - 1)]
-UInt64 = Annotated[int, Meta(ge=0)]  # msgspec itself refuses what does not fit in 64 bits
+UInt64 = Annotated[int, Meta(ge=0)]  # Meta cannot say 2**64-1: the validation does
 
 if TYPE_CHECKING:
     Words = list[str] | None
