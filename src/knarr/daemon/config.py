@@ -1,0 +1,271 @@
+"""The configuration of one knarrd: daemon.json and the command line, merged, typed and checked.
+
+Names and meanings are dockerd's; so are the words of refusal.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.daemon import units
+from knarr.daemon.command_line import DEFAULT_CONFIG_FILE, Invocation
+from knarr.daemon.options import OPTIONS, UNSUPPORTED
+from knarr.errors import InvalidParameter, Unsupported
+
+LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
+DEFAULT_GROUP = "docker"
+RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
+
+_KEYS = {option.name for option in OPTIONS}
+
+
+class AddressPool(Struct, frozen=True):
+    """`size` is the prefix length of each subnet cut from `base`."""
+
+    base: str
+    size: int
+
+
+class UlimitDefault(Struct, frozen=True):
+    """A resource limit of containers that set none themselves."""
+
+    name: str = field(name="Name")
+    soft: int = field(name="Soft")
+    hard: int = field(name="Hard")
+
+
+class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=True):
+    """Every setting, with its default. Field names are daemon.json's with underscores."""
+
+    data_root: str = "/var/lib/knarr"
+    exec_root: str = "/run/knarr"
+    pidfile: str = ""
+    debug: bool = False
+    log_level: str = "info"
+    labels: list[str] = []
+    live_restore: bool = True
+    shutdown_timeout: int = 15
+    storage_driver: str = ""
+
+    hosts: list[str] = []
+    group: str = DEFAULT_GROUP
+    tls: bool = False
+    tlsverify: bool = False
+    tlscacert: str = "/etc/knarr/ca.pem"
+    tlscert: str = "/etc/knarr/cert.pem"
+    tlskey: str = "/etc/knarr/key.pem"
+
+    bip: str = ""
+    bridge: str = ""
+    fixed_cidr: str = ""
+    default_gateway: str = ""
+    default_address_pools: list[AddressPool] = []
+    mtu: int = 1500
+    icc: bool = True
+    ip: str = ""
+    ip_forward: bool = True
+    ip_masq: bool = True
+    userland_proxy: bool = True
+    dns: list[str] = []
+    dns_search: list[str] = []
+    dns_opts: list[str] = []
+
+    cgroup_parent: str = ""
+    default_cgroupns_mode: str = ""
+    default_ipc_mode: str = "private"
+    default_runtime: str = ""
+    default_shm_size: int | str = 64 << 20
+    default_ulimits: dict[str, UlimitDefault] = {}
+    init: bool = False
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = {}
+    no_new_privileges: bool = False
+    seccomp_profile: str = ""
+
+    insecure_registries: list[str] = []
+    registry_mirrors: list[str] = []
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(self.data_root)
+
+    @property
+    def run_dir(self) -> Path:
+        return Path(self.exec_root)
+
+    @property
+    def pid_path(self) -> Path:
+        return Path(self.pidfile) if self.pidfile else self.run_dir / "knarrd.pid"
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where to listen. The default socket stands beside the run root, which others may not enter."""
+        return self.hosts or [f"unix://{self.run_dir}.sock"]
+
+    @property
+    def uses_tls(self) -> bool:
+        return self.tls or self.tlsverify
+
+    @property
+    def shm_size(self) -> int:
+        return units.size(self.default_shm_size)
+
+
+def load(invocation: Invocation) -> DaemonConfig:
+    """The configuration that a command line asks for. Raises InvalidParameter, Unsupported."""
+    config = _merge(read_file(invocation.config_file), invocation)
+    check(config)
+    return config
+
+
+def reload(invocation: Invocation, config: DaemonConfig) -> list[str]:
+    """Read daemon.json again and put what can change into `config`; the names of what changed. Raises as `load`."""
+    fresh = load(invocation)
+    changed = [name for name in RELOADABLE if _get(fresh, name) != _get(config, name)]
+    for name in changed:
+        setattr(config, name.replace("-", "_"), _get(fresh, name))
+    return changed
+
+
+def read_file(path: str | None) -> dict[str, Any]:
+    """The settings in a daemon.json; None stands for the default file, which may be missing.
+
+    Raises InvalidParameter, Unsupported: for what is no JSON, for unknown keys, for what knarr does not have.
+    """
+    source = path or DEFAULT_CONFIG_FILE
+    try:
+        content = Path(source).read_bytes()
+    except FileNotFoundError:
+        if path is None:
+            return {}
+        raise InvalidParameter(_in_file(source, f"open {source}: no such file or directory")) from None
+    except OSError as error:
+        raise InvalidParameter(_in_file(source, f"open {source}: {(error.strerror or str(error)).lower()}")) from None
+    try:
+        values = msgspec.json.decode(content or b"{}", type=dict[str, Any])
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(_in_file(source, str(error))) from None
+    return _known(source, {key: value for key, value in values.items() if value is not None})
+
+
+def check(config: DaemonConfig) -> None:
+    """Refuse values that make no sense. Raises InvalidParameter, Unsupported."""
+    if config.log_level not in LOG_LEVELS:
+        raise InvalidParameter(f"invalid logging level: {config.log_level}")
+    if config.mtu < 0:
+        raise InvalidParameter(f"invalid default MTU: {config.mtu}")
+    if config.shutdown_timeout < -1:
+        raise InvalidParameter(f"invalid shutdown timeout: {config.shutdown_timeout}")
+    if config.default_cgroupns_mode not in ("", "host", "private"):
+        raise InvalidParameter(f'default cgroup namespace mode ("{config.default_cgroupns_mode}") is invalid')
+    if config.default_ipc_mode not in ("private", "shareable"):
+        raise InvalidParameter(f'IPC mode "{config.default_ipc_mode}" is not supported as default value')
+    if config.bip and config.bridge not in ("", "none"):
+        config_words = "You specified -b & --bip, mutually exclusive options. Please specify only one"
+        raise InvalidParameter(config_words)
+    for name in ("data_root", "exec_root"):
+        if not Path(getattr(config, name)).is_absolute():
+            raise InvalidParameter(f"{name.replace('_', '-')}: an absolute path is needed: {getattr(config, name)}")
+    _check_labels(config.labels)
+    _check_addresses(config)
+    try:
+        units.size(config.default_shm_size)
+    except ValueError as error:
+        raise InvalidParameter(f"default-shm-size: {error}") from None
+
+
+def _known(source: str, values: dict[str, Any]) -> dict[str, Any]:
+    unknown = [key for key in values if key not in _KEYS and key not in UNSUPPORTED]
+    if unknown:
+        raise InvalidParameter(
+            _in_file(source, "the following directives don't match any configuration option: " + ", ".join(unknown))
+        )
+    for key, value in values.items():
+        if key in UNSUPPORTED and value not in UNSUPPORTED[key]:
+            raise Unsupported(_in_file(source, f"{key}: knarr does not have this option (value {_shown(value)})"))
+    return {key: value for key, value in values.items() if key in _KEYS}
+
+
+def _merge(from_file: dict[str, Any], invocation: Invocation) -> DaemonConfig:
+    flags = dict(invocation.flags)
+    if invocation.shutdown_containers:
+        if flags.get("live-restore"):
+            raise InvalidParameter("--shutdown-containers and --live-restore contradict each other")
+        flags["live-restore"] = False
+    source = invocation.config_file or DEFAULT_CONFIG_FILE
+    conflicts = [
+        f"{key}: (from flag: {_shown(flags[key])}, from file: {_shown(from_file[key])})"
+        for key in from_file
+        if key in flags
+    ]
+    if conflicts:
+        words = "the following directives are specified both as a flag and in the configuration file: "
+        raise InvalidParameter(_in_file(source, words + ", ".join(conflicts)))
+    try:
+        return msgspec.convert(from_file | flags, DaemonConfig)
+    except msgspec.ValidationError as error:
+        raise InvalidParameter(_in_file(source, str(error).replace("`$.", "`"))) from None
+
+
+def _check_labels(labels: Sequence[str]) -> None:
+    seen: dict[str, str] = {}
+    for label in labels:
+        key, separator, value = label.partition("=")
+        if not separator or not key:
+            raise InvalidParameter(f"bad attribute format: {label}")
+        if seen.setdefault(key, value) != value:
+            raise InvalidParameter(f"conflict labels for {key}={value} and {key}={seen[key]}")
+
+
+def _check_addresses(config: DaemonConfig) -> None:
+    for server in config.dns:
+        _check_address(server)
+    if config.ip:
+        _check_address(config.ip)
+    if config.default_gateway:
+        _check_address(config.default_gateway)
+    pools = [pool.base for pool in config.default_address_pools]
+    for cidr in [config.bip, config.fixed_cidr, *pools]:
+        if cidr:
+            _check_cidr(cidr)
+
+
+def _check_address(text: str) -> None:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        raise InvalidParameter(f"{text} is not an ip address") from None
+
+
+def _check_cidr(text: str) -> None:
+    try:
+        if "/" not in text:
+            raise ValueError
+        ipaddress.ip_interface(text)
+    except ValueError:
+        raise InvalidParameter(f"invalid CIDR address: {text}") from None
+
+
+def _get(config: DaemonConfig, name: str) -> object:
+    return getattr(config, name.replace("-", "_"))
+
+
+def _in_file(source: str, words: str) -> str:
+    return f"unable to configure the engine with file {source}: {words}"
+
+
+def _shown(value: object) -> str:
+    """A value as dockerd's messages show it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + " ".join(_shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{_shown(item)}" for key, item in value.items()) + "]"
+    return str(value)

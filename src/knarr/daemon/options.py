@@ -1,0 +1,213 @@
+"""The options of knarrd, as a table: the name in daemon.json, the flags, what kind of value, and a line of help.
+
+Names are dockerd's. What dockerd knows and knarr does not have is listed too, so that it is refused by name.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["text", "number", "switch", "bytes", "list", "map", "ulimits", "pools"]
+
+
+class Option(NamedTuple):
+    """One setting. `name` is its key in daemon.json."""
+
+    group: str
+    name: str
+    flags: tuple[str, ...]
+    kind: Kind
+    metavar: str
+    help: str
+
+
+_DAEMON, _LISTEN, _NETWORK, _CONTAINERS, _REGISTRIES = "Daemon", "Listening", "Networking", "Containers", "Registries"
+
+OPTIONS: tuple[Option, ...] = (
+    Option(_DAEMON, "data-root", ("--data-root",), "text", "DIR", "what lasts: state, images, layers, volumes"),
+    Option(_DAEMON, "exec-root", ("--run-root", "--exec-root"), "text", "DIR", "what lives until the next boot"),
+    Option(
+        _DAEMON,
+        "pidfile",
+        ("-p", "--pidfile"),
+        "text",
+        "FILE",
+        "file for the process id (default: knarrd.pid in the run root)",
+    ),
+    Option(_DAEMON, "debug", ("-D", "--debug"), "switch", "", "log at level debug"),
+    Option(_DAEMON, "log-level", ("-l", "--log-level"), "text", "LEVEL", "debug, info, warn, error or fatal"),
+    Option(_DAEMON, "labels", ("--label",), "list", "KEY=VALUE", "label of this engine"),
+    Option(
+        _DAEMON,
+        "live-restore",
+        ("--live-restore",),
+        "switch",
+        "",
+        "leave containers running when the engine stops (default)",
+    ),
+    Option(
+        _DAEMON,
+        "shutdown-timeout",
+        ("--shutdown-timeout",),
+        "number",
+        "SECONDS",
+        "time for containers to end when the engine stops them; -1 for no limit",
+    ),
+    Option(
+        _DAEMON,
+        "storage-driver",
+        ("-s", "--storage-driver"),
+        "text",
+        "NAME",
+        "overlay2 or vfs (default: the best that works here)",
+    ),
+    Option(
+        _LISTEN,
+        "hosts",
+        ("-H", "--host"),
+        "list",
+        "ADDRESS",
+        "unix://PATH, tcp://HOST:PORT or fd:// (systemd's sockets); repeatable",
+    ),
+    Option(
+        _LISTEN,
+        "group",
+        ("-G", "--group"),
+        "text",
+        "GROUP",
+        "who else may use the unix sockets, where the group exists",
+    ),
+    Option(_LISTEN, "tls", ("--tls",), "switch", "", "use TLS on tcp addresses; implied by --tlsverify"),
+    Option(
+        _LISTEN,
+        "tlsverify",
+        ("--tlsverify",),
+        "switch",
+        "",
+        "use TLS and let in only clients with a certificate of the CA",
+    ),
+    Option(_LISTEN, "tlscacert", ("--tlscacert",), "text", "FILE", "certificate of the CA that signs the clients'"),
+    Option(_LISTEN, "tlscert", ("--tlscert",), "text", "FILE", "certificate of this engine"),
+    Option(_LISTEN, "tlskey", ("--tlskey",), "text", "FILE", "private key of this engine"),
+    Option(_NETWORK, "bip", ("--bip",), "text", "CIDR", "address of the default bridge, with its prefix length"),
+    Option(
+        _NETWORK,
+        "bridge",
+        ("-b", "--bridge"),
+        "text",
+        "NAME",
+        "name of the default bridge's interface; none for no bridge",
+    ),
+    Option(
+        _NETWORK,
+        "fixed-cidr",
+        ("--fixed-cidr",),
+        "text",
+        "CIDR",
+        "part of the bridge's subnet that containers get addresses from",
+    ),
+    Option(
+        _NETWORK, "default-gateway", ("--default-gateway",), "text", "IP", "gateway of containers on the default bridge"
+    ),
+    Option(
+        _NETWORK,
+        "default-address-pools",
+        ("--default-address-pool",),
+        "pools",
+        "base=CIDR,size=N",
+        "where subnets of new networks are taken from; repeatable",
+    ),
+    Option(_NETWORK, "mtu", ("--mtu",), "number", "BYTES", "largest packet on container networks"),
+    Option(_NETWORK, "icc", ("--icc",), "switch", "", "let containers on the default bridge reach each other"),
+    Option(_NETWORK, "ip", ("--ip",), "text", "IP", "address that ports are published on unless one is given"),
+    Option(_NETWORK, "ip-forward", ("--ip-forward",), "switch", "", "turn on the kernel's forwarding"),
+    Option(_NETWORK, "ip-masq", ("--ip-masq",), "switch", "", "masquerade what leaves the default bridge"),
+    Option(
+        _NETWORK, "userland-proxy", ("--userland-proxy",), "switch", "", "serve published ports on loopback by a proxy"
+    ),
+    Option(_NETWORK, "dns", ("--dns",), "list", "IP", "name server for containers; repeatable"),
+    Option(_NETWORK, "dns-search", ("--dns-search",), "list", "DOMAIN", "search domain for containers; repeatable"),
+    Option(_NETWORK, "dns-opts", ("--dns-opt",), "list", "OPTION", "resolver option for containers; repeatable"),
+    Option(_CONTAINERS, "cgroup-parent", ("--cgroup-parent",), "text", "CGROUP", "parent of all containers' cgroups"),
+    Option(_CONTAINERS, "default-cgroupns-mode", ("--default-cgroupns-mode",), "text", "MODE", "host or private"),
+    Option(_CONTAINERS, "default-ipc-mode", ("--default-ipc-mode",), "text", "MODE", "shareable or private"),
+    Option(_CONTAINERS, "default-runtime", ("--default-runtime",), "text", "NAME", "what runs containers"),
+    Option(_CONTAINERS, "default-shm-size", ("--default-shm-size",), "bytes", "SIZE", "size of /dev/shm"),
+    Option(
+        _CONTAINERS,
+        "default-ulimits",
+        ("--default-ulimit",),
+        "ulimits",
+        "NAME=SOFT[:HARD]",
+        "resource limit of containers; repeatable",
+    ),
+    Option(_CONTAINERS, "init", ("--init",), "switch", "", "run an init in containers that reaps processes"),
+    Option(_CONTAINERS, "log-driver", ("--log-driver",), "text", "NAME", "json-file or none"),
+    Option(_CONTAINERS, "log-opts", ("--log-opt",), "map", "KEY=VALUE", "option of the log driver; repeatable"),
+    Option(
+        _CONTAINERS,
+        "no-new-privileges",
+        ("--no-new-privileges",),
+        "switch",
+        "",
+        "no process in a container gains privileges by exec",
+    ),
+    Option(_CONTAINERS, "seccomp-profile", ("--seccomp-profile",), "text", "FILE", "system call filter of containers"),
+    Option(
+        _REGISTRIES,
+        "insecure-registries",
+        ("--insecure-registry",),
+        "list",
+        "HOST",
+        "registry that may be spoken to without TLS; repeatable",
+    ),
+    Option(
+        _REGISTRIES,
+        "registry-mirrors",
+        ("--registry-mirror",),
+        "list",
+        "URL",
+        "mirror of the public registry; repeatable",
+    ),
+)
+
+UNSUPPORTED: dict[str, tuple[object, ...]] = {
+    "allow-nondistributable-artifacts": ([],),
+    "api-cors-header": ("",),
+    "authorization-plugins": ([],),
+    "bridge-accept-fwmark": ("",),
+    "cdi-spec-dirs": ([],),
+    "containerd": ("",),
+    "containerd-namespace": ("",),
+    "containerd-plugin-namespace": ("",),
+    "cpu-rt-period": (0,),
+    "cpu-rt-runtime": (0,),
+    "default-gateway-v6": ("",),
+    "default-network-opts": ({},),
+    "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
+    "experimental": (False,),
+    "features": ({}, {"buildkit": False}, {"containerd-snapshotter": False}),
+    "fixed-cidr-v6": ("",),
+    "host-gateway-ip": ("",),
+    "host-gateway-ips": ([],),
+    "init-path": ("",),
+    "ip6tables": (True, False),
+    "iptables": (True,),
+    "ipv6": (False,),
+    "max-concurrent-downloads": (3,),
+    "max-concurrent-uploads": (5,),
+    "max-download-attempts": (5,),
+    "metrics-addr": ("",),
+    "node-generic-resources": ([],),
+    "oom-score-adjust": (0,),
+    "proxies": ({},),
+    "raw-logs": (False,),
+    "rootless": (False,),
+    "runtimes": ({},),
+    "selinux-enabled": (False,),
+    "storage-opts": ([],),
+    "swarm-default-advertise-addr": ("",),
+    "userland-proxy-path": ("",),
+    "userns-remap": ("",),
+}
+"""dockerd's other keys, each with the values that ask for nothing: those are accepted, any other is refused."""

@@ -1,0 +1,131 @@
+"""daemon.json and the command line: merging, checks and dockerd's words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from knarr.daemon import config
+from knarr.daemon.command_line import parse
+from knarr.daemon.config import DaemonConfig
+from knarr.daemon.options import OPTIONS, UNSUPPORTED
+from knarr.errors import InvalidParameter, KnarrError, Unsupported
+
+
+def load(tmp_path: Path, *flags: str, **file: object) -> DaemonConfig:
+    path = tmp_path / "daemon.json"
+    path.write_text(json.dumps({key.replace("_", "-"): value for key, value in file.items()}))
+    return config.load(parse(["--config-file", str(path), *flags]))
+
+
+def refusal(tmp_path: Path, *flags: str, **file: object) -> str:
+    with pytest.raises(KnarrError) as caught:
+        load(tmp_path, *flags, **file)
+    return str(caught.value)
+
+
+def test_every_option_is_a_field() -> None:
+    fields = {field.encode_name for field in structs.fields(DaemonConfig)}
+    assert {option.name for option in OPTIONS} == fields
+    assert not fields & UNSUPPORTED.keys()
+
+
+def test_file_and_flags_are_merged(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "--bip", "10.9.0.1/24", "-H", "unix:///a", "-H", "unix:///b", mtu=1400, dns=["1.1.1.1"])
+    assert (loaded.bip, loaded.hosts, loaded.mtu, loaded.dns) == (
+        "10.9.0.1/24",
+        ["unix:///a", "unix:///b"],
+        1400,
+        ["1.1.1.1"],
+    )
+
+
+def test_switches_take_an_optional_value(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "--debug", "--icc=false", "--init=1")
+    assert (loaded.debug, loaded.icc, loaded.init) == (True, False, True)
+
+
+def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
+    assert "the following directives don't match any configuration option: nosuch, other" in refusal(
+        tmp_path, nosuch=1, other=2
+    )
+
+
+def test_the_same_option_in_file_and_flags(tmp_path: Path) -> None:
+    words = refusal(tmp_path, "-H", "unix:///a", "--debug", hosts=["unix:///b"], debug=False)
+    assert "the following directives are specified both as a flag and in the configuration file: " in words
+    assert "hosts: (from flag: [unix:///a], from file: [unix:///b])" in words
+    assert "debug: (from flag: true, from file: false)" in words
+
+
+def test_what_knarr_lacks_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(Unsupported, match="userns-remap: knarr does not have this option"):
+        load(tmp_path, userns_remap="default")
+
+
+def test_what_knarr_lacks_may_be_switched_off(tmp_path: Path) -> None:
+    load(tmp_path, userns_remap="", selinux_enabled=False, features={})
+
+
+def test_a_wrong_type_is_named(tmp_path: Path) -> None:
+    assert "Expected `bool`, got `str` - at `debug`" in refusal(tmp_path, debug="yes")
+
+
+def test_null_is_as_absent(tmp_path: Path) -> None:
+    assert load(tmp_path, mtu=None).mtu == 1500
+
+
+def test_what_is_no_json_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InvalidParameter, match="unable to configure"):
+        config.load(parse(["--config-file", str(tmp_path / "bad.json")]))
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(InvalidParameter, match="no such file or directory"):
+        config.load(parse(["--config-file", str(tmp_path / "none.json")]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"log_level": "noisy"}, "invalid logging level: noisy"),
+        ({"dns": ["x"]}, "x is not an ip address"),
+        ({"labels": ["x"]}, "bad attribute format: x"),
+        ({"labels": ["a=b", "a=c"]}, "conflict labels for a=c and a=b"),
+        ({"bip": "10.0.0.1"}, "invalid CIDR address: 10.0.0.1"),
+        ({"mtu": -1}, "invalid default MTU: -1"),
+        ({"default_ipc_mode": "host"}, 'IPC mode "host" is not supported as default value'),
+        ({"data_root": "relative"}, "an absolute path is needed"),
+        ({"default_shm_size": "much"}, "default-shm-size: invalid size: 'much'"),
+        ({"default_address_pools": [{"base": "x", "size": 3}]}, "invalid CIDR address: x"),
+    ],
+)
+def test_senseless_values(tmp_path: Path, settings: dict[str, object], words: str) -> None:
+    assert words in refusal(tmp_path, **settings)
+
+
+def test_shutdown_containers_turns_live_restore_off(tmp_path: Path) -> None:
+    assert load(tmp_path).live_restore
+    assert not load(tmp_path, "--shutdown-containers").live_restore
+    assert "contradict" in refusal(tmp_path, "--shutdown-containers", "--live-restore")
+
+
+def test_reload_takes_only_what_can_change(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.json"
+    path.write_text('{"labels": ["a=b"], "mtu": 1500}')
+    invocation = parse(["--config-file", str(path)])
+    loaded = config.load(invocation)
+    path.write_text('{"labels": ["a=c"], "mtu": 9000, "debug": true}')
+    assert config.reload(invocation, loaded) == ["debug", "labels"]
+    assert (loaded.labels, loaded.mtu, loaded.debug) == (["a=c"], 1500, True)
+
+
+def test_unknown_flags_end_with_125(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["--nosuch"])
+    assert caught.value.code == 125
+    assert "See 'knarrd --help'." in capsys.readouterr().err
