@@ -1,0 +1,160 @@
+"""Where an engine is, and how it is connected to: unix://PATH, tcp://HOST:PORT, either TLS or plain."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from knarr.client.errors import ConnectionFailed
+from knarr.errors import InvalidParameter
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from ssl import SSLContext
+
+DEFAULT = "unix:///run/knarr/knarr.sock"
+
+_PLAIN_PORT, _TLS_PORT = 2375, 2376
+
+
+class TLS:
+    """Files of a TLS connection, "" where there is none. `verify` asks for the engine's certificate to be checked."""
+
+    __slots__ = ("ca", "cert", "key", "verify")
+
+    def __init__(self, *, verify: bool = True, ca: str = "", cert: str = "", key: str = "") -> None:
+        self.verify = verify
+        self.ca = ca
+        self.cert = cert
+        self.key = key
+
+    @classmethod
+    def in_directory(cls, directory: str, *, verify: bool = True) -> TLS:
+        """The files ca.pem, cert.pem and key.pem of a directory, as far as they exist."""
+        paths = {name: os.path.join(directory, f"{name}.pem") for name in ("ca", "cert", "key")}
+        return cls(verify=verify, **{name: path for name, path in paths.items() if os.path.exists(path)})
+
+    def context(self) -> SSLContext:
+        """Raises InvalidParameter when a file cannot be used."""
+        import ssl
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = self.verify
+        context.verify_mode = ssl.CERT_REQUIRED if self.verify else ssl.CERT_NONE
+        try:
+            if self.ca:
+                context.load_verify_locations(self.ca)
+            elif self.verify:
+                context.load_default_certs()
+            if self.cert or self.key:
+                context.load_cert_chain(self.cert, self.key or None)
+        except OSError as error:
+            raise InvalidParameter(f"cannot use the TLS certificates: {error.strerror or error}") from error
+        return context
+
+
+class Address:
+    """One engine's address. `path` is a unix socket's; for TCP it is "", or a prefix of all targets."""
+
+    __slots__ = ("host", "path", "port", "text", "tls")
+
+    def __init__(self, text: str, *, host: str = "", port: int = 0, path: str = "", tls: TLS | None = None) -> None:
+        self.text = text
+        self.host = host
+        self.port = port
+        self.path = path
+        self.tls = tls
+
+    @property
+    def unix(self) -> bool:
+        return not self.host
+
+    @property
+    def host_header(self) -> str:
+        if self.unix:
+            return "localhost"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def prefix(self) -> str:
+        return "" if self.unix else self.path
+
+    def connect(self, timeout: float | None = None) -> socket.socket:
+        """A connected stream socket; the time limit (seconds) is for connecting. Raises ConnectionFailed."""
+        try:
+            if self.unix:
+                return _connect_unix(self.path, timeout)
+            plain = socket.create_connection((self.host, self.port), timeout)
+            plain.settimeout(None)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return plain if self.tls is None else self.tls.context().wrap_socket(plain, server_hostname=self.host)
+        except OSError as error:
+            raise unreachable(self, error) from error
+
+
+def _connect_unix(path: str, timeout: float | None) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(path)
+        connection.settimeout(None)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def unreachable(address: Address, error: OSError) -> ConnectionFailed:
+    """The user's words for a connection that could not be made."""
+    if isinstance(error, PermissionError):
+        what = "permission denied while trying to connect to the Docker daemon socket at"
+        return ConnectionFailed(f"{what} {address.text}: connect: permission denied")
+    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
+        return ConnectionFailed(f"Cannot connect to the Docker daemon at {address.text}. Is the docker daemon running?")
+    return ConnectionFailed(f"error during connect to {address.text}: {error.strerror or error}")
+
+
+def parse(text: str, tls: TLS | None = None) -> Address:
+    """The address that a -H or DOCKER_HOST value means. Raises InvalidParameter."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        if text.startswith("/"):
+            return Address(f"unix://{text}", path=text)
+        scheme, rest = "tcp", text
+    if scheme == "unix" and rest:
+        return Address(text, path=rest)
+    if scheme not in ("tcp", "http", "https"):
+        raise InvalidParameter(f"unable to parse docker host `{text}`")
+    if scheme == "https" and tls is None:
+        tls = TLS()
+    place, slash, path = rest.partition("/")
+    host, port = _split_port(place, _TLS_PORT if tls else _PLAIN_PORT, text)
+    return Address(f"tcp://{place}{slash}{path}", host=host, port=port, path=(slash + path).rstrip("/"), tls=tls)
+
+
+def _split_port(place: str, default: int, text: str) -> tuple[str, int]:
+    host, colon, port = place.rpartition(":")
+    if place.endswith("]") or not colon:
+        host, port = place, str(default)
+    if not port.isdigit() or int(port) > 65535:
+        raise InvalidParameter(f"unable to parse docker host `{text}`")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def from_environment(environ: Mapping[str, str]) -> Address:
+    """The engine that the environment names: KNARR_HOST, else DOCKER_HOST, else the default socket.
+
+    DOCKER_TLS_VERIFY (not empty) asks for TLS with the files in DOCKER_CERT_PATH, or ~/.docker.
+    Raises InvalidParameter.
+    """
+    text = environ.get("KNARR_HOST") or environ.get("DOCKER_HOST") or DEFAULT
+    return parse(text, tls_from_environment(environ))
+
+
+def tls_from_environment(environ: Mapping[str, str]) -> TLS | None:
+    """TLS as DOCKER_TLS_VERIFY, DOCKER_TLS and DOCKER_CERT_PATH ask for it, or None."""
+    verify = bool(environ.get("DOCKER_TLS_VERIFY"))
+    if not verify and not environ.get("DOCKER_TLS"):
+        return None
+    return TLS.in_directory(environ.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker"), verify=verify)
