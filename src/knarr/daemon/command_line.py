@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -44,6 +45,8 @@ def parse(arguments: Sequence[str]) -> Invocation:
     """Read a command line (without the program's name). Ends the process on --help, --version and mistakes."""
     given = vars(_parser().parse_args(arguments))
     config_file = given.pop("config_file", None)
+    if config_file is not None:
+        config_file = os.path.abspath(config_file)  # it is read again after the daemon has gone to "/"
     validate = given.pop("validate", False)
     shutdown_containers = given.pop("shutdown_containers", False)
     flags = {option.name: _collect(option.kind, given[option.name]) for option in OPTIONS if option.name in given}

@@ -6,6 +6,7 @@ Names and meanings are dockerd's; so are the words of refusal.
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
+_PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
 _KEYS = {option.name for option in OPTIONS}
 
 
@@ -120,6 +122,9 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
 def load(invocation: Invocation) -> DaemonConfig:
     """The configuration that a command line asks for. Raises InvalidParameter, Unsupported."""
     config = _merge(read_file(invocation.config_file), invocation)
+    for name in _PATHS:
+        if path := getattr(config, name):
+            setattr(config, name, os.path.abspath(path))
     check(config)
     return config
 
@@ -166,12 +171,6 @@ def check(config: DaemonConfig) -> None:
         raise InvalidParameter(f'default cgroup namespace mode ("{config.default_cgroupns_mode}") is invalid')
     if config.default_ipc_mode not in ("private", "shareable"):
         raise InvalidParameter(f'IPC mode "{config.default_ipc_mode}" is not supported as default value')
-    if config.bip and config.bridge not in ("", "none"):
-        config_words = "You specified -b & --bip, mutually exclusive options. Please specify only one"
-        raise InvalidParameter(config_words)
-    for name in ("data_root", "exec_root"):
-        if not Path(getattr(config, name)).is_absolute():
-            raise InvalidParameter(f"{name.replace('_', '-')}: an absolute path is needed: {getattr(config, name)}")
     _check_labels(config.labels)
     _check_addresses(config)
     try:

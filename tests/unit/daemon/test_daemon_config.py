@@ -99,13 +99,17 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ({"bip": "10.0.0.1"}, "invalid CIDR address: 10.0.0.1"),
         ({"mtu": -1}, "invalid default MTU: -1"),
         ({"default_ipc_mode": "host"}, 'IPC mode "host" is not supported as default value'),
-        ({"data_root": "relative"}, "an absolute path is needed"),
         ({"default_shm_size": "much"}, "default-shm-size: invalid size: 'much'"),
         ({"default_address_pools": [{"base": "x", "size": 3}]}, "invalid CIDR address: x"),
     ],
 )
 def test_senseless_values(tmp_path: Path, settings: dict[str, object], words: str) -> None:
     assert words in refusal(tmp_path, **settings)
+
+
+def test_relative_paths_are_those_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(tmp_path, "--data-root", "here").data_root == str(tmp_path / "here")
 
 
 def test_shutdown_containers_turns_live_restore_off(tmp_path: Path) -> None:

@@ -1,0 +1,232 @@
+"""A knarrd of the tests' own: started through its entry point, ready when it says so, gone without a trace."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+KNARRD = Path(sys.executable).with_name("knarrd")
+READY_SECONDS = 30
+_MARK = "KNARR_TEST_DAEMON"
+
+
+class StartError(Exception):
+    """knarrd ended before it was ready; the text is what it wrote."""
+
+
+class Daemon:
+    """One knarrd with roots, socket, bridge and cgroup of its own. It may be started again after it has ended."""
+
+    def __init__(self, *flags: str, number: int = 0, hosts: Sequence[str] = ()) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="kn", dir="/tmp"))  # short: a socket path has 107 bytes
+        self.socket_path = self.directory / "s"
+        self.host = f"unix://{self.socket_path}"
+        self.hosts = list(hosts) or [self.host]
+        self.bridge = f"kntest{number}"
+        self.cgroup = f"/knarr-test-{uuid.uuid4().hex[:12]}"
+        self.flags = list(flags)
+        self.launcher: list[str] = []
+        self.process: subprocess.Popen[bytes] | None = None
+        self._mark = uuid.uuid4().hex
+        self._subnet = f"10.213.{number}.1/24"
+
+    # -- life
+
+    def command(self) -> list[str]:
+        command = [*self.launcher, str(KNARRD), "--data-root", str(self.data_root), "--run-root", str(self.run_root)]
+        command += ["--bridge", self.bridge, "--bip", self._subnet, "--cgroup-parent", self.cgroup]
+        for host in self.hosts:
+            command += ["--host", host]
+        return command + self.flags
+
+    @property
+    def data_root(self) -> Path:
+        return self.directory / "data"
+
+    @property
+    def run_root(self) -> Path:
+        return self.directory / "run"
+
+    @property
+    def log(self) -> str:
+        """All that it has written to its standard error, over all its starts."""
+        try:
+            return (self.directory / "log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def start(self, *, environment: dict[str, str] | None = None, **options: Any) -> None:
+        """Start it and return when it is ready. Raises StartError."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, (self.directory / "log").open("ab") as log:
+            address = self.directory / "notify"
+            address.unlink(missing_ok=True)
+            ready.bind(str(address))
+            env = {**os.environ, "NOTIFY_SOCKET": str(address), _MARK: self._mark, **(environment or {})}
+            self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=log, env=env, **options)
+            self._await_ready(self.process, ready)
+
+    def reload(self) -> None:
+        """Let it read daemon.json again; returns when it has."""
+        assert self.process is not None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready:
+            address = self.directory / "notify"
+            address.unlink()
+            ready.bind(str(address))
+            self.process.send_signal(signal.SIGHUP)
+            self._await_ready(self.process, ready)
+
+    def _await_ready(self, process: subprocess.Popen[bytes], ready: socket.socket) -> None:
+        pidfd = os.pidfd_open(process.pid)
+        try:
+            while True:
+                readable, _, _ = select.select([ready, pidfd], [], [], READY_SECONDS)
+                if ready in readable:
+                    if b"READY=1" in ready.recv(4096).split(b"\n"):
+                        return
+                    continue
+                if not readable:
+                    process.kill()
+                process.wait()
+                raise StartError(f"exit code {process.returncode}\n{self.log}")
+        finally:
+            os.close(pidfd)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Signal it and wait; its exit status. Containers go on unless it was told otherwise."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(READY_SECONDS)
+        self.process = None
+        return status
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.stop(signal.SIGKILL)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    # -- speaking to it
+
+    def docker(
+        self, *arguments: str, input: bytes | None = None, check: bool = True, host: str | None = None, **options: Any
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run the docker command on it. A failure raises AssertionError with what it wrote, unless `check` is off."""
+        done = subprocess.run(
+            ["docker", "--host", host or self.host, *arguments],
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            env={**os.environ, "DOCKER_CONFIG": str(self.directory / "docker"), **options.pop("environment", {})},
+            timeout=60,
+            check=False,
+            **options,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"docker {' '.join(arguments)}: exit {done.returncode}: {done.stderr.decode()}")
+        return done
+
+    def text(self, *arguments: str, **options: Any) -> str:
+        """What the docker command prints, stripped."""
+        return self.docker(*arguments, **options).stdout.decode().strip()
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request of the Engine API: status and decoded body."""
+        connection = _UnixConnection(str(self.socket_path))
+        try:
+            data = None if body is None else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
+            response = connection.getresponse()
+            content = response.read()
+            is_json = response.headers.get_content_type() == "application/json"
+            return response.status, json.loads(content) if is_json and content else content
+        finally:
+            connection.close()
+
+    def import_image(self, archive: IO[bytes], name: str) -> None:
+        self.docker("import", "-", name, input=archive.read())
+
+    # -- the end
+
+    def remove(self) -> None:
+        """Remove all containers, stop, remove what the daemon keeps for its next start; then look for leaks.
+
+        Raises AssertionError if something is left.
+        """
+        if self.process is None:
+            self.start()
+        _, containers = self.request("GET", "/containers/json?all=1")
+        for container in containers:
+            self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+        self.stop()
+        left = self.leaks()
+        subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
+        remove_cgroups(self.cgroup)
+        shutil.rmtree(self.directory)
+        assert not left, f"left behind: {left}"
+
+    def leaks(self) -> dict[str, list[str]]:
+        """What of ours is still there, by kind."""
+        found = {
+            "processes": self.processes(),
+            "mounts": [line for line in _lines("/proc/self/mountinfo") if f" {self.directory}/" in line],
+            "links": [path.name for path in Path("/sys/class/net", self.bridge).glob("brif/*")],
+            "cgroups": [
+                str(path) for path in cgroup_directories(self.cgroup) for path in path.iterdir() if path.is_dir()
+            ],
+            "run directories": [str(path) for path in (self.run_root / "containers").glob("*")],
+        }
+        return {kind: things for kind, things in found.items() if things}
+
+    def processes(self) -> list[str]:
+        """The engine's processes of this daemon (its shims too), known by a variable in their environment."""
+        mark = f"{_MARK}={self._mark}".encode()
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (process / "environ").read_bytes().split(b"\0"):
+                    found.append(
+                        f"{process.name} {(process / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}"
+                    )
+            except OSError:
+                continue
+        return found
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=60)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def cgroup_directories(path: str) -> list[Path]:
+    """Where a cgroup is, in every hierarchy that has it."""
+    roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
+    return [root / path.lstrip("/") for root in roots if (root / path.lstrip("/")).is_dir()]
+
+
+def remove_cgroups(path: str) -> None:
+    for directory in cgroup_directories(path):
+        directory.rmdir()
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines()
