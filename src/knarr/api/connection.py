@@ -1,0 +1,308 @@
+"""One HTTP/1.1 connection: requests are read, answered in their order, and streams are fed as fast as they are read.
+
+h11 knows the protocol; this loop moves bytes and decides when a connection ends. One task per connection. What becomes
+of a request when its client goes away: an answer that streams is cancelled, anything else is carried through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import logging
+import select
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import h11
+
+import knarr
+from knarr.api import hijacking, versions
+from knarr.api.body import Body
+from knarr.api.encoding import error_answer
+from knarr.api.messages import Answer, Headers, Hijack, Request, Response, Stream
+from knarr.errors import InvalidParameter
+
+if TYPE_CHECKING:
+    from knarr.engine.engine import Engine
+
+_log = logging.getLogger(__name__)
+
+Dispatch = Callable[[Request], Awaitable[Answer]]
+
+_HEADER_LIMIT = 64 << 10
+_READ_AHEAD = 64 << 10  # what a client may send before anybody wants it
+_WRITE_AHEAD = 256 << 10  # what a slow client leaves in our memory
+_PIECE = 256 << 10  # of a body, at most, at once
+_DISCARD_LIMIT = 256 << 20  # an unwanted body up to here is read, so that the client gets to the answer
+
+_HEADERS = [
+    ("Api-Version", versions.to_text(versions.NEWEST)),
+    ("Docker-Experimental", "false"),
+    ("Ostype", "linux"),
+    ("Server", f"knarr/{knarr.__version__} (linux)"),
+]
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+
+
+class Connection(asyncio.Protocol):
+    """Serves requests with `dispatch`. `on_end` is called when the connection has gone, or is somebody else's."""
+
+    def __init__(self, engine: Engine, dispatch: Dispatch, on_end: Callable[[Connection], None]) -> None:
+        self._engine = engine
+        self._dispatch = dispatch
+        self._on_end = on_end
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_LIMIT)
+        self._arrived = asyncio.Event()  # bytes or their end
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._unread = 0
+        self._half_closed = False
+        self._lost = False
+        self._idle = True
+        self._streaming = False
+        self._last = False
+        self._hang_up: _HangUp | None = None
+
+    def close(self) -> None:
+        """End an idle connection or a stream now, anything else after its answer."""
+        self._last = True
+        if self._idle or self._streaming:
+            self._task.cancel()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(_WRITE_AHEAD)
+        self._task = asyncio.get_running_loop().create_task(self._serve())
+
+    def data_received(self, data: bytes) -> None:
+        self._http.receive_data(data)
+        self._unread += len(data)
+        if self._unread > _READ_AHEAD:
+            self._transport.pause_reading()
+        self._arrived.set()
+
+    def eof_received(self) -> bool:
+        """A client may have finished sending and go on reading."""
+        self._http.receive_data(b"")
+        self._half_closed = True
+        self._arrived.set()
+        if self._streaming:
+            self._watch_for_hang_up()
+        return True
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._lost = True
+        self._arrived.set()
+        self._writable.set()
+        if self._streaming:
+            self._task.cancel()
+
+    # Its task
+
+    async def _serve(self) -> None:
+        try:
+            while await self._serve_one():
+                self._http.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            self._refuse(error)
+        except ConnectionError:
+            pass  # the client has gone, or cannot be answered any more
+        finally:
+            if self._hang_up is not None:
+                self._hang_up.close()
+            self._transport.close()
+            self._on_end(self)
+
+    async def _serve_one(self) -> bool:
+        """Read and answer one request; False if it was the last."""
+        self._idle = True
+        head = await self._next_event()
+        if not isinstance(head, h11.Request):
+            return False
+        self._idle = False
+        request = self._request(head)
+        answer = await self._answer(request)
+        if isinstance(answer, Hijack):
+            await self._hand_over(request, answer)
+            return False
+        if self._http.they_are_waiting_for_100_continue:
+            self._last = True  # whether the body comes is open
+        if isinstance(answer, Stream):
+            await self._send_stream(request, answer)
+        else:
+            self._send(request, answer)
+        return await self._finish(request)
+
+    def _request(self, head: h11.Request) -> Request:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        length = headers.get("content-length")
+        empty = length == "0" if length else "transfer-encoding" not in headers
+        if empty:
+            self._http.next_event()  # the end of the message, which is there already
+        path, _, query = head.target.decode("latin-1").partition("?")
+        return Request(
+            self._engine, head.method.decode("ascii"), path, query, headers, Body(self._next_piece, empty=empty)
+        )
+
+    async def _answer(self, request: Request) -> Answer:
+        try:
+            return await self._dispatch(request)
+        except Exception as error:  # whatever a handler raises is this request's failure, not the connection's
+            if self._lost:
+                raise ConnectionResetError("the client has gone") from error
+            return error_answer(error)
+
+    # Reading
+
+    async def _next_event(self) -> Any:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._lost:
+                raise ConnectionResetError("the client has gone")
+            if self._http.they_are_waiting_for_100_continue:
+                self._write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])))
+            self._arrived.clear()
+            self._unread = 0
+            self._transport.resume_reading()
+            await self._arrived.wait()
+
+    async def _next_piece(self) -> bytes:
+        """As much of the body as is there: chunks of a client's small writes are handed on together."""
+        pieces: list[bytes] = []
+        size = 0
+        try:
+            while size < _PIECE and self._http.their_state is h11.SEND_BODY:
+                event = self._http.next_event() if pieces else await self._next_event()
+                if event is h11.NEED_DATA:
+                    break
+                if isinstance(event, h11.Data):
+                    pieces.append(bytes(event.data))
+                    size += len(event.data)
+        except h11.RemoteProtocolError as error:
+            raise InvalidParameter(f"cannot read the request's body: {error}") from None
+        return b"".join(pieces)
+
+    # Writing
+
+    def _write(self, data: bytes | None) -> None:
+        if self._lost or self._transport.is_closing():
+            raise ConnectionResetError("the client has gone")
+        if data:
+            self._transport.write(data)
+
+    def _head(self, status: int, headers: Headers) -> bytes:
+        closing = [("Connection", "close")] if self._last else []
+        headers = [*_HEADERS, ("Date", _date(int(time.time()))), *headers, *closing]
+        response = h11.Response(status_code=status, headers=headers, reason=_REASONS.get(status, b""))
+        return self._http.send(response) or b""
+
+    def _send(self, request: Request, answer: Response) -> None:
+        headers = answer.headers
+        if answer.status not in (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED):
+            headers = [*headers, ("Content-Length", str(len(answer.body)))]
+        data = self._head(answer.status, headers)
+        if answer.body and request.method != "HEAD":
+            data += self._http.send(h11.Data(data=answer.body)) or b""
+        self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+
+    async def _send_stream(self, request: Request, answer: Stream) -> None:
+        self._streaming = True
+        try:
+            async with contextlib.aclosing(answer.chunks) as chunks:
+                self._write(self._head(answer.status, [("Content-Type", answer.content_type), *answer.headers]))
+                if self._half_closed:
+                    self._watch_for_hang_up()
+                async for chunk in chunks:
+                    if chunk:
+                        self._write(self._http.send(h11.Data(data=chunk)))
+                    await self._writable.wait()
+            self._write(self._http.send(h11.EndOfMessage()))
+        except Exception as error:  # the status is out: all that can be done is to not end the answer properly
+            if not self._lost:
+                _log.error("%s %s is cut off", request.method, request.path, exc_info=error)
+                self._transport.abort()
+            raise ConnectionAbortedError("the answer is cut off") from error
+        finally:
+            self._streaming = False
+
+    async def _finish(self, request: Request) -> bool:
+        """Get to the next request, if there may be one."""
+        try:
+            read = self._http.their_state is h11.DONE or await request.body.discard(_DISCARD_LIMIT)
+        except InvalidParameter:
+            return False
+        return read and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    def _refuse(self, error: h11.RemoteProtocolError) -> None:
+        """Answer what is not HTTP."""
+        if self._lost or self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        self._last = True
+        data = self._head(error.error_status_hint, [("Content-Type", "text/plain; charset=utf-8")])
+        data += self._http.send(h11.Data(data=f"{error}\n".encode())) or b""
+        self._write(data + (self._http.send(h11.EndOfMessage()) or b""))
+
+    # Endings
+
+    async def _hand_over(self, request: Request, answer: Hijack) -> None:
+        """Send the answer's head, let go of the socket, and give it away along with what was read too much."""
+        await request.body.discard(_DISCARD_LIMIT)
+        self._transport.pause_reading()
+        self._transport.set_write_buffer_limits(0)
+        self._write(hijacking.head(request, answer, _HEADERS))
+        await self._writable.wait()
+        if self._lost:
+            raise ConnectionResetError("the client has gone")
+        ahead = self._http.trailing_data[0]
+        client: socket.socket = self._transport.get_extra_info("socket").dup()
+        self._transport.abort()  # closes its own descriptor only
+        await hijacking.hand_over(client, ahead, answer)
+
+    def _watch_for_hang_up(self) -> None:
+        if self._hang_up is None:
+            self._hang_up = _HangUp(self._transport.get_extra_info("socket"), self._task)
+
+
+class _HangUp:
+    """Cancels a task once a client that has finished sending has stopped reading as well.
+
+    A unix socket tells. TCP doesn't, before something is sent: there, as with dockerd, the first end is taken for both.
+    """
+
+    def __init__(self, client: socket.socket, task: asyncio.Task[None]) -> None:
+        self._task = task
+        self._epoll = select.epoll()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._epoll.fileno(), self._hung_up)
+        events = 0 if client.family == socket.AF_UNIX else select.EPOLLIN  # EPOLLHUP is always told
+        self._epoll.register(client.fileno(), events)
+
+    def _hung_up(self) -> None:
+        self.close()
+        self._task.cancel()
+
+    def close(self) -> None:
+        """Stop watching. May be called more than once."""
+        if not self._epoll.closed:
+            self._loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+
+@functools.lru_cache(1)
+def _date(now: int) -> str:
+    return formatdate(now, usegmt=True)

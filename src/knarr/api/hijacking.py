@@ -1,0 +1,34 @@
+"""Connections that stop being HTTP: attach and exec. The socket itself is given away, or one end of a relay to it."""
+
+from __future__ import annotations
+
+import socket
+
+from knarr.api import relay, websocket
+from knarr.api.messages import Headers, Hijack, Request
+
+
+def head(request: Request, answer: Hijack, headers: Headers) -> bytes:
+    """The answer after which the connection is a plain stream. Only a client that asked for it is sent a 101."""
+    if answer.websocket:
+        lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
+        lines.append(f"Sec-WebSocket-Accept: {websocket.accept_key(request.header('sec-websocket-key'))}")
+    elif "upgrade" in request.headers:
+        lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {answer.content_type}", "Connection: Upgrade", "Upgrade: tcp"]
+    else:
+        lines = ["HTTP/1.1 200 OK", f"Content-Type: {answer.content_type}"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+async def hand_over(client: socket.socket, ahead: bytes, answer: Hijack) -> None:
+    """Give `client` away, whose first bytes have been read already (`ahead`). Owns it from the start."""
+    try:
+        if answer.websocket:
+            client = await relay.behind(websocket.ClientEnd(), client, ahead)
+        elif ahead:
+            client = await relay.behind(relay.End(), client, ahead)
+    except BaseException:
+        client.close()
+        raise
+    await answer.take(client.detach())

@@ -1,0 +1,57 @@
+"""Long work that reports as it goes: its messages as lines of JSON, and its failure as the last of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from knarr.api.messages import Answer, Response, Stream
+from knarr.errors import KnarrError
+
+_log = logging.getLogger(__name__)
+
+Report = Callable[[dict[str, Any]], None]
+_Lines = asyncio.Queue[bytes | None]
+
+
+async def answer(work: Callable[[Report], Awaitable[object]]) -> Answer:
+    """Do `work`, handing it a function that puts a message into the stream and may be called from any thread.
+
+    Failures before the first message are raised, so that they get a status of their own.
+    """
+    loop = asyncio.get_running_loop()
+    lines: _Lines = asyncio.Queue()
+
+    def report(message: dict[str, Any]) -> None:
+        loop.call_soon_threadsafe(lines.put_nowait, _line(message))
+
+    task = asyncio.ensure_future(work(report))
+    task.add_done_callback(lambda _: lines.put_nowait(None))
+    first = await lines.get()
+    if first is None:
+        await task
+        return Response(headers=[("Content-Type", "application/json")])
+    return Stream(_stream(first, lines, task))
+
+
+async def _stream(first: bytes, lines: _Lines, task: asyncio.Future[object]) -> AsyncGenerator[bytes, None]:
+    try:
+        line: bytes | None = first
+        while line is not None:
+            yield line
+            line = await lines.get()
+        await task
+    except Exception as error:  # noqa: BLE001  # the headers are out, so it goes where the client looks for it
+        if not isinstance(error, KnarrError):
+            _log.error("failed after its first message", exc_info=error)
+        yield _line({"errorDetail": {"message": str(error)}, "error": str(error)})
+    finally:
+        task.cancel()
+
+
+def _line(message: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(message) + b"\r\n"

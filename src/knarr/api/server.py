@@ -1,0 +1,28 @@
+"""The Engine API of one engine. It is told the sockets, and nothing of where they come from."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from knarr.api import containers, execs, images, networks, plugins, swarm, system, unserved, volumes
+from knarr.api.listening import Listening
+from knarr.api.routing import Router
+
+if TYPE_CHECKING:
+    from knarr.engine.engine import Engine
+
+_RESOURCES = (containers, execs, images, volumes, networks, system, swarm, plugins, unserved)
+
+
+class ApiServer:
+    """Serves one engine on any number of sockets."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
+
+    async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Listening:
+        """Accept connections on a bound stream socket, which is closed by the result's `close`."""
+        return await Listening.open(self._engine, self._router, listener, tls)

@@ -1,0 +1,47 @@
+"""Endpoints of the API that this engine knows and does not have. They come last: whoever serves one goes before."""
+
+from __future__ import annotations
+
+from knarr.api.messages import Answer, Request
+from knarr.api.routing import Route
+from knarr.errors import Unsupported
+
+
+async def unserved(request: Request) -> Answer:
+    raise Unsupported(f"{request.method} {request.path} is not supported by this engine yet")
+
+
+ROUTES = [
+    Route(method, path, unserved)
+    for method, path in (
+        ("POST", "/build"),
+        ("POST", "/build/prune"),
+        ("POST", "/build/cancel"),
+        ("POST", "/commit"),
+        ("POST", "/session"),
+        ("POST", "/grpc"),
+        ("GET", "/containers/{id}/changes"),
+        ("GET", "/containers/{id}/export"),
+        ("GET", "/containers/{id}/stats"),
+        ("GET", "/containers/{id}/archive"),
+        ("HEAD", "/containers/{id}/archive"),
+        ("PUT", "/containers/{id}/archive"),
+        ("GET", "/containers/{id}/checkpoints"),
+        ("POST", "/containers/{id}/checkpoints"),
+        ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),
+        ("GET", "/distribution/{name*}/json"),
+        ("GET", "/images/get"),
+        ("GET", "/images/search"),
+        ("GET", "/images/{name*}/get"),
+        ("POST", "/images/{name*}/push"),
+        ("POST", "/networks/create"),
+        ("POST", "/networks/prune"),
+        ("DELETE", "/networks/{id}"),
+        ("POST", "/networks/{id}/connect"),
+        ("POST", "/networks/{id}/disconnect"),
+        ("POST", "/plugins/create"),
+        ("GET", "/plugins/privileges"),
+        ("POST", "/plugins/pull"),
+        ("PUT", "/volumes/{name}"),
+    )
+]
