@@ -1,0 +1,122 @@
+"""The content store: blobs by digest, kept byte for byte as they came (compressed or not).
+
+    ROOT/blobs/sha256/<hex>      complete and verified; a blob appears by rename and never changes
+    ROOT/incoming/<random>       on its way in; emptied when the store is opened
+
+Which blob belongs to which layer or image is not known here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from knarr.errors import InvalidParameter, KnarrError, NotFound
+from knarr.images.config import is_digest
+
+CHUNK = 1 << 20
+
+
+class ContentStore:
+    """Blobs under `root`. Safe from several threads; one process at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs" / "sha256"
+        self._incoming = root / "incoming"
+        for directory in (self._blobs, self._incoming):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for leftover in self._incoming.iterdir():
+            leftover.unlink()
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is there."""
+        return self._path(digest).exists()
+
+    def size(self, digest: str) -> int:
+        """Bytes of the blob. Raises NotFound."""
+        try:
+            return self._path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound(f"content {digest} not found") from None
+
+    def chunks(self, digest: str) -> Iterator[bytes]:
+        """The blob's bytes. Raises NotFound, and KnarrError at the end if they are not what was stored."""
+        hasher = hashlib.sha256()
+        try:
+            file = self._path(digest).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise NotFound(f"content {digest} not found") from None
+        with file:
+            while chunk := file.read(CHUNK):
+                hasher.update(chunk)
+                yield chunk
+        if "sha256:" + hasher.hexdigest() != digest:
+            raise KnarrError(f"content {digest} is damaged on disk")
+
+    def digests(self) -> list[str]:
+        """All blobs."""
+        return ["sha256:" + name for name in os.listdir(self._blobs)]
+
+    def incoming(self) -> Incoming:
+        """A place for bytes that are not yet known to be good. The caller closes it."""
+        fd, path = tempfile.mkstemp(dir=self._incoming)
+        return Incoming(self, fd, Path(path))
+
+    def remove(self, digest: str) -> None:
+        """Forget a blob; missing is fine."""
+        self._path(digest).unlink(missing_ok=True)
+
+    def _path(self, digest: str) -> Path:
+        if not is_digest(digest):
+            raise InvalidParameter(f"invalid digest {digest[:100]!r}")
+        return self._blobs / digest.removeprefix("sha256:")
+
+
+class Incoming:
+    """A file in the store that is no blob yet: written through `fd`, then kept under its digest or thrown away."""
+
+    def __init__(self, store: ContentStore, fd: int, path: Path) -> None:
+        self._store = store
+        self._path: Path | None = path
+        self.fd = fd
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self.fd, view) :]
+
+    def reader(self) -> BinaryIO:
+        """The bytes so far, from the beginning, unbuffered; the caller closes it."""
+        fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
+        return open(fd, "rb", buffering=0)
+
+    @property
+    def size(self) -> int:
+        """Bytes so far."""
+        return os.fstat(self.fd).st_size
+
+    def keep(self, digest: str) -> None:
+        """Make it the blob `digest`: the caller has computed that from the bytes. One that is there already stays."""
+        if self._path is not None:
+            self._path.rename(self._store._path(digest))
+            self._path = None
+
+    def close(self) -> None:
+        """Throw away what has not been kept."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            self._path = None
+
+    def __enter__(self) -> Incoming:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
