@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ssl import SSLContext
 
-DEFAULT = "unix:///run/knarr/knarr.sock"
+DEFAULT = "unix:///run/knarr.sock"  # beside the run root, which only root may enter
 
 _PLAIN_PORT, _TLS_PORT = 2375, 2376
 
