@@ -15,14 +15,16 @@ be started.
 
 from __future__ import annotations
 
-import asyncio
-from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 
 from knarr.compute.spec import Process, Resources, RuntimeSpec
 from knarr.errors import KnarrError
+
+if TYPE_CHECKING:  # shims import this module and want neither
+    import asyncio
+    from pathlib import Path
 
 
 class StartFailed(KnarrError):
@@ -43,7 +45,7 @@ class ExitStatus(Struct, frozen=True):
 
 
 class LogSettings(Struct, frozen=True):
-    """Where output is kept. `driver` is json-file or none; sizes in bytes, 0 for no limit; `attrs` go into each line."""
+    """Where output is kept: `driver` json-file or none; sizes in bytes, 0 is no limit; `attrs` go into each line."""
 
     driver: str = "json-file"
     path: str = ""

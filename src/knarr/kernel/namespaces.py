@@ -10,6 +10,7 @@ from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, locked_syscall
 
 CLONE_PIDFD = 0x1000
+CLONE_PARENT = 0x8000
 CLONE_NEWTIME = 0x80
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -56,10 +57,12 @@ def clone3(flags: int, cgroup_fd: int | None = None) -> tuple[int, int]:
     """fork() into new namespaces: (0, -1) in the child, (pid, pidfd) in the parent.
 
     `cgroup_fd`, a cgroup v2 directory, puts the child there (CLONE_INTO_CGROUP). The process must have one thread:
-    the child goes on in a copy of the interpreter, of which only this thread exists. Raises OSError in the parent.
+    the child goes on in a copy of the interpreter, of which only this thread exists. With CLONE_PARENT in `flags` the
+    child is the caller's sibling. Raises OSError in the parent.
     """
     pidfd = ctypes.c_int(-1)
-    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=int(signal.SIGCHLD))
+    exit_signal = 0 if flags & CLONE_PARENT else int(signal.SIGCHLD)
+    args = _CloneArgs(flags=flags | CLONE_PIDFD, pidfd=ctypes.addressof(pidfd), exit_signal=exit_signal)
     if cgroup_fd is not None:
         args.flags |= CLONE_INTO_CGROUP
         args.cgroup = cgroup_fd

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import os
 import signal
 
@@ -18,7 +20,6 @@ PR_SET_NO_NEW_PRIVS = 38
 CLOSE_RANGE_CLOEXEC = 4
 
 _KEYCTL_JOIN_SESSION_KEYRING = 1
-_P_PIDFD = 3
 
 
 def prctl(option: int, argument: int) -> None:
@@ -29,6 +30,21 @@ def prctl(option: int, argument: int) -> None:
 def set_name(name: str) -> None:
     """The thread's name as ps shows it, at most 15 bytes (PR_SET_NAME)."""
     check(libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0))
+
+
+def set_title(text: str) -> None:
+    """What ps shows as the command line: written over the process's own arguments, cut to their length."""
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b") ")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    data = text.encode()[: end - start - 1]
+    ctypes.memmove(start, data.ljust(end - start, b"\0"), end - start)
+
+
+def set_domain_name(name: str) -> None:
+    """setdomainname(2): the NIS domain name of the UTS namespace."""
+    data = name.encode()
+    check(libc.setdomainname(data, len(data)))
 
 
 def pidfd_open(pid: int) -> int:
@@ -75,8 +91,6 @@ def mask_signals(numbers: set[signal.Signals]) -> None:
 
 def memfd_sealed(name: str, data: bytes) -> int:
     """A sealed, unwritable memory file with `data`."""
-    import fcntl
-
     fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     view = memoryview(data)
     while view:

@@ -1,0 +1,334 @@
+"""The native backend as knarrd sees it: asks the zygote for shims, talks to shims, finds them again.
+
+A system's decisions are made here (see `planner`); everything that happens to it happens in its shim.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from knarr.compute.interface import (
+    Attachment,
+    CreateRequest,
+    ExecRequest,
+    ExitStatus,
+    StartFailed,
+)
+from knarr.compute.native import limits, messages, planner
+from knarr.compute.native.connection import Connection, ShimLost
+from knarr.compute.native.launch import open_cgroup
+from knarr.compute.native.messages import AttachSpec, Done
+from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.compute.native.shim import EXIT_NAME, SOCKET_NAME, STATE_NAME, Exit, State
+from knarr.compute.native.zygote_process import ZygoteProcess
+from knarr.compute.spec import Resources
+from knarr.errors import Conflict, KnarrError, NotFound
+from knarr.kernel import capabilities, cgroups, processes
+
+
+class NativeBackend:
+    """Runs systems with knarr's own runtime."""
+
+    name = "knarr"
+
+    def __init__(self) -> None:
+        self._zygote = ZygoteProcess()
+        self._host = planner.Host(
+            cgroups.detect(), capabilities.own_bounding(), capabilities.own_permitted(), capabilities.last_cap()
+        )
+
+    async def start(self) -> None:
+        """Start the zygote. Raises OSError."""
+        self._zygote.start()
+
+    async def create(self, request: CreateRequest) -> NativeSystem:
+        """Make a system up to the point where only the program is missing. Takes ownership of all descriptors."""
+        fds = [request.root_fd]
+        if request.network_fd is not None:
+            fds.append(request.network_fd)
+        fds += [attachment.fd for attachment in request.attachments]
+        try:
+            return await self._create(request, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    async def _create(self, request: CreateRequest, fds: list[int]) -> NativeSystem:
+        plan = planner.plan_system(request, self._host)
+        request.run_dir.mkdir(mode=0o700)
+        try:
+            connection = Connection(self._zygote.fork())
+            try:
+                done = await connection.request(_create_message(request, plan), fds)
+                _raise_failure(done)
+            except ShimLost:
+                raise KnarrError("the shim ended while it made the container") from None
+            except BaseException:
+                connection.close()
+                raise
+        except BaseException:
+            shutil.rmtree(request.run_dir, ignore_errors=True)
+            raise
+        return NativeSystem(request.id, done.pid, request.run_dir, plan.cgroup, connection, self._host)
+
+    async def recover(self, id: str, run_dir: Path) -> NativeSystem | ExitStatus | None:
+        """Find a system again by its run directory."""
+        try:
+            state = msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
+        except FileNotFoundError:
+            shutil.rmtree(run_dir, ignore_errors=True)
+            return None
+        connection = _connect(run_dir)
+        if connection is not None:
+            system = NativeSystem(id, state.pid, run_dir, state.cgroup, connection, self._host)
+            try:
+                await connection.hello()
+            except ShimLost:
+                pass
+            else:
+                return system
+        status = await asyncio.to_thread(_bury, run_dir, state)
+        shutil.rmtree(run_dir, ignore_errors=True)
+        return status
+
+    async def close(self) -> None:
+        """Let the zygote end; systems go on running."""
+        self._zygote.close()
+
+
+def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
+    return messages.Create(
+        plan=plan,
+        log=request.log,
+        stdin_open=request.stdin_open,
+        has_network=request.network_fd is not None,
+        attachments=[_attach_spec(attachment) for attachment in request.attachments],
+    )
+
+
+def _attach_spec(attachment: Attachment) -> AttachSpec:
+    return AttachSpec(
+        stdin=attachment.stdin,
+        stdout=attachment.stdout,
+        stderr=attachment.stderr,
+        framed=attachment.framed,
+        stdin_once=attachment.stdin_once,
+        detach_keys=attachment.detach_keys,
+    )
+
+
+def _raise_failure(done: Done) -> None:
+    if done.error:
+        raise StartFailed(done.error, done.code)
+
+
+def _connect(run_dir: Path) -> Connection | None:
+    """Connect to a shim's socket; None where nobody listens any more."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(run_dir, os.O_PATH | os.O_CLOEXEC)
+    try:
+        sock.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")  # the path itself may be too long for sun_path
+    except (ConnectionRefusedError, FileNotFoundError):
+        sock.close()
+        return None
+    finally:
+        os.close(directory)
+    return Connection(sock)
+
+
+def _bury(run_dir: Path, state: State) -> ExitStatus:
+    """What became of a system whose shim is gone. One that outlived its shim is killed: nobody owns its streams."""
+    try:
+        exit = msgspec.json.decode((run_dir / EXIT_NAME).read_bytes(), type=Exit)
+    except FileNotFoundError:
+        pass
+    else:
+        return ExitStatus(exit.code, exit.at, exit.oom_killed)
+    _kill_orphan(state)
+    return _lost_status()
+
+
+def _lost_status() -> ExitStatus:
+    return ExitStatus(137, time.time_ns(), error="the container's shim was killed")
+
+
+def _kill_orphan(state: State) -> None:
+    with suppress(ProcessLookupError):
+        pidfd = processes.pidfd_open(state.pid)
+        try:
+            if processes.is_alive(state.pid, state.pid_started):
+                processes.pidfd_send_signal(pidfd, 9)
+        finally:
+            os.close(pidfd)
+    cgroup = open_cgroup(state.cgroup)
+    cgroup.kill()
+    with suppress(OSError):  # a member in uninterruptible sleep: the next recovery tries again
+        cgroup.remove()
+
+
+class NativeExec:
+    """An additional process; see `knarr.compute.interface.Exec`."""
+
+    def __init__(self, connection: Connection, id: str) -> None:
+        self.pid = 0
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self._connection = connection
+        self._id = id
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of its terminal, in characters. Raises NotFound if it has none or has ended."""
+        done = await self._connection.request(messages.Resize(exec_id=self._id, rows=height, columns=width))
+        if done.missing:
+            raise NotFound(f"no terminal: {self._id}")
+
+
+class NativeSystem:
+    """A system and the connection to its shim; see `knarr.compute.interface.System`."""
+
+    def __init__(
+        self, id: str, pid: int, run_dir: Path, cgroup: CgroupPlan, connection: Connection, host: planner.Host
+    ) -> None:
+        self.id = id
+        self.pid = pid
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.on_oom = asyncio.Event()
+        self._run_dir = run_dir
+        self._cgroup_plan = cgroup
+        self._cgroup = open_cgroup(cgroup)
+        self._connection = connection
+        self._host = host
+        self._execs: dict[str, NativeExec] = {}
+        connection.on_exited = self._on_exited
+        connection.on_oom = self.on_oom.set
+        connection.on_lost = self._on_lost
+
+    # -- what the shim tells ------------------------------------------------------------------------------------------
+
+    def _on_exited(self, message: messages.Exited) -> None:
+        status = ExitStatus(message.code, message.at, message.oom_killed)
+        if not message.exec_id:
+            _settle(self.exited, status)
+            return
+        execution = self._execs.pop(message.exec_id, None)
+        if execution is not None:
+            _settle(execution.exited, status)
+
+    def _on_lost(self) -> None:
+        """The shim is gone. If it did not say how the system ended, it was killed: so is the system."""
+        for execution in self._execs.values():
+            _settle(execution.exited, _lost_status())
+        self._execs.clear()
+        if not self.exited.done():
+            self._burial = asyncio.ensure_future(self._bury())
+
+    async def _bury(self) -> None:
+        state = State(self.pid, 0, 0, self._cgroup_plan)
+        with suppress(OSError, msgspec.DecodeError):
+            state = msgspec.json.decode((self._run_dir / STATE_NAME).read_bytes(), type=State)
+        status = await asyncio.to_thread(_bury, self._run_dir, state)
+        _settle(self.exited, status)
+
+    async def _ask(self, message: messages.AnyRequest, fds: list[int] | None = None) -> Done:
+        try:
+            return await self._connection.request(message, fds or [])
+        except ShimLost:
+            raise NotFound(f"container {self.id} is not running") from None
+
+    # -- what the engine asks -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Let the main process run its program. Raises StartFailed; then the system is gone."""
+        try:
+            done = await self._connection.request(messages.Start())
+        except ShimLost:
+            raise StartFailed("the shim ended before the program was started") from None
+        if done.error:
+            _settle(self.exited, ExitStatus(done.code, 0, error=done.error))
+        _raise_failure(done)
+
+    async def kill(self, signal: int, *, everyone: bool = False) -> None:
+        """Signal the main process, or all. Raises NotFound once it has ended."""
+        if everyone:
+            for pid in self._cgroup.pids():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal)
+            return
+        if self.exited.done() or (await self._ask(messages.Signal(signal=signal))).missing:
+            raise NotFound(f"container {self.id} is not running")
+
+    async def attach(self, attachment: Attachment) -> None:
+        """Connect a client; its descriptor is taken."""
+        try:
+            await self._ask(messages.Attach(spec=_attach_spec(attachment)), [attachment.fd])
+        finally:
+            os.close(attachment.fd)
+
+    async def resize(self, height: int, width: int) -> None:
+        """Set the size of the terminal, in characters. Raises Conflict if there is none."""
+        if (await self._ask(messages.Resize(rows=height, columns=width))).missing:
+            raise Conflict(f"container {self.id} has no terminal")
+
+    async def exec(self, request: ExecRequest) -> NativeExec:
+        """Start one more process. Raises StartFailed, NotFound if the system has ended."""
+        plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
+        attachment = request.attachment
+        fds = [attachment.fd] if attachment is not None else []
+        spec = _attach_spec(attachment) if attachment is not None else None
+        execution = self._execs[request.id] = NativeExec(self._connection, request.id)
+        try:
+            done = await self._ask(messages.Exec(exec_id=request.id, process=plan, attachment=spec), fds)
+            if done.missing:
+                raise NotFound(f"container {self.id} is not running")
+            _raise_failure(done)
+        except BaseException:
+            self._execs.pop(request.id, None)
+            raise
+        finally:
+            for fd in fds:
+                os.close(fd)
+        execution.pid = done.pid
+        return execution
+
+    async def pause(self) -> None:
+        """Freeze all processes. Raises OSError."""
+        await asyncio.to_thread(self._cgroup.freeze)
+
+    async def resume(self) -> None:
+        """Thaw them. Raises OSError."""
+        await asyncio.to_thread(self._cgroup.thaw)
+
+    async def update(self, resources: Resources) -> None:
+        """Change limits. Raises KnarrError with the control file that did not take its value."""
+        for write in limits.writes(resources, self._host.hierarchies):
+            try:
+                self._cgroup.write(write.controller, write.file, write.value)
+            except OSError as error:
+                if not write.optional:
+                    raise KnarrError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+
+    def pids(self) -> list[int]:
+        """The host process ids of all processes in the system."""
+        return self._cgroup.pids()
+
+    async def delete(self) -> None:
+        """Kill what is left and free everything."""
+        with suppress(NotFound):
+            await self.kill(9)
+        await asyncio.shield(self.exited)
+        with suppress(ShimLost):
+            await self._connection.request(messages.Release())
+        self._connection.close()
+        shutil.rmtree(self._run_dir, ignore_errors=True)
+
+
+def _settle(future: asyncio.Future[ExitStatus], status: ExitStatus) -> None:
+    if not future.done():
+        future.set_result(status)

@@ -1,0 +1,144 @@
+"""One more process in a running system: entered by way of the main process's pidfd.
+
+An intermediate process joins the cgroup and all namespaces, then makes the real one as its own sibling
+(CLONE_PARENT), so that the shim is its parent and the process is in the right pid namespace from its first moment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NoReturn
+
+from knarr.compute.native import frames, launch, stage
+from knarr.compute.native.messages import AttachSpec
+from knarr.compute.native.plan import ProcessPlan
+from knarr.compute.native.reactor import READ, Reactor
+from knarr.compute.native.streams import Streams
+from knarr.kernel import namespaces, processes
+
+_ALL = (
+    namespaces.CLONE_NEWNS
+    | namespaces.CLONE_NEWPID
+    | namespaces.CLONE_NEWNET
+    | namespaces.CLONE_NEWIPC
+    | namespaces.CLONE_NEWUTS
+    | namespaces.CLONE_NEWCGROUP
+)
+_PROCESS = b"p"
+
+# A client that is attached already cannot be told in any other way; the words are Docker's.
+_PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
+
+Answer = Callable[[str, int], None]
+
+
+class ExecProcess:
+    """Starts, is connected with a client, ends. `on_exit` gets its id and exit code."""
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        system: launch.Launched,
+        process: ProcessPlan,
+        on_exit: Callable[[str, int], None],
+    ) -> None:
+        self.pid = 0
+        self.streams = Streams(reactor, None)
+        self._reactor = reactor
+        self._system = system
+        self._process = process
+        self._on_exit = on_exit
+        self._stdin = False
+        self._pidfd: int | None = None
+        self._exec_id = ""
+        self._failed: stage.Failure | None = None
+
+    def attach(self, spec: AttachSpec, fd: int) -> None:
+        """Connect the client; before `start`, so that no output is missed."""
+        self._stdin = spec.stdin
+        self.streams.attach(spec, fd)
+
+    def start(self, exec_id: str, answer: Answer) -> None:
+        """Make the process. `answer` is called once with an error text (empty if it runs) and Docker's exit code."""
+        self._exec_id = exec_id
+        sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ExitStack() as stack:
+            stack.callback(child_sync.close)
+            streams, ours = None, None
+            if not self._process.terminal:
+                streams, ours = launch.make_pipes(stack, self._stdin)
+            join_fds = []
+            for path in self._system.cgroup.join_files():
+                join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+                stack.callback(os.close, join_fds[-1])
+            unified = self._system.cgroup.open_unified()
+            if unified is not None:
+                stack.callback(os.close, unified)
+            intermediate = os.fork()
+            if intermediate == 0:
+                self._enter(child_sync, streams, join_fds, unified)
+        if ours is not None:
+            self.streams.use_pipes(*ours)
+        self._reactor.register(sync.fileno(), READ, lambda _events: self._on_message(sync, intermediate, answer))
+
+    def _enter(
+        self, sync: socket.socket, streams: tuple[int, int, int] | None, join_fds: list[int], unified: int | None
+    ) -> NoReturn:
+        try:
+            processes.prctl(processes.PR_SET_DUMPABLE, 0)
+            for fd in join_fds:
+                os.write(fd, b"0")
+            if self._process.oom_score_adj is not None:  # now, while /proc is the host's
+                launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(self._process.oom_score_adj))
+            own_user = namespaces.CLONE_NEWUSER if self._system.has_user_namespace else 0
+            namespaces.setns(self._system.pidfd, _ALL | own_user)
+            pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
+            if pid == 0:
+                stage.enter(self._process, sync, streams)
+            sync.sendmsg([_PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
+        except BaseException as error:  # noqa: BLE001 - the edge of a process
+            stage.report(sync, f"{error}", 128)
+        os._exit(0)
+
+    def _on_message(self, sync: socket.socket, intermediate: int, answer: Answer) -> None:
+        message = launch.receive(sync)
+        if message.kind == _PROCESS:
+            os.waitpid(intermediate, 0)
+            self.pid = int(message.body)
+            (self._pidfd,) = message.fds
+        elif message.kind == stage.TERMINAL:
+            self.streams.use_terminal(message.fds[0])
+        elif message.kind == stage.FAILED:
+            self._failed = message.failure()
+        else:
+            self._reactor.forget(sync.fileno())
+            sync.close()
+            self._settle(intermediate, answer)
+
+    def _settle(self, intermediate: int, answer: Answer) -> None:
+        """The socket's end: all copies are closed, by execve or by death."""
+        if self._pidfd is None:
+            os.waitpid(intermediate, 0)
+            self._failed = self._failed or stage.Failure("the process ended before it was set up", 128)
+        if self._failed is not None:
+            if self._pidfd is not None:
+                launch.reap(self._pidfd)
+                os.close(self._pidfd)
+            self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
+            answer(self._failed.text, self._failed.code)
+            self.streams.end()
+            return
+        answer("", 0)
+        assert self._pidfd is not None
+        self._reactor.register(self._pidfd, READ, lambda _events: self._ended())
+
+    def _ended(self) -> None:
+        assert self._pidfd is not None
+        self._reactor.forget(self._pidfd)
+        code = launch.reap(self._pidfd)
+        os.close(self._pidfd)
+        self.streams.end()
+        self._on_exit(self._exec_id, code)

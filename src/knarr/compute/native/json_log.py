@@ -1,0 +1,157 @@
+"""The json-file log as Docker writes it: one JSON object a line, whole lines of output where there are whole lines.
+
+A line of output becomes `{"log":"text\\n","stream":"stdout","time":"2024-05-06T07:08:09.123456789Z"}`; with `attrs`
+they stand before `time`. Output longer than 16 KiB without a newline is split into records whose text has none.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import time
+
+import msgspec
+
+from knarr.compute.interface import LogSettings
+
+MAX_LINE = 16 << 10
+
+# JSON's own, and those that Go's encoder escapes for HTML's sake. A newline is handled apart.
+_SPECIAL = re.compile(rb'[\x00-\x09\x0b-\x1f"\\<>&\x7f-\xff]')
+_ESCAPED = re.compile('[\x00-\x09\x0b-\x1f"\\\\<>&\u2028\u2029\ufffd]')
+_SHORT = {"\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f", '"': '\\"', "\\": "\\\\"}
+_LONG = re.compile(rb"[^\n]{%d}" % MAX_LINE)
+
+
+def timestamp(now: int) -> str:
+    """RFC 3339 in UTC with nine fractional digits, from nanoseconds since 1970."""
+    seconds, nanoseconds = divmod(now, 1_000_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{nanoseconds:09d}Z"
+
+
+def escape(data: bytes) -> bytes:
+    """The inside of a JSON string but for newlines, which stay; bytes that are no UTF-8 become U+FFFD, as in Go."""
+    if not _SPECIAL.search(data):
+        return data
+    return _ESCAPED.sub(_escape_character, data.decode(errors="replace")).encode()
+
+
+def _escape_character(match: re.Match[str]) -> str:
+    character = match.group()
+    return _SHORT.get(character) or f"\\u{ord(character):04x}"
+
+
+class JsonLog:
+    """The open log of one system."""
+
+    def __init__(self, settings: LogSettings) -> None:
+        self._settings = settings
+        self._pending: dict[str, bytes] = {}
+        attrs = b""
+        if settings.attrs:
+            attrs = b',"attrs":' + msgspec.json.encode(settings.attrs, order="sorted")
+        self._middles = {name: b'","stream":"%s"%s,"time":"' % (name.encode(), attrs) for name in ("stdout", "stderr")}
+        self._open()
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._fd = os.open(self._settings.path, flags, 0o640)
+        self._size = os.fstat(self._fd).st_size
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Keep a piece of output; what follows the last newline waits for its rest."""
+        pending = self._pending.pop(stream, b"")
+        if pending:
+            data = pending + data
+        end = data.rfind(b"\n") + 1
+        whole, rest = data[:end], data[end:]
+        parts = []
+        if whole:
+            parts.append(self._records(stream, whole))
+        if len(rest) >= MAX_LINE:
+            cut = len(rest) - len(rest) % MAX_LINE
+            parts += [self._record(stream, rest[i : i + MAX_LINE]) for i in range(0, cut, MAX_LINE)]
+            rest = rest[cut:]
+        if rest:
+            self._pending[stream] = rest
+        if parts:
+            self._append(b"".join(parts))
+
+    def _records(self, stream: str, whole: bytes) -> bytes:
+        """The records of text that ends in a newline."""
+        if _LONG.search(whole):
+            return b"".join(self._split_long(stream, line) for line in whole.splitlines(keepends=True))
+        end = self._middles[stream] + timestamp(time.time_ns()).encode() + b'"}\n'
+        return b'{"log":"' + escape(whole[:-1]).replace(b"\n", b"\\n" + end + b'{"log":"') + b"\\n" + end
+
+    def _split_long(self, stream: str, line: bytes) -> bytes:
+        pieces = [line[i : i + MAX_LINE] for i in range(0, len(line), MAX_LINE)]
+        if len(pieces) > 1 and pieces[-1] == b"\n":  # a record that is nothing but the newline would read as a line
+            pieces[-2:] = [pieces[-2] + b"\n"]
+        return b"".join(self._record(stream, piece) for piece in pieces)
+
+    def _record(self, stream: str, text: bytes) -> bytes:
+        now = timestamp(time.time_ns()).encode()
+        return b'{"log":"' + escape(text).replace(b"\n", b"\\n") + self._middles[stream] + now + b'"}\n'
+
+    def flush(self) -> None:
+        """Write unfinished last lines. They get a newline, as dockerd gives them one."""
+        for stream, rest in self._pending.items():
+            self._append(self._record(stream, rest + b"\n"))
+        self._pending.clear()
+
+    def _append(self, data: bytes) -> None:
+        limit = self._settings.max_size
+        try:
+            while limit and data and self._size + len(data) > limit:
+                cut = data.rfind(b"\n", 0, max(limit - self._size, 0)) + 1
+                if cut == 0 and self._size == 0:
+                    cut = data.find(b"\n") + 1
+                self._write_all(data[:cut])
+                data = data[cut:]
+                if data:
+                    self._rotate()
+            self._write_all(data)
+        except OSError:  # a full disk loses lines; it must not stop the system
+            pass
+
+    def _write_all(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            self._size += written
+            view = view[written:]
+
+    def _rotate(self) -> None:
+        path, keep = self._settings.path, self._settings.max_file
+        suffix = ".gz" if self._settings.compress else ""
+        os.close(self._fd)
+        if keep <= 1:
+            os.unlink(path)
+        else:
+            for number in range(keep - 1, 1, -1):
+                _rename_if_there(f"{path}.{number - 1}{suffix}", f"{path}.{number}{suffix}")
+            os.rename(path, f"{path}.1")
+            if suffix:
+                _compress(f"{path}.1")
+        self._open()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self.flush()
+        os.close(self._fd)
+
+
+def _rename_if_there(old: str, new: str) -> None:
+    try:
+        os.rename(old, new)
+    except FileNotFoundError:
+        pass
+
+
+def _compress(path: str) -> None:
+    with open(path, "rb") as source, gzip.open(path + ".gz", "wb", 3) as target:
+        shutil.copyfileobj(source, target, 1 << 20)
+    os.unlink(path)

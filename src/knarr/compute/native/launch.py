@@ -1,0 +1,295 @@
+"""Starting a system's main process: cgroups, descriptors, clone3, and the talk with the stage until it is ready.
+
+Everything acquired on the way is freed if a step fails; `LaunchError` says which one did.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import NamedTuple
+
+import msgspec
+
+from knarr.compute.native import stage
+from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.kernel import bpf, namespaces, processes
+from knarr.kernel.cgroups import Cgroup, Hierarchies
+
+
+class LaunchError(Exception):
+    """A system or a process could not be started; `code` as in `StartFailed`."""
+
+    def __init__(self, text: str, code: int = 128) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+class Message(NamedTuple):
+    """One message of a stage. `kind` is b"" at the end of the stream."""
+
+    kind: bytes
+    body: bytes
+    fds: list[int]
+
+    def failure(self) -> stage.Failure:
+        """The body of a FAILED message."""
+        return msgspec.msgpack.decode(self.body, type=stage.Failure)
+
+
+def receive(sync: socket.socket) -> Message:
+    """The next message of a stage (the socket keeps message boundaries)."""
+    try:
+        data, control, _, _ = sync.recvmsg(1 << 16, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:
+        data, control = b"", []
+    fds = array.array("i")
+    for _, _, payload in control:
+        fds.frombytes(payload)
+    return Message(data[:1], data[1:], list(fds))
+
+
+def reap(pidfd: int) -> int:
+    """Wait for a child that has ended: its exit code, or 128 + the signal that ended it."""
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)
+    assert result is not None
+    return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
+
+
+def make_pipes(stack: ExitStack, stdin_open: bool) -> tuple[tuple[int, int, int], tuple[int | None, int, int]]:
+    """Three pipes: the process's ends (stdin -1 where there is none), which close with `stack`, and ours."""
+    ours: list[int | None] = [None]
+    theirs = [-1]
+    if stdin_open:
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        ours, theirs = [writer], [reader]
+    for _ in range(2):
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        ours.append(reader)
+        theirs.append(writer)
+    for fd in theirs:
+        if fd >= 0:
+            stack.callback(os.close, fd)
+    assert ours[1] is not None and ours[2] is not None
+    return (theirs[0], theirs[1], theirs[2]), (ours[0], ours[1], ours[2])
+
+
+class Launched:
+    """A main process that waits for START, or runs. Owns the pidfd, the cgroup and the OOM descriptor."""
+
+    def __init__(self, plan: Plan, cgroup: Cgroup, pid: int, pidfd: int, sync: socket.socket) -> None:
+        self.pid = pid
+        self.pidfd = pidfd
+        self.sync = sync
+        self.cgroup = cgroup
+        self.terminal_fd: int | None = None
+        self.pipes: tuple[int | None, int, int] | None = None
+        self.oom_fd = cgroup.oom_eventfd()
+        self.has_user_namespace = bool(plan.new & namespaces.CLONE_NEWUSER)
+        self._owns_pids = bool(plan.new & namespaces.CLONE_NEWPID)
+
+    def finish(self) -> bool:
+        """The main process has been reaped: end what is left of the system and free it. Whether memory ran out."""
+        if not self._owns_pids:  # its descendants live in a namespace that goes on
+            self.cgroup.kill()
+        oom_killed = self.cgroup.oom_kills() > 0
+        self._free()
+        return oom_killed
+
+    def destroy(self) -> None:
+        """Kill the main process and free everything."""
+        with suppress(ProcessLookupError):
+            processes.pidfd_send_signal(self.pidfd, 9)
+        with suppress(ChildProcessError):
+            reap(self.pidfd)
+        self.cgroup.kill()
+        self._free()
+
+    def _free(self) -> None:
+        os.close(self.pidfd)
+        if self.oom_fd is not None:
+            os.close(self.oom_fd)
+        self.sync.close()
+        self.cgroup.remove()
+
+
+def open_cgroup(plan: CgroupPlan) -> Cgroup:
+    """The cgroup that a plan names."""
+    return Cgroup(Hierarchies(plan.mode, plan.controllers, plan.unified), plan.path)
+
+
+def launch(plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
+    """Make the main process and see it through to READY. Takes ownership of the descriptors.
+
+    Raises LaunchError; then nothing is left.
+    """
+    with ExitStack() as stack:  # what only the child needs, and what the parent needs only now
+        stack.callback(os.close, root_fd)
+        if network_fd is not None:
+            stack.callback(os.close, network_fd)
+        try:
+            return _launch(stack, plan, root_fd, network_fd, stdin_open)
+        except OSError as error:
+            raise LaunchError(str(error)) from error
+
+
+def _launch(stack: ExitStack, plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
+    with ExitStack() as undo:
+        cgroup = open_cgroup(plan.cgroup)
+        undo.callback(cgroup.remove)
+        _set_up_cgroup(cgroup, plan.cgroup)
+        streams, ours = None, None
+        if not plan.process.terminal:
+            streams, ours = make_pipes(stack, stdin_open)
+            for fd in ours:
+                if fd is not None:
+                    undo.callback(os.close, fd)
+        sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        undo.callback(sync.close)
+        stack.callback(child_sync.close)
+        inherited = _inherit(stack, plan, root_fd, cgroup, streams)
+        pid, pidfd = _clone(stack, plan, network_fd, cgroup)
+        if pid == 0:
+            stage.run(plan, child_sync, inherited)
+        child_sync.close()
+        launched = Launched(plan, cgroup, pid, pidfd, sync)
+        undo.pop_all()
+        launched.pipes = ours
+        _see_through(launched, plan)
+        return launched
+
+
+def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
+    cgroup.create()
+    for write in plan.writes:
+        try:
+            cgroup.write(write.controller, write.file, write.value)
+        except OSError as error:
+            if not write.optional:
+                raise LaunchError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+    if plan.device_program:
+        unified = cgroup.open_unified()
+        assert unified is not None
+        try:
+            bpf.attach_device_program(unified, plan.device_program)
+        finally:
+            os.close(unified)
+
+
+def _inherit(
+    stack: ExitStack, plan: Plan, root_fd: int, cgroup: Cgroup, streams: tuple[int, int, int] | None
+) -> stage.Inherited:
+    """Open everything that the child needs from the host's side."""
+    join_fds = []
+    for path in cgroup.join_files():
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        stack.callback(os.close, fd)
+        join_fds.append(fd)
+    prepared: list[int | None] = []
+    for operation in [*plan.operations, *plan.late_operations]:
+        try:
+            opened = operation.prepare()
+        except OSError as error:
+            raise LaunchError(f"{operation.describe()}: {(error.strerror or '').lower()}") from error
+        if opened is not None:
+            stack.callback(os.close, opened)
+        prepared.append(opened)
+    return stage.Inherited(root_fd, join_fds, prepared, streams)
+
+
+def _clone(stack: ExitStack, plan: Plan, network_fd: int | None, cgroup: Cgroup) -> tuple[int, int]:
+    flags = plan.new & ~namespaces.CLONE_NEWCGROUP
+    unified = cgroup.open_unified()
+    if unified is not None:
+        stack.callback(os.close, unified)
+    with _joined(plan, network_fd):
+        return namespaces.clone3(flags, unified)
+
+
+_OWN = dict(namespaces.TYPES.values())
+
+
+@contextmanager
+def _joined(plan: Plan, network_fd: int | None) -> Iterator[None]:
+    """Be in the namespaces that the child is to share, for as long as it takes to make the child."""
+    with ExitStack() as back:
+        for join in plan.joins:
+            home = os.open(f"/proc/self/ns/{_OWN[join.flag]}", os.O_RDONLY | os.O_CLOEXEC)
+            back.callback(os.close, home)
+            _join(join.flag, join.path, network_fd)
+            back.callback(namespaces.setns, home, join.flag)
+        yield
+
+
+def _join(flag: int, path: str, network_fd: int | None) -> None:
+    if not path:
+        assert network_fd is not None
+        namespaces.setns(network_fd, flag)
+        return
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LaunchError(f"lstat {path}: {(error.strerror or '').lower()}") from error
+    try:
+        namespaces.setns(fd, flag)
+    except OSError as error:
+        raise LaunchError(f"joining namespace {path}: {(error.strerror or '').lower()}") from error
+    finally:
+        os.close(fd)
+
+
+def _see_through(launched: Launched, plan: Plan) -> None:
+    """Give the child its mappings, let it build, and wait until it is ready."""
+    try:
+        _map_ids(launched.pid, plan)
+        if plan.process.oom_score_adj is not None:
+            write(f"/proc/{launched.pid}/oom_score_adj", str(plan.process.oom_score_adj))
+        launched.sync.send(stage.GO)
+        while True:
+            message = receive(launched.sync)
+            if message.kind == stage.READY:
+                return
+            if message.kind == stage.TERMINAL:
+                (launched.terminal_fd,) = message.fds
+            elif message.kind == stage.FAILED:
+                failure = message.failure()
+                raise LaunchError(failure.text, failure.code)
+            else:
+                raise LaunchError("the process ended before it was set up")
+    except BaseException:
+        _discard(launched)
+        raise
+
+
+def _discard(launched: Launched) -> None:
+    launched.destroy()
+    if launched.terminal_fd is not None:
+        os.close(launched.terminal_fd)
+    for fd in launched.pipes or ():
+        if fd is not None:
+            os.close(fd)
+
+
+def _map_ids(pid: int, plan: Plan) -> None:
+    if not plan.uid_map:
+        return
+    write(f"/proc/{pid}/uid_map", plan.uid_map)
+    if not plan.process.set_groups:
+        write(f"/proc/{pid}/setgroups", "deny")
+    write(f"/proc/{pid}/gid_map", plan.gid_map)
+
+
+def write(path: str, value: str) -> None:
+    """Write a file of /proc. Raises LaunchError."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(fd, value.encode())
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise LaunchError(f"write {path.rpartition('/')[2]}: {(error.strerror or '').lower()}") from error

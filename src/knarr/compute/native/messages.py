@@ -1,0 +1,118 @@
+"""What knarrd and a shim say to each other, as tagged msgpack.
+
+knarrd asks, each request with a number; the shim answers each with `Done` under that number, and tells by itself of
+`Exited` and `Oom`. A request's descriptors are those it names in its docstring, in that order.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.compute.interface import LogSettings
+from knarr.compute.native.plan import Plan, ProcessPlan
+
+
+class AttachSpec(Struct, frozen=True):
+    """An attachment without its descriptor: see `knarr.compute.interface.Attachment`."""
+
+    stdin: bool = False
+    stdout: bool = True
+    stderr: bool = True
+    framed: bool = True
+    stdin_once: bool = False
+    detach_keys: bytes = b""
+
+
+class Request(Struct, tag=True):
+    """Base of what is asked."""
+
+    number: int = 0
+
+
+class Create(Request, kw_only=True):
+    """Build the system. Descriptors: the root, the network namespace if `has_network`, one for each attachment."""
+
+    plan: Plan
+    log: LogSettings
+    stdin_open: bool = False
+    has_network: bool = False
+    attachments: list[AttachSpec] = field(default_factory=list)
+
+
+class Start(Request):
+    """Let the main process become its program."""
+
+
+class Signal(Request, kw_only=True):
+    """Signal the main process."""
+
+    signal: int
+
+
+class Attach(Request, kw_only=True):
+    """Connect a client to the main process's streams. Descriptor: the client's socket."""
+
+    spec: AttachSpec
+
+
+class Resize(Request, kw_only=True):
+    """Set a terminal's size: the main process's, or an exec's by its id."""
+
+    exec_id: str = ""
+    rows: int
+    columns: int
+
+
+class Exec(Request, kw_only=True):
+    """Start one more process. Descriptor: the client's socket if there is an attachment."""
+
+    exec_id: str
+    process: ProcessPlan
+    attachment: AttachSpec | None = None
+
+
+class Release(Request):
+    """The exit status is recorded: end."""
+
+
+class Reply(Struct, tag=True):
+    """Base of what is answered and told."""
+
+
+class Done(Reply, kw_only=True):
+    """The end of a request: all well, or `error` with Docker's exit code. `pid` where a process was made."""
+
+    number: int
+    error: str = ""
+    code: int = 0
+    missing: bool = False
+    pid: int = 0
+
+
+class Hello(Reply, kw_only=True):
+    """The first words on a new connection to a shim's socket."""
+
+    pid: int
+    started: bool
+
+
+class Exited(Reply, kw_only=True):
+    """A process has ended: the main one, or an exec by its id. `at` in nanoseconds since 1970."""
+
+    exec_id: str = ""
+    code: int
+    at: int
+    oom_killed: bool = False
+
+
+class Oom(Reply):
+    """A process of the system was killed for want of memory."""
+
+
+AnyRequest = Create | Start | Signal | Attach | Resize | Exec | Release
+AnyReply = Done | Hello | Exited | Oom
+
+encode = msgspec.msgpack.Encoder().encode
+decode_request = msgspec.msgpack.Decoder(AnyRequest).decode
+decode_reply = msgspec.msgpack.Decoder(AnyReply).decode

@@ -1,0 +1,113 @@
+"""Mount options in the words of fstab(5) and the runtime spec, turned into attributes, propagation and data."""
+
+from __future__ import annotations
+
+from knarr.compute.native.operations import AnyOperation, BindMount, MountFilesystem
+from knarr.compute.spec import Mount
+from knarr.errors import InvalidParameter, Unsupported
+from knarr.kernel import mounts
+
+# option -> (attributes to set, attributes to clear); an r in front makes it recursive
+_ATTRIBUTES: dict[str, tuple[int, int]] = {
+    "ro": (mounts.MOUNT_ATTR_RDONLY, 0),
+    "rw": (0, mounts.MOUNT_ATTR_RDONLY),
+    "nosuid": (mounts.MOUNT_ATTR_NOSUID, 0),
+    "suid": (0, mounts.MOUNT_ATTR_NOSUID),
+    "nodev": (mounts.MOUNT_ATTR_NODEV, 0),
+    "dev": (0, mounts.MOUNT_ATTR_NODEV),
+    "noexec": (mounts.MOUNT_ATTR_NOEXEC, 0),
+    "exec": (0, mounts.MOUNT_ATTR_NOEXEC),
+    "nodiratime": (mounts.MOUNT_ATTR_NODIRATIME, 0),
+    "diratime": (0, mounts.MOUNT_ATTR_NODIRATIME),
+    "relatime": (0, mounts.MOUNT_ATTR__ATIME),
+    "norelatime": (mounts.MOUNT_ATTR_STRICTATIME, mounts.MOUNT_ATTR__ATIME),
+    "noatime": (mounts.MOUNT_ATTR_NOATIME, mounts.MOUNT_ATTR__ATIME),
+    "atime": (0, mounts.MOUNT_ATTR__ATIME),
+    "strictatime": (mounts.MOUNT_ATTR_STRICTATIME, mounts.MOUNT_ATTR__ATIME),
+    "nostrictatime": (0, mounts.MOUNT_ATTR__ATIME),
+    "nosymfollow": (mounts.MOUNT_ATTR_NOSYMFOLLOW, 0),
+    "symfollow": (0, mounts.MOUNT_ATTR_NOSYMFOLLOW),
+}
+_PROPAGATIONS = {
+    "private": mounts.MS_PRIVATE,
+    "slave": mounts.MS_SLAVE,
+    "shared": mounts.MS_SHARED,
+    "unbindable": mounts.MS_UNBINDABLE,
+}
+_SUPERBLOCK_FLAGS = {"sync", "dirsync", "lazytime", "mand", "silent"}
+_NOTHING = {"defaults", "async", "nolazytime", "nomand", "loud", "nofail"}
+
+
+class _Parsed:
+    def __init__(self, options: list[str]) -> None:
+        self.set = self.clear = 0
+        self.recursive_set = self.recursive_clear = 0
+        self.bind = self.recursive_bind = False
+        self.propagation = 0
+        self.recursive_propagation = False
+        self.data: list[tuple[str, str | None]] = []
+        for option in options:
+            self._take(option)
+
+    def _take(self, option: str) -> None:
+        recursive = option[1:] if option.startswith("r") else ""
+        if option in ("bind", "rbind"):
+            self.bind, self.recursive_bind = True, self.recursive_bind or option == "rbind"
+        elif option in _ATTRIBUTES:
+            on, off = _ATTRIBUTES[option]
+            self.set, self.clear = self.set & ~off | on, self.clear & ~on | off
+        elif recursive in _ATTRIBUTES:
+            on, off = _ATTRIBUTES[recursive]
+            self.recursive_set, self.recursive_clear = self.recursive_set & ~off | on, self.recursive_clear & ~on | off
+        elif option in _PROPAGATIONS or recursive in _PROPAGATIONS:
+            self.recursive_propagation = option not in _PROPAGATIONS
+            self.propagation = _PROPAGATIONS[recursive if self.recursive_propagation else option]
+        elif option in ("tmpcopyup", "idmap", "ridmap"):
+            raise Unsupported(f"mount option {option!r} is not supported by the native runtime")
+        elif option not in _NOTHING:
+            self._take_data(option)
+
+    def _take_data(self, option: str) -> None:
+        key, separator, value = option.partition("=")
+        self.data.append((key, value if separator and option not in _SUPERBLOCK_FLAGS else None))
+
+
+def plan_mount(mount: Mount) -> list[AnyOperation]:
+    """The operations for one mount of the spec. Raises InvalidParameter and Unsupported."""
+    if not mount.destination.startswith("/"):
+        raise InvalidParameter(f"mount destination {mount.destination} not absolute")
+    if mount.uid_mappings or mount.gid_mappings:
+        raise Unsupported("id-mapped mounts are not supported by the native runtime")
+    parsed = _Parsed(mount.options)
+    if parsed.bind or mount.type == "bind":
+        return [_bind(mount, parsed)]
+    if not mount.type:
+        raise InvalidParameter(f"mount at {mount.destination} has no type")
+    return [
+        MountFilesystem(
+            fstype=mount.type,
+            destination=mount.destination,
+            source=mount.source or "",
+            attributes=parsed.set | parsed.recursive_set,
+            options=parsed.data,
+            propagation=parsed.propagation,
+        )
+    ]
+
+
+def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
+    if not mount.source:
+        raise InvalidParameter(f"bind mount at {mount.destination} has no source")
+    if parsed.data:
+        raise InvalidParameter(f"bind mounts cannot have any filesystem-specific options applied: {parsed.data[0][0]}")
+    clear_atime = parsed.set & mounts.MOUNT_ATTR__ATIME
+    return BindMount(
+        source=mount.source,
+        destination=mount.destination,
+        recursive=parsed.recursive_bind,
+        set=parsed.set | parsed.recursive_set,
+        clear=parsed.clear | parsed.recursive_clear | (mounts.MOUNT_ATTR__ATIME if clear_atime else 0),
+        recursive_attributes=bool(parsed.recursive_set or parsed.recursive_clear),
+        propagation=parsed.propagation or mounts.MS_PRIVATE,
+        recursive_propagation=parsed.recursive_propagation or not parsed.propagation,
+    )

@@ -1,0 +1,302 @@
+"""What is done to the file system view of a new system, as a list of small operations.
+
+The planner makes them in knarrd; the shim calls `prepare` on each before clone3 (with the host's view and rights: it
+opens what comes from outside), the new process calls `execute` inside its own namespaces. Every target is resolved
+inside the root by descriptor; nothing is joined as strings.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from knarr.kernel import filesystems, mounts, paths
+
+DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+class Scene(NamedTuple):
+    """What operations act on: the attached root, and the host's /dev/null as seen in the new mount namespace."""
+
+    root_fd: int
+    null_fd: int
+
+
+class Operation(Struct, tag=True, tag_field="op"):
+    """One step. `prepare` may return a descriptor, which `execute` gets and closes."""
+
+    def prepare(self) -> int | None:
+        """Open what the step needs of the host. Raises OSError."""
+        return None
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Carry the step out inside the new namespaces. Raises OSError."""
+        raise AssertionError
+
+    def describe(self) -> str:
+        """The step for an error message."""
+        return str(self)
+
+
+class MountFilesystem(Operation):
+    """Mount a new instance of a filesystem. `attributes` are MOUNT_ATTR_*; `propagation` MS_* or 0."""
+
+    fstype: str
+    destination: str
+    source: str = ""
+    attributes: int = 0
+    options: list[tuple[str, str | None]] = []
+    propagation: int = 0
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Make the instance first, so that a wrong option leaves no directory behind."""
+        options = [("source", self.source), *self.options] if self.source else self.options
+        mount_fd = mounts.mount_detached(self.fstype, options, self.attributes)
+        try:
+            target = paths.make_directories(scene.root_fd, self.destination)
+            try:
+                if self.propagation:
+                    mounts.mount_setattr(mount_fd, propagation=self.propagation)
+                mounts.move_mount(mount_fd, target)
+            finally:
+                os.close(target)
+        finally:
+            os.close(mount_fd)
+
+    def describe(self) -> str:
+        return f"mounting {self.fstype} at {self.destination}"
+
+
+class BindMount(Operation):
+    """Show a path of the host at `destination`. The clone is taken in the host's mount namespace, so that shared and
+    slave propagation relate to the host's mount."""
+
+    source: str
+    destination: str
+    recursive: bool = True
+    set: int = 0
+    clear: int = 0
+    recursive_attributes: bool = False
+    propagation: int = mounts.MS_PRIVATE
+    recursive_propagation: bool = True
+
+    def prepare(self) -> int | None:
+        """Clone the source's mount."""
+        return mounts.open_tree(mounts.AT_FDCWD, self.source, clone=True, recursive=self.recursive)
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Attach the clone on a directory or file that is made where missing."""
+        assert fd is not None
+        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
+        make = paths.make_directories if is_directory else paths.make_file
+        target = make(scene.root_fd, self.destination)
+        try:
+            _require_outside_proc(target, self.destination)
+            if self.propagation:
+                mounts.mount_setattr(fd, propagation=self.propagation, recursive=self.recursive_propagation)
+            if self.set or self.clear:
+                mounts.mount_setattr(fd, set=self.set, clear=self.clear, recursive=self.recursive_attributes)
+            mounts.move_mount(fd, target)
+        finally:
+            os.close(target)
+
+    def describe(self) -> str:
+        return f"mounting {self.source} to rootfs at {self.destination}"
+
+
+# Files that tools like lxcfs replace; anything else in /proc that a mount covers could fool the set-up (runc's list).
+_PROC_ALLOWED = frozenset(
+    {
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    }
+)
+
+
+def _require_outside_proc(target: int, destination: str) -> None:
+    """Refuse a bind mount onto procfs, other than on the few files that are known to be harmless."""
+    if "/" + "/".join(paths.split(destination)) in _PROC_ALLOWED:
+        return
+    if filesystems.magic(target) == filesystems.PROC_SUPER_MAGIC:
+        raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc", destination)
+
+
+class MakeDirectory(Operation):
+    """mkdir -p with an owner for what is new: the working directory."""
+
+    path: str
+    uid: int = 0
+    gid: int = 0
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Make what is missing."""
+        os.close(paths.make_directories(scene.root_fd, self.path, uid=self.uid, gid=self.gid))
+
+    def describe(self) -> str:
+        return f"mkdir {self.path}"
+
+
+class MakeDevice(Operation):
+    """mknod, or a bind of the host's node where the kernel refuses mknod (a user namespace)."""
+
+    path: str
+    type: str
+    major: int
+    minor: int
+    mode: int
+    uid: int = 0
+    gid: int = 0
+    bind: bool = False
+
+    def prepare(self) -> int | None:
+        """Open the host's node where it will be bound."""
+        if not self.bind:
+            return None
+        return mounts.open_tree(mounts.AT_FDCWD, self.path, clone=True)
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Make the node in a directory found inside the root; an existing file there is replaced."""
+        if fd is not None:
+            target = paths.make_file(scene.root_fd, self.path)
+            try:
+                mounts.move_mount(fd, target)
+            finally:
+                os.close(target)
+            return
+        *parents, name = paths.split(self.path)
+        directory = paths.make_directories(scene.root_fd, "/".join(parents))
+        try:
+            self._make_node(directory, name)
+        finally:
+            os.close(directory)
+
+    def _make_node(self, directory: int, name: str) -> None:
+        kind = DEVICE_TYPES[self.type]
+        number = os.makedev(self.major, self.minor)
+        try:
+            os.mknod(name, kind | self.mode, number, dir_fd=directory)
+        except FileExistsError:
+            os.unlink(name, dir_fd=directory)
+            os.mknod(name, kind | self.mode, number, dir_fd=directory)
+        node = paths.openat2(directory, name, os.O_PATH | os.O_NOFOLLOW)
+        try:
+            made = os.fstat(node)
+            if stat.S_IFMT(made.st_mode) != kind or (kind != stat.S_IFIFO and made.st_rdev != number):
+                raise OSError(errno.EEXIST, "device node was replaced while it was made", self.path)
+        finally:
+            os.close(node)
+        os.chown(name, self.uid, self.gid, dir_fd=directory, follow_symlinks=False)
+
+    def describe(self) -> str:
+        return f"creating device node {self.path}"
+
+
+class Symlink(Operation):
+    """A symbolic link, unless something is there already."""
+
+    path: str
+    target: str
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Make the link in a directory found inside the root."""
+        *parents, name = paths.split(self.path)
+        directory = paths.make_directories(scene.root_fd, "/".join(parents))
+        try:
+            os.symlink(self.target, name, dir_fd=directory)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(directory)
+
+    def describe(self) -> str:
+        return f"creating symlink {self.path}"
+
+
+_EMPTY: list[tuple[str, str | None]] = [("size", "0"), ("nr_inodes", "1"), ("mode", "755")]
+
+
+class MaskPath(Operation):
+    """Make a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory. Missing is fine."""
+
+    path: str
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Mount over it."""
+        try:
+            target = paths.open_in_root(scene.root_fd, self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            if stat.S_ISDIR(os.fstat(target).st_mode):
+                mask = mounts.mount_detached("tmpfs", _EMPTY, mounts.MOUNT_ATTR_RDONLY)
+            else:
+                mask = mounts.open_tree(scene.null_fd, "", clone=True)
+            try:
+                mounts.move_mount(mask, target)
+            finally:
+                os.close(mask)
+        finally:
+            os.close(target)
+
+    def describe(self) -> str:
+        return f"masking {self.path}"
+
+
+class ReadonlyPath(Operation):
+    """Make a path read-only by a bind of itself. Missing is fine."""
+
+    path: str
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """Bind and set read-only before it is attached."""
+        try:
+            target = paths.open_in_root(scene.root_fd, self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            clone = mounts.open_tree(target, "", clone=True, recursive=True)
+            try:
+                mounts.mount_setattr(clone, set=mounts.MOUNT_ATTR_RDONLY, recursive=True)
+                mounts.move_mount(clone, target)
+            finally:
+                os.close(clone)
+        finally:
+            os.close(target)
+
+    def describe(self) -> str:
+        return f"making {self.path} read-only"
+
+
+class SetAttributes(Operation):
+    """Change the attributes (MOUNT_ATTR_*) of the mount that is at a path."""
+
+    path: str
+    set: int
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """mount_setattr on what is mounted there."""
+        target = paths.open_in_root(scene.root_fd, self.path)
+        try:
+            mounts.mount_setattr(target, set=self.set)
+        finally:
+            os.close(target)
+
+    def describe(self) -> str:
+        return f"changing the mount at {self.path}"
+
+
+AnyOperation = (
+    MountFilesystem | BindMount | MakeDirectory | MakeDevice | Symlink | MaskPath | ReadonlyPath | SetAttributes
+)

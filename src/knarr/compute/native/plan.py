@@ -1,0 +1,97 @@
+"""The finished plan of a system and of a process: what the shim and the stage carry out without deciding anything.
+
+Made by `knarr.compute.native.planner` in knarrd, sent as msgpack, executed by `shim` and `stage`.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from knarr.compute.native.operations import AnyOperation
+
+
+class CapabilityMasks(Struct, frozen=True):
+    """The five sets as bit masks, and the highest capability number of the kernel."""
+
+    bounding: int = 0
+    effective: int = 0
+    permitted: int = 0
+    inheritable: int = 0
+    ambient: int = 0
+    highest: int = 40
+
+
+class ProcessPlan(Struct):
+    """A program and what it runs as. `capabilities` None keeps all; `seccomp` is a BPF program, b"" for none.
+
+    `rlimits` are (resource number, soft, hard); `env` are b"KEY=value"; `keyring` names the new session keyring,
+    "" keeps the caller's.
+    """
+
+    args: list[str]
+    env: list[str]
+    cwd: str
+    uid: int = 0
+    gid: int = 0
+    groups: list[int] = field(default_factory=list)
+    umask: int = 0o022
+    set_groups: bool = True
+    capabilities: CapabilityMasks | None = None
+    no_new_privileges: bool = False
+    seccomp: bytes = b""
+    seccomp_flags: int = 0
+    rlimits: list[tuple[int, int, int]] = field(default_factory=list)
+    oom_score_adj: int | None = None
+    keyring: str = ""
+    terminal: bool = False
+    rows: int = 0
+    columns: int = 0
+    init: bool = False
+
+
+class CgroupWrite(Struct, frozen=True):
+    """A value for a control file. An `optional` one may be missing on this kernel."""
+
+    controller: str
+    file: str
+    value: str
+    optional: bool = False
+
+
+class CgroupPlan(Struct):
+    """Where the system's processes are accounted: hierarchies as detected, a path in each, and the limits."""
+
+    mode: str
+    controllers: dict[str, str]
+    unified: str | None
+    path: str
+    writes: list[CgroupWrite] = field(default_factory=list)
+    device_program: bytes = b""
+
+
+class Join(Struct, frozen=True):
+    """An existing namespace to join: by `path`, or by the descriptor that came with the request where it is empty."""
+
+    flag: int
+    path: str = ""
+
+
+class Plan(Struct):
+    """A whole system. `new` are CLONE_NEW* flags; `operations` are in order, `late_operations` come after
+    the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value)."""
+
+    id: str
+    run_dir: str
+    cgroup: CgroupPlan
+    process: ProcessPlan
+    new: int
+    joins: list[Join] = field(default_factory=list)
+    uid_map: str = ""
+    gid_map: str = ""
+    operations: list[AnyOperation] = field(default_factory=list)
+    late_operations: list[AnyOperation] = field(default_factory=list)
+    root_readonly: bool = False
+    root_propagation: int = 0
+    hostname: str = ""
+    domainname: str = ""
+    sysctls: list[tuple[str, str]] = field(default_factory=list)

@@ -1,0 +1,367 @@
+"""From an OCI runtime spec to a finished plan: pure, so that what a container gets can be tested without a kernel.
+
+What this backend does not do is refused here with `Unsupported` or `InvalidParameter`, never left out in silence.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import NamedTuple
+
+from knarr.compute.interface import CreateRequest
+from knarr.compute.native import filters, limits
+from knarr.compute.native.mount_options import plan_mount
+from knarr.compute.native.operations import (
+    AnyOperation,
+    BindMount,
+    MakeDevice,
+    MakeDirectory,
+    MaskPath,
+    MountFilesystem,
+    ReadonlyPath,
+    SetAttributes,
+    Symlink,
+)
+from knarr.compute.native.plan import CapabilityMasks, CgroupPlan, CgroupWrite, Join, Plan, ProcessPlan
+from knarr.compute.spec import Capabilities, Device, IdMapping, Linux, Process, RuntimeSpec
+from knarr.errors import InvalidParameter, Unsupported
+from knarr.kernel import capabilities, mounts, namespaces
+from knarr.kernel.cgroups import Hierarchies
+
+PROPAGATIONS = {
+    "private": mounts.MS_PRIVATE,
+    "rprivate": mounts.MS_PRIVATE | mounts.MS_REC,
+    "slave": mounts.MS_SLAVE,
+    "rslave": mounts.MS_SLAVE | mounts.MS_REC,
+    "shared": mounts.MS_SHARED,
+    "rshared": mounts.MS_SHARED | mounts.MS_REC,
+    "unbindable": mounts.MS_UNBINDABLE,
+    "runbindable": mounts.MS_UNBINDABLE | mounts.MS_REC,
+}
+
+# Every Linux container has these (runtime spec, config-linux.md: default devices); mode 0666.
+_DEFAULT_DEVICES = {
+    "/dev/null": (1, 3),
+    "/dev/zero": (1, 5),
+    "/dev/full": (1, 7),
+    "/dev/random": (1, 8),
+    "/dev/urandom": (1, 9),
+    "/dev/tty": (5, 0),
+}
+_DEFAULT_LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+    "/dev/ptmx": "pts/ptmx",
+    "/dev/core": "/proc/kcore",
+}
+_UNLIMITED = {-1, (1 << 64) - 1, (1 << 63) - 1}
+
+
+class Host(NamedTuple):
+    """What a plan depends on besides the request."""
+
+    hierarchies: Hierarchies
+    bounding: int
+    permitted: int
+    highest_capability: int
+
+
+def plan_system(request: CreateRequest, host: Host) -> Plan:
+    """The plan for a request. Raises InvalidParameter and Unsupported."""
+    spec = request.spec
+    _refuse_unsupported(spec)
+    if spec.process is None:
+        raise InvalidParameter("process is not set in the runtime spec")
+    new, joins = _namespaces(spec.linux, request.network_fd is not None)
+    if not new & namespaces.CLONE_NEWNS:
+        raise Unsupported("a container without a mount namespace of its own is not supported")
+    cgroup = plan_cgroup(spec, request.id, host)
+    process = plan_process(spec.process, host, seccomp=_seccomp(spec.linux))
+    process.keyring = request.id
+    process.init = request.init
+    return Plan(
+        id=request.id,
+        run_dir=str(request.run_dir),
+        cgroup=cgroup,
+        process=process,
+        new=new,
+        joins=joins,
+        uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
+        gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
+        operations=_operations(spec, cgroup, bind_devices=bool(new & namespaces.CLONE_NEWUSER)),
+        late_operations=_late_operations(spec.linux),
+        root_readonly=spec.root is not None and spec.root.readonly,
+        root_propagation=_root_propagation(spec.linux),
+        hostname=spec.hostname or "",
+        domainname=spec.domainname or "",
+        sysctls=_sysctls(spec.linux, new, joins),
+    )
+
+
+def _refuse_unsupported(spec: RuntimeSpec) -> None:
+    hooks = spec.hooks
+    if hooks is not None and any(getattr(hooks, name) for name in hooks.__struct_fields__):
+        raise Unsupported("OCI hooks are not supported by the native runtime")
+    process = spec.process
+    if process is not None:
+        _refuse_unsupported_process(process)
+    if spec.linux.mount_label:
+        raise Unsupported("SELinux mount labels are not supported by the native runtime")
+
+
+def _refuse_unsupported_process(process: Process) -> None:
+    for value, what in (
+        (process.apparmor_profile, "AppArmor profiles"),
+        (process.selinux_label, "SELinux labels"),
+        (process.scheduler, "scheduler settings"),
+        (process.io_priority, "I/O priorities"),
+    ):
+        if value:
+            raise Unsupported(f"{what} are not supported by the native runtime")
+
+
+# -- namespaces -------------------------------------------------------------------------------------------------------
+
+
+def _namespaces(linux: Linux, has_network: bool) -> tuple[int, list[Join]]:
+    new, joins, seen = 0, [], set()
+    for namespace in linux.namespaces:
+        if namespace.type not in namespaces.TYPES:
+            raise InvalidParameter(f"namespace {namespace.type!r} does not exist")
+        if namespace.type in seen:
+            raise InvalidParameter(f"malformed spec file: duplicated ns {namespace.type!r}")
+        seen.add(namespace.type)
+        flag = namespaces.TYPES[namespace.type][0]
+        if namespace.path:
+            if flag in (namespaces.CLONE_NEWUSER, namespaces.CLONE_NEWNS):
+                raise Unsupported(f"joining a {namespace.type} namespace is not supported by the native runtime")
+            joins.append(Join(flag, namespace.path))
+        elif flag == namespaces.CLONE_NEWNET and has_network:
+            joins.append(Join(flag))
+        else:
+            new |= flag
+    return new, joins
+
+
+def _id_map(mappings: list[IdMapping]) -> str:
+    if not mappings:
+        raise InvalidParameter("user namespaces enabled, but no uid or gid mappings found")
+    return "".join(f"{entry.container_id} {entry.host_id} {entry.size}\n" for entry in mappings)
+
+
+def _root_propagation(linux: Linux) -> int:
+    if not linux.rootfs_propagation:
+        return 0
+    try:
+        return PROPAGATIONS[linux.rootfs_propagation]
+    except KeyError:
+        raise InvalidParameter(f"rootfsPropagation={linux.rootfs_propagation} is not supported") from None
+
+
+# Namespaced kernel settings and the namespace that must be the system's own (sysctl(8), namespaces(7)).
+_IPC_SYSCTLS = {
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
+}
+
+
+def _sysctls(linux: Linux, new: int, joins: list[Join]) -> list[tuple[str, str]]:
+    own = new
+    for join in joins:
+        own |= join.flag
+    return [(_sysctl_path(key, own), value) for key, value in linux.sysctl.items()]
+
+
+def _sysctl_path(key: str, own: int) -> str:
+    """The path below /proc/sys. Either separator may be used: net.ipv4.conf.eth0/100.x is net/ipv4/conf/eth0.100/x."""
+    first = next((character for character in key if character in "./"), ".")
+    path = key if first == "/" else key.translate(str.maketrans("./", "/."))
+    if ".." in path.split("/") or not path:
+        raise InvalidParameter(f"sysctl {key!r} is not valid")
+    if path in _IPC_SYSCTLS or path.startswith("fs/mqueue/"):
+        needed, name = namespaces.CLONE_NEWIPC, "ipc"
+    elif path.startswith("net/"):
+        needed, name = namespaces.CLONE_NEWNET, "network"
+    elif path in ("kernel/domainname", "kernel/hostname"):
+        needed, name = namespaces.CLONE_NEWUTS, "uts"
+    else:
+        raise InvalidParameter(f"sysctl {key!r} is not in a separate kernel namespace")
+    if not own & needed:
+        raise InvalidParameter(f"sysctl {key!r} not allowed in host {name} namespace")
+    return path
+
+
+# -- the file system --------------------------------------------------------------------------------------------------
+
+
+def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, *, bind_devices: bool) -> list[AnyOperation]:
+    operations: list[AnyOperation] = []
+    for mount in spec.mounts:
+        if mount.type == "cgroup":
+            operations += _cgroup_mounts(mount.destination, mount.options, cgroup, _shares_cgroups(spec.linux))
+        else:
+            operations += plan_mount(mount)
+    operations += _devices(spec.linux.devices, bind=bind_devices)
+    operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
+    if spec.process is not None:
+        operations.append(MakeDirectory(spec.process.cwd))
+    return operations
+
+
+def _devices(extra: list[Device], *, bind: bool) -> list[AnyOperation]:
+    nodes: dict[str, AnyOperation] = {
+        path: MakeDevice(path, "c", major, minor, 0o666, bind=bind) for path, (major, minor) in _DEFAULT_DEVICES.items()
+    }
+    for device in extra:
+        if device.path in ("/dev/ptmx", "/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue"):
+            continue  # these are the system's own
+        mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
+        nodes[device.path] = MakeDevice(
+            device.path, device.type, device.major, device.minor, mode, device.uid or 0, device.gid or 0, bind
+        )
+    return list(nodes.values())
+
+
+def _late_operations(linux: Linux) -> list[AnyOperation]:
+    result: list[AnyOperation] = [ReadonlyPath(path) for path in dict.fromkeys(linux.readonly_paths)]
+    result += [MaskPath(path) for path in dict.fromkeys(linux.masked_paths)]
+    return result
+
+
+def _shares_cgroups(linux: Linux) -> bool:
+    return all(namespace.type != "cgroup" for namespace in linux.namespaces)
+
+
+def _cgroup_mounts(destination: str, options: list[str], cgroup: CgroupPlan, shared: bool) -> list[AnyOperation]:
+    """The system's own part of every hierarchy, as if it were the whole."""
+    attributes = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
+    read_only = mounts.MOUNT_ATTR_RDONLY if "ro" in options else 0
+    if cgroup.mode == "v2":
+        if shared:
+            return [MountFilesystem("cgroup2", destination, "cgroup", attributes | read_only)]
+        source = f"{cgroup.unified}{cgroup.path}"
+        return [BindMount(source, destination, False, attributes | read_only)]
+    result: list[AnyOperation] = [
+        MountFilesystem("tmpfs", destination, "tmpfs", attributes, [("mode", "755")]),
+    ]
+    shown: dict[str, str] = {}
+    for controller, mount_point in cgroup.controllers.items():
+        name = mount_point.rpartition("/")[2]
+        if mount_point not in shown:
+            shown[mount_point] = name
+            source = f"{mount_point}{cgroup.path}"
+            result.append(BindMount(source, f"{destination}/{name}", False, attributes | read_only))
+        if controller != name and not controller.startswith("name="):
+            result.append(Symlink(f"{destination}/{controller}", name))
+    if read_only:
+        result.append(SetAttributes(destination, read_only))
+    return result
+
+
+# -- cgroup -----------------------------------------------------------------------------------------------------------
+
+
+def plan_cgroup(spec: RuntimeSpec, id: str, host: Host) -> CgroupPlan:
+    """Where the system is accounted and what it may use."""
+    path = spec.linux.cgroups_path or f"/knarr/{id}"
+    if ".." in path.split("/"):
+        raise InvalidParameter(f"invalid cgroup path: {path}")
+    hierarchies = host.hierarchies
+    resources = spec.linux.resources
+    writes = limits.writes(resources, hierarchies) if resources is not None else []
+    program = None
+    if resources is not None and "devices" not in hierarchies.controllers and hierarchies.unified is not None:
+        program = limits.device_program(resources.devices)
+    return CgroupPlan(
+        mode=hierarchies.mode,
+        controllers=hierarchies.controllers,
+        unified=hierarchies.unified,
+        path=path,
+        writes=[CgroupWrite(write.controller, write.file, write.value, write.optional) for write in writes],
+        device_program=program or b"",
+    )
+
+
+# -- the process ------------------------------------------------------------------------------------------------------
+
+
+def _seccomp(linux: Linux) -> tuple[bytes, int]:
+    if linux.seccomp is None:
+        return b"", 0
+    return filters.compile(linux.seccomp), filters.flags(linux.seccomp)
+
+
+def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) -> ProcessPlan:
+    """The plan of one process. Raises InvalidParameter and Unsupported."""
+    _refuse_unsupported_process(process)
+    if not process.args:
+        raise InvalidParameter("no command specified")
+    if not process.cwd.startswith("/"):
+        raise InvalidParameter(f"the working directory '{process.cwd}' is invalid, it needs to be an absolute path")
+    _require_no_nul([*process.args, *process.env, process.cwd])
+    user = process.user
+    size = process.console_size
+    return ProcessPlan(
+        args=process.args,
+        env=process.env,
+        cwd=process.cwd,
+        uid=user.uid,
+        gid=user.gid,
+        groups=user.additional_gids,
+        umask=0o022 if user.umask is None else user.umask,
+        capabilities=_masks(process.capabilities or Capabilities(), host),
+        no_new_privileges=process.no_new_privileges,
+        seccomp=seccomp[0],
+        seccomp_flags=seccomp[1],
+        rlimits=[_rlimit(limit.type, limit.soft, limit.hard) for limit in process.rlimits],
+        oom_score_adj=process.oom_score_adj,
+        terminal=process.terminal,
+        rows=size.height if size else 0,
+        columns=size.width if size else 0,
+    )
+
+
+def _require_no_nul(texts: list[str]) -> None:
+    for text in texts:
+        if "\0" in text:
+            raise InvalidParameter(f"invalid argument: {text!r} has a NUL character")
+
+
+def _masks(sets: Capabilities, host: Host) -> CapabilityMasks:
+    """The sets, cut to what this engine has itself (the specification asks to warn and go on)."""
+
+    def cut(names: list[str], limit: int) -> int:
+        try:
+            return capabilities.mask(names) & limit
+        except KeyError as error:
+            raise InvalidParameter(f"unknown capability {error}") from None
+
+    bounding = cut(sets.bounding, host.bounding)
+    permitted = cut(sets.permitted, host.permitted & host.bounding)
+    return CapabilityMasks(
+        bounding=bounding,
+        effective=cut(sets.effective, permitted),
+        permitted=permitted,
+        inheritable=cut(sets.inheritable, permitted),
+        ambient=cut(sets.ambient, permitted),
+        highest=host.highest_capability,
+    )
+
+
+def _rlimit(name: str, soft: int, hard: int) -> tuple[int, int, int]:
+    number = getattr(resource, name, None) if name.startswith("RLIMIT_") else None
+    if number is None:
+        raise InvalidParameter(f"invalid rlimit type: {name}")
+
+    def value(limit: int) -> int:
+        return resource.RLIM_INFINITY if limit in _UNLIMITED else limit
+
+    return number, value(soft), value(hard)

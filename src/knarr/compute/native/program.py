@@ -1,0 +1,193 @@
+"""From a process inside its namespaces to the program that it becomes.
+
+Runs between clone3 and execve: system calls in the order in which the kernel needs them, no decisions. `become` ends
+in execve or raises `StageError`; the caller reports that and exits, nothing unwinds further.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+import stat
+from typing import NoReturn
+
+from knarr.compute.native import init
+from knarr.compute.native.plan import ProcessPlan
+from knarr.kernel import capabilities, processes, seccomp
+
+
+class StageError(Exception):
+    """A step failed. `code` is the exit code that a client of Docker expects: 126, 127 or 128."""
+
+    def __init__(self, text: str, code: int = 128) -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+def take_streams(fds: tuple[int, int, int]) -> None:
+    """Put three descriptors in the places 0, 1, 2."""
+    high = [fd if fd > 2 else os.dup(fd) for fd in fds]
+    for place, fd in enumerate(high):
+        os.dup2(fd, place, inheritable=True)
+
+
+def give_streams(uid: int, gid: int) -> None:
+    """Let an unprivileged program reopen /dev/stdout and the like: its pipes belong to it."""
+    if uid == 0:
+        return
+    for fd in (0, 1, 2):
+        status = os.fstat(fd)
+        if not stat.S_ISCHR(status.st_mode):
+            try:
+                os.fchown(fd, uid, gid)
+            except OSError:  # a stream on a read-only or foreign filesystem stays as it is
+                pass
+
+
+def become(process: ProcessPlan, sync: socket.socket) -> NoReturn:
+    """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError."""
+    environment = dict(entry.partition("=")[::2] for entry in process.env)
+    _reset_signals()
+    _limit(process)
+    if process.keyring:
+        _join_keyring(process.keyring)
+    os.umask(process.umask)
+    give_streams(process.uid, process.gid)
+    processes.close_range_cloexec(3)
+    entered = _change_directory(process.cwd)
+    if process.no_new_privileges:
+        processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
+    if process.init:
+        _split_init(process, sync)
+    if process.seccomp and not process.no_new_privileges:
+        seccomp.load(process.seccomp, process.seccomp_flags)
+    _drop_privileges(process)
+    if not entered and not _change_directory(process.cwd):
+        raise StageError(f'chdir to cwd ("{process.cwd}") set in config.json failed: permission denied', 126)
+    _verify_directory()
+    path = find_program(process.args[0], environment.get("PATH", ""))
+    if process.seccomp and process.no_new_privileges:
+        seccomp.load(process.seccomp, process.seccomp_flags)
+    _execute(path, process.args, environment)
+
+
+def _execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn:
+    try:
+        os.execve(path, args, environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        raise StageError(f"exec {path}: {_words(error)}", code) from None
+
+
+def _words(error: OSError) -> str:
+    """strerror in Go's spelling: lower case."""
+    return os.strerror(error.errno or 0).lower()
+
+
+def find_program(name: str, search: str) -> str:
+    """The path of a program, as execvp would find it in the current root; Docker's words and codes where it is not."""
+    if "/" in name:
+        _require_executable(name)
+        return name
+    for directory in search.split(":"):
+        path = f"{directory or '.'}/{name}"
+        try:
+            if stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK):
+                return path
+        except OSError:
+            continue
+    raise StageError(f'exec: "{name}": executable file not found in $PATH', 127)
+
+
+def _require_executable(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        raise StageError(f'exec: "{path}": stat {path}: {_words(error)}', 127 if missing else 126) from None
+    if stat.S_ISDIR(mode):
+        raise StageError(f'exec: "{path}": is a directory', 126)
+    if not os.access(path, os.X_OK):
+        raise StageError(f'exec: "{path}": permission denied', 126)
+
+
+def _reset_signals() -> None:
+    """Default dispositions and an empty mask: the interpreter ignores SIGPIPE and SIGXFSZ, the shim blocks some."""
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    processes.mask_signals(set())
+
+
+def _limit(process: ProcessPlan) -> None:
+    for number, soft, hard in process.rlimits:
+        try:
+            resource.setrlimit(number, (soft, hard))
+        except (OSError, ValueError) as error:
+            raise StageError(f"error setting rlimit type {number}: {error}") from None
+
+
+def _join_keyring(name: str) -> None:
+    try:
+        processes.join_session_keyring(name)
+    except OSError as error:  # kernels without keys, quota reached, or a seccomp profile around the engine
+        if error.errno not in (errno.ENOSYS, errno.EPERM, errno.EDQUOT):
+            raise
+
+
+def _change_directory(path: str) -> bool:
+    """False where the directory may only be entered by the program's own user."""
+    try:
+        os.chdir(path)
+    except PermissionError:
+        return False
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        raise StageError(f'chdir to cwd ("{path}") set in config.json failed: {_words(error)}', code) from None
+    return True
+
+
+def _verify_directory() -> None:
+    """A working directory outside the root (a descriptor's leak, CVE-2024-21626) shows as unreachable."""
+    try:
+        path = os.getcwd()
+    except OSError as error:
+        if error.errno == errno.ENOENT:
+            raise StageError("current working directory is outside of container mount namespace root", 126) from None
+        return  # a profile that forbids getcwd: chdir was checked by the kernel all the same
+    if not path.startswith("/"):
+        raise StageError("current working directory is outside of container mount namespace root", 126)
+
+
+def _drop_privileges(process: ProcessPlan) -> None:
+    """First the bounding set, then the user, then the other sets: each step needs what the next takes away."""
+    masks = process.capabilities
+    if masks is not None:
+        capabilities.drop_bounding(masks.bounding, masks.highest)
+    capabilities.keep_on_setuid(True)
+    if process.set_groups:
+        os.setgroups(process.groups)
+    os.setresgid(process.gid, process.gid, process.gid)
+    os.setresuid(process.uid, process.uid, process.uid)
+    capabilities.keep_on_setuid(False)
+    if masks is not None:
+        capabilities.set_sets(masks.effective, masks.permitted, masks.inheritable)
+        capabilities.set_ambient(masks.ambient)
+
+
+def _split_init(process: ProcessPlan, sync: socket.socket) -> None:
+    """Become two: process 1 stays behind to reap and to forward signals, the program goes on as its child."""
+    forwarded = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    processes.mask_signals(forwarded)  # before fork: a signal that comes in between must not be lost
+    child = os.fork()
+    if child == 0:
+        processes.mask_signals(set())
+        if process.terminal:
+            init.own_foreground()
+        return
+    sync.close()
+    _drop_privileges(process)
+    init.supervise(child)

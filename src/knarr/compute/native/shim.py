@@ -1,0 +1,360 @@
+"""The process that owns one running system: its main process, streams, log, exit status and control socket.
+
+Forked from the zygote for each system and independent of knarrd from then on: knarrd may go away and come back by the
+socket in the run directory. The shim ends when the main process has ended, its status is recorded, and nobody is left
+to be told or to be sent output.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+import traceback
+from typing import NoReturn
+
+import msgspec
+
+from knarr.compute.native import frames, launch, messages, stage
+from knarr.compute.native.exec_process import ExecProcess
+from knarr.compute.native.json_log import JsonLog
+from knarr.compute.native.launch import LaunchError
+from knarr.compute.native.messages import AttachSpec, Done, Exited
+from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.compute.native.reactor import READ, Reactor
+from knarr.compute.native.streams import Streams
+from knarr.kernel import processes, terminals
+
+SOCKET_NAME = "shim.sock"
+STATE_NAME = "state.json"
+EXIT_NAME = "exit.json"
+
+
+class State(msgspec.Struct):
+    """What is needed to find and clean up a system whose shim is gone. Times in clock ticks since boot."""
+
+    pid: int
+    pid_started: int
+    shim_pid: int
+    cgroup: CgroupPlan
+
+
+class Exit(msgspec.Struct):
+    """The exit status on disk."""
+
+    code: int
+    at: int
+    oom_killed: bool
+
+
+def main(control: socket.socket) -> NoReturn:
+    """Be a shim, with `control` as the first connection to knarrd. Never returns."""
+    shim = Shim()
+    try:
+        os.setsid()
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        shim.add_connection(control)
+        shim.reactor.run()
+    except BaseException:  # noqa: BLE001 - the edge of a process
+        shim.crashed()
+    os._exit(0)
+
+
+class Shim:
+    """One system. Until `Create` has succeeded there is nothing that outlives the connection."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor()
+        self._connections: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self._run_dir = ""
+        self._plan: Plan | None = None
+        self._system: launch.Launched | None = None
+        self._streams: Streams | None = None
+        self._started = False
+        self._start_request: tuple[socket.socket, int] | None = None
+        self._exit: Exit | None = None
+        self._released = False
+        self._execs: dict[str, ExecProcess] = {}
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def add_connection(self, connection: socket.socket) -> None:
+        """Serve requests of one more peer."""
+        self._connections.append(connection)
+        self.reactor.register(connection.fileno(), READ, lambda _events: self._on_request(connection))
+
+    def _accept(self) -> None:
+        assert self._listener is not None and self._system is not None
+        connection, _ = self._listener.accept()
+        self.add_connection(connection)
+        self._send(connection, messages.Hello(pid=self._system.pid, started=self._started))
+        if self._exit is not None:
+            self._send(connection, self._exited())
+
+    def _send(self, connection: socket.socket, message: messages.AnyReply) -> None:
+        try:
+            connection.sendmsg([frames.pack(messages.encode(message))], [], socket.MSG_DONTWAIT)
+        except OSError:  # gone, or not reading: it will come back and ask
+            self._drop(connection)
+
+    def _tell(self, message: messages.AnyReply) -> None:
+        for connection in list(self._connections):
+            self._send(connection, message)
+
+    def _drop(self, connection: socket.socket) -> None:
+        if connection not in self._connections:
+            return
+        self._connections.remove(connection)
+        self.reactor.forget(connection.fileno())
+        connection.close()
+        if self._system is None or (not self._started and not self._connections and self._exit is None):
+            self._abandon()
+        self._finish_if_done()
+
+    def _abandon(self) -> None:
+        """knarrd went away before the start: nobody knows of this system, so it must not stay."""
+        if self._system is not None:
+            self._system.destroy()
+        self.reactor.running = False
+
+    def _on_request(self, connection: socket.socket) -> None:
+        try:
+            body, fds = frames.receive(connection)
+        except (EOFError, OSError, ValueError):
+            self._drop(connection)
+            return
+        request = messages.decode_request(body)
+        try:
+            self._handle(connection, request, fds)
+        except LaunchError as error:
+            self._send(connection, Done(number=request.number, error=error.text, code=error.code))
+        except OSError as error:
+            self._send(connection, Done(number=request.number, error=str(error), code=128))
+
+    def _handle(self, connection: socket.socket, request: messages.AnyRequest, fds: list[int]) -> None:
+        done = Done(number=request.number)
+        match request:
+            case messages.Create():
+                self._create(request, fds)
+                assert self._system is not None
+                done.pid = self._system.pid
+            case messages.Start():
+                self._start(connection, request.number)
+                return
+            case messages.Exec():
+                self._exec(connection, request, fds)
+                return
+            case messages.Signal():
+                done.missing = not self._signal(request.signal)
+            case messages.Attach():
+                assert self._streams is not None
+                self._streams.attach(request.spec, fds.pop())
+            case messages.Resize():
+                done.missing = not self._resize(request)
+            case messages.Release():
+                self._released = True
+        self._send(connection, done)
+        self._finish_if_done()
+
+    # -- the main process -------------------------------------------------------------------------------------------
+
+    def _create(self, request: messages.Create, fds: list[int]) -> None:
+        plan = request.plan
+        self._plan, self._run_dir = plan, plan.run_dir
+        processes.set_name("knarr-shim")
+        processes.set_title(f"knarr-shim {plan.id}")
+        log = JsonLog(request.log) if request.log.driver != "none" else None
+        streams = self._streams = Streams(self.reactor, log)
+        attachments = [fds.pop() for _ in request.attachments][::-1]
+        for spec, fd in zip(request.attachments, attachments, strict=True):
+            streams.attach(spec, fd)
+        network_fd = fds.pop() if request.has_network else None
+        try:
+            self._system = launch.launch(plan, fds.pop(), network_fd, request.stdin_open)
+        except LaunchError:
+            streams.end()
+            self.reactor.running = False
+            raise
+        self._connect_streams(self._system)
+        self._listen()
+        self._write_state()
+        self.reactor.register(self._system.pidfd, READ, lambda _events: self._on_main_exit())
+        if self._system.oom_fd is not None:
+            self.reactor.register(self._system.oom_fd, READ, lambda _events: self._on_oom())
+
+    def _connect_streams(self, system: launch.Launched) -> None:
+        assert self._streams is not None
+        if system.terminal_fd is not None:
+            self._streams.use_terminal(system.terminal_fd)
+        else:
+            assert system.pipes is not None
+            self._streams.use_pipes(*system.pipes)
+
+    def _listen(self) -> None:
+        """Listen in the run directory, reached by its descriptor: a socket's path may be at most 107 bytes."""
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        directory = os.open(self._run_dir, os.O_PATH | os.O_CLOEXEC)
+        mask = os.umask(0o177)
+        try:
+            listener.bind(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
+        finally:
+            os.umask(mask)
+            os.close(directory)
+        listener.listen(8)
+        self._listener = listener
+        self.reactor.register(listener.fileno(), READ, lambda _events: self._accept())
+
+    def _write_state(self) -> None:
+        assert self._system is not None and self._plan is not None
+        cgroup = self._plan.cgroup
+        cgroup.writes, cgroup.device_program = [], b""
+        started = processes.start_time(self._system.pid) or 0
+        state = State(self._system.pid, started, os.getpid(), cgroup)
+        self._write_file(STATE_NAME, msgspec.json.encode(state))
+
+    def _write_file(self, name: str, data: bytes) -> None:
+        """Atomically: the whole file or none of it is ever seen."""
+        path = f"{self._run_dir}/{name}"
+        with open(path + ".new", "wb", buffering=0) as file:
+            file.write(data)
+        os.rename(path + ".new", path)
+
+    def _start(self, connection: socket.socket, number: int) -> None:
+        assert self._system is not None
+        self._start_request = connection, number
+        sync = self._system.sync
+        self.reactor.register(sync.fileno(), READ, lambda _events: self._on_started())
+        sync.send(stage.START)
+
+    def _on_started(self) -> None:
+        """The stage's last word: a failure, or the silence of a socket that execve has closed."""
+        assert self._system is not None and self._start_request is not None
+        sync = self._system.sync
+        message = launch.receive(sync)
+        self.reactor.forget(sync.fileno())
+        sync.close()
+        connection, number = self._start_request
+        self._start_request = None
+        done = Done(number=number, pid=self._system.pid)
+        if message.kind == stage.FAILED:
+            failure = message.failure()
+            done.error, done.code = failure.text, failure.code
+            self._fail_start()
+        else:
+            self._started = True
+        self._send(connection, done)
+        self._finish_if_done()
+
+    def _fail_start(self) -> None:
+        assert self._system is not None and self._streams is not None
+        self._forget_system_fds()
+        self._system.destroy()
+        self._streams.end()
+        self._exit = Exit(128, time.time_ns(), False)
+        self._released = True
+
+    def _forget_system_fds(self) -> None:
+        assert self._system is not None
+        self.reactor.forget(self._system.pidfd)
+        if self._system.oom_fd is not None:
+            self.reactor.forget(self._system.oom_fd)
+
+    def _signal(self, number: int) -> bool:
+        if self._system is None or self._exit is not None:
+            return False
+        try:
+            processes.pidfd_send_signal(self._system.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def _resize(self, request: messages.Resize) -> bool:
+        streams = self._streams
+        if request.exec_id:
+            process = self._execs.get(request.exec_id)
+            streams = process.streams if process else None
+        if streams is None or streams.terminal_fd is None:
+            return False
+        terminals.set_size(streams.terminal_fd, request.rows, request.columns)
+        return True
+
+    def _on_oom(self) -> None:
+        assert self._system is not None and self._system.oom_fd is not None
+        os.read(self._system.oom_fd, 4096)
+        self._tell(messages.Oom())
+
+    def _on_main_exit(self) -> None:
+        if self._start_request is not None:
+            self._on_started()  # what it had to say comes first
+            if self._exit is not None:
+                return
+        assert self._system is not None and self._streams is not None
+        self._forget_system_fds()
+        code = launch.reap(self._system.pidfd)
+        oom_killed = self._system.finish()
+        self._streams.end()
+        self._exit = Exit(code, time.time_ns(), oom_killed)
+        self._write_file(EXIT_NAME, msgspec.json.encode(self._exit))
+        self._tell(self._exited())
+        self._finish_if_done()
+
+    def _exited(self) -> Exited:
+        assert self._exit is not None
+        return Exited(code=self._exit.code, at=self._exit.at, oom_killed=self._exit.oom_killed)
+
+    # -- additional processes ---------------------------------------------------------------------------------------
+
+    def _exec(self, connection: socket.socket, request: messages.Exec, fds: list[int]) -> None:
+        if self._system is None or self._exit is not None:
+            for fd in fds:
+                os.close(fd)
+            self._send(connection, Done(number=request.number, missing=True))
+            return
+        assert self._plan is not None
+        plan = self._plan.process  # the filter and the score are the system's, whoever the process runs as
+        request.process.seccomp, request.process.seccomp_flags = plan.seccomp, plan.seccomp_flags
+        request.process.oom_score_adj = plan.oom_score_adj
+        client = fds.pop() if request.attachment is not None else None
+        process = ExecProcess(self.reactor, self._system, request.process, self._on_exec_exit)
+        if client is not None:
+            process.attach(request.attachment or AttachSpec(), client)
+
+        def answer(error: str, code: int) -> None:
+            if error:
+                self._execs.pop(request.exec_id, None)
+            self._send(connection, Done(number=request.number, pid=process.pid, error=error, code=code))
+
+        self._execs[request.exec_id] = process
+        process.start(request.exec_id, answer)
+
+    def _on_exec_exit(self, exec_id: str, code: int) -> None:
+        if self._execs.pop(exec_id, None) is not None:
+            self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
+        self._finish_if_done()
+
+    # -- the end ----------------------------------------------------------------------------------------------------
+
+    def _finish_if_done(self) -> None:
+        """End once the exit is known to knarrd, or can be read by it later, and nobody waits for output."""
+        if self._exit is None or self._execs or self._start_request is not None:
+            return
+        if self._connections and not self._released:
+            return
+        if self._listener is not None:
+            self.reactor.forget(self._listener.fileno())
+            self._listener.close()
+            self._listener = None
+        for connection in list(self._connections):
+            self._connections.remove(connection)
+            self.reactor.forget(connection.fileno())
+            connection.close()
+        if self._streams is None or not self._streams.has_clients:
+            self.reactor.running = False
+
+    def crashed(self) -> None:
+        """Leave the traceback where somebody can find it."""
+        if self._run_dir:
+            with open(f"{self._run_dir}/shim.log", "a") as file:
+                traceback.print_exc(file=file)

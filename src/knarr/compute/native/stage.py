@@ -1,0 +1,230 @@
+"""What a new main process does between clone3 and execve: build its view of the world, then become its program.
+
+Its only contact with the shim is a socket pair: it waits for `GO`, answers with `READY` (and the terminal's master
+descriptor), waits for `START`, and is not heard of again once execve has closed its end. Whatever goes wrong is sent
+as `FAILED` and ends the process; no exception leaves this module.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import stat
+from collections.abc import Callable
+from typing import NoReturn
+
+import msgspec
+
+from knarr.compute.native.operations import AnyOperation, Operation, Scene
+from knarr.compute.native.plan import Plan, ProcessPlan
+from knarr.compute.native.program import StageError, become, take_streams
+from knarr.kernel import mounts, namespaces, paths, processes, terminals
+
+GO = b"g"
+READY = b"r"
+TERMINAL = b"t"
+START = b"s"
+FAILED = b"f"
+
+
+class Failure(msgspec.Struct):
+    """A failed step as it travels to the shim."""
+
+    text: str
+    code: int
+
+
+class Inherited(msgspec.Struct):
+    """The descriptors that a new main process finds open."""
+
+    root_fd: int
+    join_fds: list[int]
+    prepared: list[int | None]
+    streams: tuple[int, int, int] | None
+
+
+def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
+    """Be the main process. Never returns."""
+    try:
+        _build(plan, sync, inherited)
+    except StageError as error:
+        report(sync, error.text, error.code)
+    except BaseException as error:  # noqa: BLE001 - the edge of a process: nothing may unwind into the shim
+        report(sync, f"{type(error).__name__}: {error}", 128)
+    os._exit(1)
+
+
+def enter(process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
+    """Be an additional process, already inside the namespaces. Never returns."""
+    try:
+        os.setsid()
+        if process.terminal:
+            _send_terminal(process, sync, "/")
+        elif streams is not None:
+            take_streams(_with_null(streams))
+        become(process, sync)
+    except StageError as error:
+        report(sync, error.text, error.code)
+    except BaseException as error:  # noqa: BLE001 - the edge of a process
+        report(sync, f"{type(error).__name__}: {error}", 128)
+    os._exit(1)
+
+
+def report(sync: socket.socket, text: str, code: int) -> None:
+    """Tell the shim which step failed."""
+    try:
+        sync.send(FAILED + msgspec.msgpack.encode(Failure(text, code)))
+    except OSError:  # a profile without sendto, or a shim that is gone: the exit status has to tell
+        os._exit(code)
+
+
+def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
+    for fd in inherited.join_fds:
+        os.write(fd, b"0")
+    if sync.recv(1) != GO:
+        os._exit(1)
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
+    os.setsid()
+    os.umask(0)
+    if plan.new & namespaces.CLONE_NEWUSER:
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        if plan.process.set_groups:
+            os.setgroups([])
+    if plan.new & namespaces.CLONE_NEWCGROUP:  # only now: its root is the cgroup that the process is in
+        namespaces.unshare(namespaces.CLONE_NEWCGROUP)
+    _build_root(plan, sync, inherited)
+    if not plan.process.terminal and inherited.streams is not None:
+        take_streams(_with_null(inherited.streams))
+    sync.send(READY)
+    if sync.recv(1) != START:
+        os._exit(1)
+    become(plan.process, sync)
+
+
+def _with_null(streams: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Streams that are -1 read from the system's own /dev/null."""
+    if -1 not in streams:
+        return streams
+    try:
+        null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # a root without devices: an empty pipe is at its end too
+        null, writer = os.pipe2(os.O_CLOEXEC)
+        os.close(writer)
+    first, second, third = (null if fd == -1 else fd for fd in streams)
+    return first, second, third
+
+
+def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
+    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+    root = inherited.root_fd
+    mounts.mount_setattr(root, propagation=mounts.MS_PRIVATE)
+    here = os.open("/", os.O_PATH | os.O_CLOEXEC)  # of this mount namespace: descriptors of the host's would not do
+    mounts.move_mount(root, here)  # on top of the host's root, which a process's "/" does not follow
+    os.close(here)
+    scene = Scene(root, _host_null())
+    prepared = iter(inherited.prepared)
+    for operation in plan.operations:
+        _execute(operation, scene, next(prepared))
+    if plan.hostname:
+        _step("sethostname", lambda: socket.sethostname(plan.hostname))
+    if plan.domainname:
+        _step("setdomainname", lambda: processes.set_domain_name(plan.domainname))
+    _write_sysctls(plan.sysctls)
+    if plan.process.terminal:
+        _open_terminal(plan.process, sync, scene)
+    for operation in plan.late_operations:
+        _execute(operation, scene, next(prepared))
+    if plan.root_readonly:
+        mounts.mount_setattr(root, set=mounts.MOUNT_ATTR_RDONLY)
+    _pivot(root)
+    if plan.root_propagation:
+        mounts.mount(None, "/", None, plan.root_propagation)
+
+
+def _host_null() -> int:
+    """The host's /dev/null, verified: what is bound over masked files must be the real one (CVE-2025-31133)."""
+    fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+    status = os.fstat(fd)
+    if not stat.S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(1, 3):
+        raise StageError("the host's /dev/null is not the null device")
+    return fd
+
+
+def _execute(operation: Operation | AnyOperation, scene: Scene, fd: int | None) -> None:
+    try:
+        operation.execute(scene, fd)
+    except OSError as error:
+        raise StageError(f"{operation.describe()}: {(error.strerror or str(error)).lower()}") from None
+    finally:
+        if fd is not None:
+            os.close(fd)
+
+
+def _step(name: str, call: Callable[[], None]) -> None:
+    try:
+        call()
+    except OSError as error:
+        raise StageError(f"{name}: {(error.strerror or '').lower()}") from None
+
+
+def _write_sysctls(settings: list[tuple[str, str]]) -> None:
+    """Through a procfs of our own that nothing of the image can have covered."""
+    if not settings:
+        return
+    proc = mounts.mount_detached("proc")
+    try:
+        for path, value in settings:
+            try:
+                fd = paths.openat2(proc, f"sys/{path}", os.O_WRONLY, resolve=paths.RESOLVE_BENEATH)
+                try:
+                    os.write(fd, value.encode())
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                text = (error.strerror or "").lower()
+                raise StageError(f"open sysctl {path.replace('/', '.')} file: {text}") from None
+    finally:
+        os.close(proc)
+
+
+def _open_terminal(process: ProcessPlan, sync: socket.socket, scene: Scene) -> None:
+    slave = _send_terminal(process, sync, scene.root_fd)
+    console = paths.make_file(scene.root_fd, "/dev/console", 0o600)
+    clone = mounts.open_tree(slave, "", clone=True)
+    mounts.move_mount(clone, console)
+    os.close(clone)
+    os.close(console)
+    os.close(slave)
+
+
+def _send_terminal(process: ProcessPlan, sync: socket.socket, root: int | str) -> int:
+    """Open a terminal in the root, make it ours, and give the master to the shim. Returns the slave."""
+    root_fd = os.open(root, os.O_PATH | os.O_CLOEXEC) if isinstance(root, str) else root
+    try:
+        master, slave = terminals.open_pair(root_fd)
+    except OSError as error:
+        raise StageError(f"opening a terminal: {(error.strerror or '').lower()}") from None
+    if process.rows or process.columns:
+        terminals.set_size(master, process.rows, process.columns)
+    os.fchown(slave, process.uid, -1)
+    terminals.make_controlling(slave)
+    control = array.array("i", [master]).tobytes()
+    sync.sendmsg([TERMINAL], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, control)])
+    os.close(master)
+    take_streams((slave, slave, slave))
+    return slave
+
+
+def _pivot(root_fd: int) -> None:
+    """Make the root the root, and let go of the host's tree."""
+    old = os.open("/", os.O_DIRECTORY | os.O_RDONLY | os.O_CLOEXEC)
+    os.fchdir(root_fd)
+    mounts.pivot_root(".", ".")
+    os.fchdir(old)
+    mounts.mount(None, ".", None, mounts.MS_REC | mounts.MS_SLAVE)
+    mounts.umount(".", mounts.MNT_DETACH)
+    os.chdir("/")
+    os.close(old)
+    os.close(root_fd)

@@ -1,0 +1,46 @@
+"""The process from which shims are forked: an interpreter with everything imported, one thread, nothing else.
+
+knarrd sends a byte with a socket; the zygote forks, and the child is a shim with that socket as its first connection.
+At the end of its own socket (knarrd is gone) it ends; shims go on. Children are reaped by the kernel (SIGCHLD
+ignored), as nobody but their connection wants to know of their end.
+"""
+
+from __future__ import annotations
+
+import array
+import gc
+import os
+import signal
+import socket
+from typing import NoReturn
+
+from knarr.compute.native import shim
+from knarr.kernel import processes
+
+
+def main(control: socket.socket) -> NoReturn:
+    """Serve fork requests on a SOCK_SEQPACKET socket. Never returns."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
+    processes.set_name("knarr-zygote")
+    processes.prctl(processes.PR_SET_DUMPABLE, 0)
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+    while True:
+        connection = _next_request(control)
+        if connection is None:
+            os._exit(0)
+        if os.fork() == 0:
+            control.close()
+            shim.main(connection)
+        connection.close()
+
+
+def _next_request(control: socket.socket) -> socket.socket | None:
+    data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
+    if not data:
+        return None
+    fds = array.array("i")
+    fds.frombytes(ancillary[0][2])
+    return socket.socket(fileno=fds[0])

@@ -1,0 +1,89 @@
+"""The zygote as knarrd's child process: started from a read-only view of the interpreter, asked for shims.
+
+A container's process must never get hold of a writable way to the host's interpreter (CVE-2019-5736). The zygote, and
+so every shim and every process on its way into a container, is executed from a detached read-only bind mount of the
+interpreter's file: /proc/PID/exe leads nowhere else, and no mount namespace has it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import sysconfig
+
+from knarr.errors import KnarrError
+from knarr.kernel import mounts
+
+_PROGRAM = """\
+import os, socket, sys
+sys.path[:] = {path!r}
+os.close({interpreter_fd})
+from knarr.compute.native import zygote
+zygote.main(socket.socket(fileno={control_fd}))
+# room for the title that a shim shows in the process list: knarr-shim and the 64 digits of the container's id
+"""
+
+
+class ZygoteProcess:
+    """Started on first use, and again should it have died."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+
+    def start(self) -> None:
+        """Start the process. Raises OSError."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        interpreter = mounts.open_tree(mounts.AT_FDCWD, os.path.realpath(sys.executable), clone=True)
+        try:
+            mounts.mount_setattr(interpreter, set=mounts.MOUNT_ATTR_RDONLY)
+            program = _PROGRAM.format(path=sys.path, interpreter_fd=interpreter, control_fd=theirs.fileno())
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-B", "-c", program],
+                executable=f"/proc/self/fd/{interpreter}",
+                pass_fds=[interpreter, theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=None,
+                env=_environment(),
+                cwd="/",
+            )
+        finally:
+            os.close(interpreter)
+            theirs.close()
+        self._control = ours
+
+    def fork(self) -> socket.socket:
+        """A new shim's first connection. Raises KnarrError if the zygote cannot be reached or started."""
+        for _ in range(2):
+            if self._control is None:
+                self.start()
+            assert self._control is not None
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+                return ours
+            except (BrokenPipeError, ConnectionResetError):
+                ours.close()
+                self.close()
+            finally:
+                theirs.close()
+        raise KnarrError("the zygote process does not start")
+
+    def close(self) -> None:
+        """Close its socket, at which it ends, and reap it."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+
+def _environment() -> dict[str, str]:
+    """An interpreter with a shared library is found by the loader although the executable has no directory."""
+    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
+        return {}
+    return {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR") or "")}
