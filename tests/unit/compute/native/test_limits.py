@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+
+from knarr.compute.native.limits import cpu_weight, device_program, writes
+from knarr.compute.spec import (
+    BlockIO,
+    Cpu,
+    DeviceRule,
+    HugepageLimit,
+    Memory,
+    Pids,
+    Resources,
+    ThrottleDevice,
+    WeightDevice,
+)
+from knarr.errors import InvalidParameter
+from knarr.kernel.cgroups import Hierarchies
+
+V1 = Hierarchies(
+    "v1", {name: f"/c/{name}" for name in ("cpu", "cpuset", "memory", "devices", "blkio", "pids", "hugetlb")}, None
+)
+V2 = Hierarchies("v2", {}, "/c")
+HYBRID = Hierarchies("hybrid", {"memory": "/c/memory"}, "/c/unified")
+MIB = 1 << 20
+
+
+def files(resources: Resources, hierarchies: Hierarchies, *, update: bool = False) -> list[tuple[str, str]]:
+    return [(write.file, write.value) for write in writes(resources, hierarchies, update=update)]
+
+
+def test_nothing_asked_nothing_written() -> None:
+    assert files(Resources(), V1) == files(Resources(), V2) == []
+
+
+def test_memory() -> None:
+    resources = Resources(memory=Memory(limit=64 * MIB, swap=96 * MIB, reservation=32 * MIB, swappiness=0))
+    assert files(resources, V1) == [
+        ("memory.limit_in_bytes", str(64 * MIB)),
+        ("memory.memsw.limit_in_bytes", str(96 * MIB)),
+        ("memory.soft_limit_in_bytes", str(32 * MIB)),
+        ("memory.swappiness", "0"),
+    ]
+    assert files(resources, V2) == [
+        ("memory.max", str(64 * MIB)),
+        ("memory.swap.max", str(32 * MIB)),
+        ("memory.low", str(32 * MIB)),
+    ]
+
+
+def test_an_update_never_sets_memory_above_memory_and_swap() -> None:
+    resources = Resources(memory=Memory(limit=64 * MIB, swap=64 * MIB))
+    assert files(resources, V1, update=True)[0] == ("memory.memsw.limit_in_bytes", "-1")
+
+
+def test_unlimited_swap() -> None:
+    resources = Resources(memory=Memory(limit=64 * MIB, swap=-1))
+    assert ("memory.swap.max", "max") in files(resources, V2)
+    assert ("memory.memsw.limit_in_bytes", "-1") in files(resources, V1)
+
+
+def test_the_oom_killer_can_be_disabled_on_v1() -> None:
+    assert files(Resources(memory=Memory(disable_oom_killer=True)), V1) == [("memory.oom_control", "1")]
+
+
+def test_cpu() -> None:
+    resources = Resources(cpu=Cpu(shares=512, quota=50000, period=100000, cpus="0-1", mems="0"))
+    assert files(resources, V1) == [
+        ("cpu.shares", "512"),
+        ("cpu.cfs_period_us", "100000"),
+        ("cpu.cfs_quota_us", "50000"),
+        ("cpuset.cpus", "0-1"),
+        ("cpuset.mems", "0"),
+    ]
+    assert files(resources, V2) == [
+        ("cpu.weight", "59"),
+        ("cpu.max", "50000 100000"),
+        ("cpuset.cpus", "0-1"),
+        ("cpuset.mems", "0"),
+    ]
+
+
+@pytest.mark.parametrize(("shares", "weight"), [(2, 1), (1024, 100), (262144, 10000), (1 << 30, 10000)])
+def test_weights_correspond_to_shares(shares: int, weight: int) -> None:
+    assert cpu_weight(shares) == weight
+
+
+def test_a_period_alone_keeps_the_quota_open() -> None:
+    assert files(Resources(cpu=Cpu(period=50000)), V2) == [("cpu.max", "max 50000")]
+
+
+@pytest.mark.parametrize(("limit", "value"), [(10, "10"), (0, "max"), (-1, "max")])
+def test_pids(limit: int, value: str) -> None:
+    assert files(Resources(pids=Pids(limit)), V1) == [("pids.max", value)]
+
+
+def test_block_io() -> None:
+    block = BlockIO(weight=1000, weight_device=[WeightDevice(8, 0, 500)])
+    block.throttle_read_bps_device = [ThrottleDevice(8, 0, 1024)]
+    assert ("blkio.bfq.weight_device", "8:0 500") in files(Resources(block_io=block), V1)
+    assert ("blkio.throttle.read_bps_device", "8:0 1024") in files(Resources(block_io=block), V1)
+    assert ("io.weight", "10000") in files(Resources(block_io=block), V2)
+    assert ("io.max", "8:0 rbps=1024") in files(Resources(block_io=block), V2)
+
+
+def test_controllers_of_a_hybrid_host_are_written_where_they_are() -> None:
+    resources = Resources(memory=Memory(limit=MIB), hugepage_limits=[HugepageLimit("2MB", MIB)])
+    names = [file for file, _ in files(resources, HYBRID)]
+    assert names == ["memory.limit_in_bytes", "hugetlb.2MB.max", "hugetlb.2MB.rsvd.max"]
+
+
+def test_devices_on_v1_are_written_in_order() -> None:
+    rules = [DeviceRule(False, access="rwm"), DeviceRule(True, "c", 1, 3, "rw"), DeviceRule(True, "b", None, None, "m")]
+    assert files(Resources(devices=rules), V1) == [
+        ("devices.deny", "a"),
+        ("devices.allow", "c 1:3 rw"),
+        ("devices.allow", "b *:* m"),
+    ]
+    assert files(Resources(devices=rules), V1, update=True) == []
+
+
+def test_unified_values_need_v2() -> None:
+    resources = Resources(unified={"memory.high": "1"})
+    assert files(resources, V2) == [("memory.high", "1")]
+    with pytest.raises(InvalidParameter, match="cgroup v2"):
+        writes(resources, V1)
+    with pytest.raises(InvalidParameter, match="invalid unified"):
+        writes(Resources(unified={"../x": "1"}), V2)
+
+
+def test_no_program_where_nothing_is_denied() -> None:
+    assert device_program([]) is None
+    assert device_program([DeviceRule(False), DeviceRule(True, access="rwm")]) is None
