@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import socket
 
-from knarr.api import relay, websocket
-from knarr.api.messages import Headers, Hijack, Request
+from knarr.api import relay, websocket, writing
+from knarr.api.messages import Hijack, Request
 
 
-def head(request: Request, answer: Hijack, headers: Headers) -> bytes:
+def head(request: Request, answer: Hijack) -> bytes:
     """The answer after which the connection is a plain stream. Only a client that asked for it is sent a 101."""
     if answer.websocket:
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
@@ -17,7 +17,7 @@ def head(request: Request, answer: Hijack, headers: Headers) -> bytes:
         lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {answer.content_type}", "Connection: Upgrade", "Upgrade: tcp"]
     else:
         lines = ["HTTP/1.1 200 OK", f"Content-Type: {answer.content_type}"]
-    lines += [f"{name}: {value}" for name, value in headers]
+    lines += [f"{name}: {value}" for name, value in writing.COMMON]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

@@ -22,6 +22,8 @@ _BACKLOG = 1024
 class Listening:
     """A socket that is being served, until `close`."""
 
+    _server: asyncio.Server
+
     def __init__(self, engine: Engine, router: Router) -> None:
         self._engine = engine
         self._router = router
