@@ -19,7 +19,9 @@ from typing import IO, Any
 
 KNARRD = Path(sys.executable).with_name("knarrd")
 READY_SECONDS = 30
-_MARK = "KNARR_TEST_DAEMON"
+
+# zygote and shims stay in the cgroup that knarrd was started in: this is how they are found
+_JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
 class StartError(Exception):
@@ -39,13 +41,13 @@ class Daemon:
         self.flags = list(flags)
         self.launcher: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
-        self._mark = uuid.uuid4().hex
         self._subnet = f"10.213.{number}.1/24"
 
     # -- life
 
     def command(self) -> list[str]:
-        command = [*self.launcher, str(KNARRD), "--data-root", str(self.data_root), "--run-root", str(self.run_root)]
+        command = ["sh", "-c", _JOIN, str(self._own_cgroup()), *self.launcher]
+        command += [str(KNARRD), "--data-root", str(self.data_root), "--run-root", str(self.run_root)]
         command += ["--bridge", self.bridge, "--bip", self._subnet, "--cgroup-parent", self.cgroup]
         for host in self.hosts:
             command += ["--host", host]
@@ -73,7 +75,7 @@ class Daemon:
             address = self.directory / "notify"
             address.unlink(missing_ok=True)
             ready.bind(str(address))
-            env = {**os.environ, "NOTIFY_SOCKET": str(address), _MARK: self._mark, **(environment or {})}
+            env = {**os.environ, "NOTIFY_SOCKET": str(address), **(environment or {})}
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=log, env=env, **options)
             self._await_ready(self.process, ready)
 
@@ -173,10 +175,13 @@ class Daemon:
             self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
         self.stop()
         left = self.leaks()
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
         subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
-        remove_cgroups(self.cgroup)
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=bool(left))
         assert not left, f"left behind: {left}"
+        remove_cgroups(self.cgroup)
+        self._own_cgroup().rmdir()
 
     def leaks(self) -> dict[str, list[str]]:
         """What of ours is still there, by kind."""
@@ -192,18 +197,22 @@ class Daemon:
         return {kind: things for kind, things in found.items() if things}
 
     def processes(self) -> list[str]:
-        """The engine's processes of this daemon (its shims too), known by a variable in their environment."""
-        mark = f"{_MARK}={self._mark}".encode()
+        """The command lines of this daemon's processes: knarrd, the zygote, shims."""
         found = []
-        for process in Path("/proc").glob("[0-9]*"):
+        for pid in self.pids():
             try:
-                if mark in (process / "environ").read_bytes().split(b"\0"):
-                    found.append(
-                        f"{process.name} {(process / 'cmdline').read_bytes().replace(bytes(1), b' ').decode()}"
-                    )
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip())
             except OSError:
-                continue
+                continue  # just gone
         return found
+
+    def pids(self) -> list[int]:
+        return [int(pid) for pid in (self._own_cgroup() / "cgroup.procs").read_text().split()]
+
+    def _own_cgroup(self) -> Path:
+        directory = _process_hierarchy() / f"{self.cgroup[1:]}.engine"
+        directory.mkdir(exist_ok=True)
+        return directory
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -221,6 +230,14 @@ def cgroup_directories(path: str) -> list[Path]:
     """Where a cgroup is, in every hierarchy that has it."""
     roots = [Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").glob("*")]
     return [root / path.lstrip("/") for root in roots if (root / path.lstrip("/")).is_dir()]
+
+
+def _process_hierarchy() -> Path:
+    """A hierarchy in which a cgroup needs no settings: version 2's, else that of pids."""
+    for name in ("", "unified", "pids"):
+        if Path("/sys/fs/cgroup", name, "cgroup.procs").exists():
+            return Path("/sys/fs/cgroup", name)
+    raise FileNotFoundError("no cgroup hierarchy is mounted")
 
 
 def remove_cgroups(path: str) -> None:
