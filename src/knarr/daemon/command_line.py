@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from knarr import __version__
 from knarr.daemon import units
-from knarr.daemon.options import OPTIONS, Kind, Option
+from knarr.daemon.options import OPTIONS, UNSUPPORTED, Kind, Option
 
 DEFAULT_CONFIG_FILE = "/etc/knarr/daemon.json"
 
@@ -43,7 +43,11 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(arguments: Sequence[str]) -> Invocation:
     """Read a command line (without the program's name). Ends the process on --help, --version and mistakes."""
-    given = vars(_parser().parse_args(arguments))
+    parser = _parser()
+    namespace, rest = parser.parse_known_args(arguments)
+    if rest:
+        parser.error(_refusal(rest[0]))
+    given = vars(namespace)
     config_file = given.pop("config_file", None)
     if config_file is not None:
         config_file = os.path.abspath(config_file)  # it is read again after the daemon has gone to "/"
@@ -51,6 +55,15 @@ def parse(arguments: Sequence[str]) -> Invocation:
     shutdown_containers = given.pop("shutdown_containers", False)
     flags = {option.name: _collect(option.kind, given[option.name]) for option in OPTIONS if option.name in given}
     return Invocation(flags, config_file, validate, shutdown_containers)
+
+
+def _refusal(argument: str) -> str:
+    name = argument.partition("=")[0]
+    if not name.startswith("-"):
+        return '"knarrd" accepts no arguments.'
+    if name.removeprefix("--") in UNSUPPORTED:
+        return f"knarr does not have the option {name}"
+    return f"unknown flag: {name}"
 
 
 def _parser() -> argparse.ArgumentParser:

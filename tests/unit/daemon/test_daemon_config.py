@@ -128,8 +128,18 @@ def test_reload_takes_only_what_can_change(tmp_path: Path) -> None:
     assert (loaded.labels, loaded.mtu, loaded.debug) == (["a=c"], 1500, True)
 
 
-def test_unknown_flags_end_with_125(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [
+        ("--nosuch=1", "unknown flag: --nosuch"),
+        ("--userns-remap=default", "knarr does not have the option --userns-remap"),
+        ("extra", '"knarrd" accepts no arguments.'),
+        ("--mtu=x", "argument --mtu: invalid number 'x'"),
+        ("--debug=x", "argument -D/--debug: invalid boolean value 'x'"),
+    ],
+)
+def test_wrong_usage_ends_with_125(argument: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        parse(["--nosuch"])
+        parse([argument])
     assert caught.value.code == 125
-    assert "See 'knarrd --help'." in capsys.readouterr().err
+    assert capsys.readouterr().err == f"{words}\nSee 'knarrd --help'.\n"
