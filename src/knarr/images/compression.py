@@ -12,7 +12,7 @@ import lzma
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import zstandard
 
@@ -35,7 +35,9 @@ _MAGIC = [
 ]
 _MAGIC_LENGTH = 6
 # what the decoders raise for bytes that are not theirs
-_CORRUPT: tuple[type[BaseException], ...] = (EOFError, OSError, ValueError, GzipError, lzma.LZMAError, zstandard.ZstdError)
+_CORRUPT = cast(
+    "tuple[type[Exception], ...]", (EOFError, OSError, ValueError, GzipError, lzma.LZMAError, zstandard.ZstdError)
+)
 
 
 class Readable(Protocol):
