@@ -1,0 +1,229 @@
+"""Writing a tar stream: ustar headers, PAX records where ustar cannot say it. The same tree gives the same bytes.
+
+Nothing depends on the machine or the moment: no names of users, no change times, entries in the order given.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+
+from knarr.kernel import paths
+from knarr.storage import tar_format as tar
+from knarr.storage import trees
+from knarr.storage.tar_format import BLOCK, Entry
+
+_CHUNK = 1 << 20
+_END = bytes(2 * BLOCK)
+_MAX_OCTAL_7 = 0o7777777
+_MAX_OCTAL_11 = 0o77777777777
+_SECOND = 1_000_000_000
+_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
+_KINDS = {
+    stat.S_IFREG: tar.REGULAR,
+    stat.S_IFDIR: tar.DIRECTORY,
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+
+
+def header(entry: Entry) -> bytes:
+    """The header blocks of an entry, its extended header included."""
+    name, prefix, records = _split_name(entry.name)
+    if len(entry.link) > 100 or not entry.link.isascii():
+        records.append((b"linkpath", entry.link))
+    seconds, fraction = divmod(entry.mtime_ns, _SECOND)
+    if fraction or not 0 <= seconds <= _MAX_OCTAL_11:
+        records.append((b"mtime", _time_text(entry.mtime_ns)))
+        seconds = min(max(seconds, 0), _MAX_OCTAL_11)
+    for key, value, limit in (
+        (b"uid", entry.uid, _MAX_OCTAL_7),
+        (b"gid", entry.gid, _MAX_OCTAL_7),
+        (b"size", entry.size, _MAX_OCTAL_11),
+    ):
+        if value > limit:
+            records.append((key, b"%d" % value))
+    records += [(b"SCHILY.xattr." + os.fsencode(key), value) for key, value in sorted(entry.xattrs.items())]
+    block = _block(entry, name, prefix, seconds)
+    if not records:
+        return block
+    return _extended(name, sorted(records)) + block
+
+
+def _extended(name: bytes, records: list[tuple[bytes, bytes]]) -> bytes:
+    data = b"".join(tar.format_pax_record(key, value) for key, value in records)
+    extension = Entry(b"", tar.PAX)
+    extension.size = len(data)
+    short = b"PaxHeaders.0/" + name.rstrip(b"/").rpartition(b"/")[2][:80]
+    return _block(extension, short, b"", 0) + data + bytes(-len(data) % BLOCK)
+
+
+def _block(entry: Entry, name: bytes, prefix: bytes, seconds: int) -> bytes:
+    uid = entry.uid if entry.uid <= _MAX_OCTAL_7 else 0
+    gid = entry.gid if entry.gid <= _MAX_OCTAL_7 else 0
+    size = entry.size if entry.size <= _MAX_OCTAL_11 else 0
+    block = bytearray(
+        b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\00000%64b%07o\0%07o\0%b"
+        % (
+            name[:100].ljust(100, b"\0"),
+            entry.mode & 0o7777,
+            uid,
+            gid,
+            size,
+            seconds,
+            entry.kind,
+            entry.link[:100].ljust(100, b"\0"),
+            bytes(64),
+            entry.major,
+            entry.minor,
+            prefix.ljust(167, b"\0"),
+        )
+    )
+    block[148:156] = b"%06o\0 " % sum(block)
+    return bytes(block)
+
+
+def _split_name(name: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
+    """A name as ustar's name and prefix; PAX's `path` where they do not hold it."""
+    if name.isascii() and len(name) <= 100:
+        return name, b"", []
+    if name.isascii() and len(name) <= 256:
+        cut = name.find(b"/", max(0, len(name) - 101), min(156, len(name) - 1))
+        if cut > 0:
+            return name[cut + 1 :], name[:cut], []
+    return name[:100], b"", [(b"path", name)]
+
+
+def _time_text(nanoseconds: int) -> bytes:
+    sign = b"-" if nanoseconds < 0 else b""
+    seconds, fraction = divmod(abs(nanoseconds), _SECOND)
+    return b"%b%d.%09d" % (sign, seconds, fraction) if fraction else b"%b%d" % (sign, seconds)
+
+
+class TreePacker:
+    """Writes files of the tree at `root_fd` as archive members; further names of one file become hard links.
+
+    Nothing follows a link out of the tree, and files that change or vanish meanwhile do no harm: what is written
+    always has the length that its header says.
+    """
+
+    def __init__(self, root_fd: int) -> None:
+        self._root = root_fd
+        self._links: dict[tuple[int, int], bytes] = {}
+
+    def pack(self, names: Iterable[bytes], *, prefix: bytes = b"") -> Iterator[bytes]:
+        """The members for these paths below the root, in this order; sockets are left out, as tar cannot hold them.
+
+        Their names in the archive begin with `prefix`. Yields pieces of up to about 1 MiB; `end` is left to the caller.
+        """
+        waiting = bytearray()
+        for name in names:
+            for piece in self._member(name, prefix):
+                waiting += piece
+                if len(waiting) >= _CHUNK:
+                    yield bytes(waiting)
+                    waiting.clear()
+        if waiting:
+            yield bytes(waiting)
+
+    def _member(self, path: bytes, prefix: bytes) -> Iterator[bytes]:
+        head, _, name = path.rpartition(b"/")
+        try:
+            parent = paths.openat2(self._root, head or b".", os.O_PATH | os.O_DIRECTORY, resolve=_NO_LINKS)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        try:
+            info = os.stat(name, dir_fd=parent, follow_symlinks=False)
+            kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+            if kind is None:
+                return
+            entry = _entry(prefix + path, kind, info)
+            if kind == tar.REGULAR:
+                yield from self._file(parent, name, entry, info)
+                return
+            if kind == tar.SYMLINK:
+                entry.link = os.readlink(name, dir_fd=parent)
+            elif kind == tar.DIRECTORY:
+                entry.name += b"/"
+            entry.xattrs = trees.list_xattrs(trees.by_descriptor(parent, name))
+            yield header(entry)
+        except FileNotFoundError:
+            return
+        finally:
+            os.close(parent)
+
+    def _file(self, parent: int, name: bytes, entry: Entry, info: os.stat_result) -> Iterator[bytes]:
+        if info.st_nlink > 1:
+            first = self._links.setdefault((info.st_dev, info.st_ino), entry.name)
+            if first != entry.name:
+                entry.kind = tar.HARD_LINK
+                entry.link = first
+                yield header(entry)
+                return
+        with trees.opened(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, parent) as fd:
+            now = os.fstat(fd)
+            if (now.st_dev, now.st_ino) != (info.st_dev, info.st_ino):  # replaced this very moment
+                return
+            entry.size = now.st_size
+            entry.xattrs = trees.list_xattrs(fd)
+            yield header(entry)
+            yield from _data(fd, now.st_size)
+
+
+def _entry(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
+    entry = Entry(name, kind, stat.S_IMODE(info.st_mode))
+    entry.uid = info.st_uid
+    entry.gid = info.st_gid
+    entry.mtime_ns = info.st_mtime_ns
+    if kind in (tar.CHARACTER, tar.BLOCK_DEVICE):
+        entry.major, entry.minor = os.major(info.st_rdev), os.minor(info.st_rdev)
+    return entry
+
+
+def _data(fd: int, size: int) -> Iterator[bytes]:
+    left = size
+    while left:
+        piece = os.read(fd, min(left, _CHUNK))
+        if not piece:  # cut short meanwhile
+            piece = bytes(min(left, _CHUNK))
+        left -= len(piece)
+        yield piece
+    yield bytes(-size % BLOCK)
+
+
+def whiteout(path: bytes) -> bytes:
+    """The member that says that a path of a layer below is gone."""
+    head, slash, name = path.rpartition(b"/")
+    return header(Entry(head + slash + b".wh." + name, tar.REGULAR, 0))
+
+
+def end() -> bytes:
+    """The archive's end."""
+    return _END
+
+
+def tree_names(root_fd: int, start: bytes = b"") -> Iterator[bytes]:
+    """All paths below a directory of a tree, sorted, each directory before what is in it."""
+    waiting = [start]
+    while waiting:
+        path = waiting.pop()
+        try:
+            fd = paths.openat2(root_fd, path or b".", trees.DIRECTORY_FLAGS, resolve=_NO_LINKS)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        with trees.owned(fd), os.scandir(fd) as entries:
+            found = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)
+        if path:
+            yield path
+        children = [(path + b"/" + name if path else name, is_directory) for name, is_directory in found]
+        yield from (child for child, is_directory in children if not is_directory)
+        waiting += [child for child, is_directory in reversed(children) if is_directory]
+
+
+def archive_tree(root_fd: int) -> Iterator[bytes]:
+    """A whole tree as an archive."""
+    yield from TreePacker(root_fd).pack(tree_names(root_fd))
+    yield end()

@@ -1,0 +1,314 @@
+"""The `overlay2` driver: a layer is a directory of differences, a root is an overlayfs mount of several.
+
+    layers/<name>/               one layer, in overlayfs's notation
+    roots/<name>/{upper,work}/   a writable layer
+
+Sources: Documentation/filesystems/overlayfs.rst of Linux; fsconfig(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from knarr.errors import Unsupported
+from knarr.kernel import mounts, paths
+from knarr.storage import trees
+from knarr.storage.diff import Comparison, archive, changes
+from knarr.storage.directories import make_opaque
+from knarr.storage.driver import RootOptions
+from knarr.storage.shelves import ShelfDraft, Shelves
+from knarr.storage.trees import DIRECTORY_FLAGS, opened, owned
+
+# Features that move a layer's meaning out of what a plain reader of its directory sees are off: layers are read, not
+# only mounted. `index` would refuse a second instance of a root.
+_FEATURES = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")]
+_HIDDEN_ON_HOST = (b"proc", b"sys", b"dev", b"run", b"tmp")
+_MAX_VALUE = 255  # of an fsconfig string
+_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV
+
+
+class OverlayDriver:
+    """See Driver. `hidden`: directories that a container on the host's root must not see."""
+
+    name: str = "overlay2"
+    overlay: bool = True
+
+    def __init__(self, root: Path, hidden: Collection[Path] = (), *, by_mount_options: bool | None = None) -> None:
+        """`by_mount_options`: mount as kernels before 6.8 need it; None finds that out."""
+        self._shelves = Shelves(root)
+        self._hidden = [os.fsencode(path.resolve()).strip(b"/") for path in hidden]
+        self._by_mount_options = by_mount_options
+
+    def close(self) -> None:
+        """Give up the descriptors; mounts stay."""
+        self._shelves.close()
+
+    def status(self) -> list[tuple[str, str]]:
+        """See Driver."""
+        return [
+            ("Backing Filesystem", trees.filesystem_name(self._shelves.fd)),
+            ("Supports d_type", "true"),
+            ("Using metacopy", "false"),
+            ("Native Overlay Diff", "true"),
+            ("userxattr", "false"),
+        ]
+
+    def probe(self) -> None:
+        """Mount a small overlay and write to it. Raises OSError where that does not work here."""
+        with self._shelves.temporary() as name, opened(name, dir_fd=self._shelves.tmp) as fd:
+            for part in ("lower", "upper", "work"):
+                os.mkdir(part, dir_fd=fd)
+            with opened("upper", dir_fd=fd) as upper:
+                make_opaque(upper)  # needs trusted.* attributes
+                os.removexattr(upper, "trusted.overlay.opaque")
+            base = f"tmp/{name}"
+            with owned(self._mount([f"{base}/lower"], f"{base}/upper", f"{base}/work")) as mount:
+                os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=mount))
+
+    # layers
+
+    @contextmanager
+    def draft(self, parents: list[str]) -> Iterator[ShelfDraft]:
+        """See Driver."""
+        with self._shelves.temporary() as name, ExitStack() as stack:
+            fd = stack.enter_context(opened(name, dir_fd=self._shelves.tmp))
+            below = stack.enter_context(self.merged(parents)) if parents else None
+            if below is None:
+                os.fchmod(fd, 0o755)
+            else:
+                with opened(".", dir_fd=below) as directory:
+                    trees.copy_attributes(directory, fd)
+            yield ShelfDraft(self._shelves, name, fd, below)
+
+    def remove_layer(self, name: str) -> Callable[[], None]:
+        """See Driver."""
+        return self._shelves.discard(self._shelves.layers, name)
+
+    @contextmanager
+    def merged(self, parents: list[str]) -> Iterator[int]:
+        """A read-only view of layers on top of each other."""
+        if len(parents) == 1:  # overlayfs needs two
+            with opened(parents[0], os.O_PATH | os.O_DIRECTORY, self._shelves.layers) as fd:
+                yield fd
+            return
+        with owned(self._mount([f"layers/{parent}" for parent in parents])) as fd:
+            yield fd
+
+    # roots
+
+    def create_root(self, name: str, parents: list[str], options: RootOptions) -> None:
+        """See Driver."""
+        os.mkdir(name, 0o700, dir_fd=self._shelves.roots)
+        try:
+            with opened(name, dir_fd=self._shelves.roots) as fd:
+                self._fill_root(fd, parents, options)
+        except BaseException:
+            self._shelves.discard(self._shelves.roots, name)()
+            raise
+
+    def _fill_root(self, fd: int, parents: list[str], options: RootOptions) -> None:
+        os.mkdir("upper", 0o755, dir_fd=fd)
+        os.mkdir("work", 0o700, dir_fd=fd)
+        if options.host:
+            info = os.stat("/")
+        elif parents:
+            info = os.stat(parents[0], dir_fd=self._shelves.layers, follow_symlinks=False)
+        else:
+            os.chmod("upper", 0o755, dir_fd=fd)
+            return
+        os.chown("upper", info.st_uid, info.st_gid, dir_fd=fd)
+        os.chmod("upper", stat.S_IMODE(info.st_mode), dir_fd=fd)
+        if options.host:
+            with opened("upper", dir_fd=fd) as upper:
+                self._mask_host(upper)
+
+    def _mask_host(self, upper: int) -> None:
+        """Cover in a root over the host's own what is not to be seen: in `upper`, as no lower layer may lie in "/"."""
+        with owned(mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)) as host:  # "/" without what is mounted on it
+            for name in _HIDDEN_ON_HOST:
+                os.mkdir(name, 0o755, dir_fd=upper)
+                with opened(name, dir_fd=upper) as fd:
+                    info = os.stat(name, dir_fd=host)
+                    os.fchown(fd, info.st_uid, info.st_gid)
+                    os.fchmod(fd, stat.S_IMODE(info.st_mode))
+                    make_opaque(fd)
+            for path in self._hidden:
+                _mask_path(host, upper, path)
+
+    def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+        """See Driver."""
+        lower = ["/"] if options.host else [f"layers/{parent}" for parent in parents]
+        base = f"roots/{name}"
+        if not options.writable:
+            return self._mount([f"{base}/upper", *lower, *([] if lower else [f"{base}/work"])])
+        if not lower:  # an image without layers: overlayfs still wants a lower directory
+            lower = [self._empty_layer()]
+        try:
+            return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+        except OSError as error:
+            if options.host and error.errno == errno.EINVAL and trees.filesystem_name("/") == "overlay":
+                raise Unsupported(
+                    "the image host cannot be used here: the root file system of this machine is itself an overlay"
+                    f" of the greatest depth ({error})"
+                ) from error
+            if not self._forget_volatile(name):
+                raise
+        return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+
+    def _empty_layer(self) -> str:
+        try:
+            os.mkdir("empty", 0o755, dir_fd=self._shelves.fd)
+        except FileExistsError:
+            pass
+        return "empty"
+
+    def _forget_volatile(self, name: str) -> bool:
+        """Remove the mark with which the kernel refuses to mount again what was mounted without syncing.
+
+        It is there to have the files looked at after a crash of the machine; callers that ask for a volatile root do
+        not keep its content beyond one.
+        """
+        try:
+            with opened(f"{name}/work/work/incompat", dir_fd=self._shelves.roots) as fd:
+                if "volatile" not in os.listdir(fd):
+                    return False
+                trees.remove_tree(fd, "volatile")
+        except FileNotFoundError:
+            return False
+        return True
+
+    def remove_root(self, name: str) -> None:
+        """See Driver."""
+        self._shelves.discard(self._shelves.roots, name)()
+
+    def root_usage(self, name: str) -> int:
+        """See Driver."""
+        with opened(f"{name}/upper", dir_fd=self._shelves.roots) as fd:
+            return trees.usage(fd)
+
+    # differences
+
+    def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:
+        """See Driver."""
+        with self._compared(name, parents, options) as comparison:
+            return changes(comparison)
+
+    def diff(self, name: str, parents: list[str], options: RootOptions) -> Iterator[bytes]:
+        """See Driver."""
+        with self._compared(name, parents, options) as comparison:
+            yield from archive(comparison)
+
+    @contextmanager
+    def _compared(self, name: str, parents: list[str], options: RootOptions) -> Iterator[Comparison]:
+        with ExitStack() as stack:
+            upper = stack.enter_context(opened(f"{name}/upper", dir_fd=self._shelves.roots))
+            below = None
+            if options.host:
+                below = stack.enter_context(owned(mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)))
+            elif parents:
+                below = stack.enter_context(self.merged(parents))
+            comparison = Comparison(upper, below, overlay=True)
+            if options.host:
+                comparison.emptied.update(_HIDDEN_ON_HOST)
+                comparison.absent.update(self._hidden)
+            yield comparison
+
+    def layer_diff(self, name: str, parents: list[str]) -> Iterator[bytes]:
+        """See Driver."""
+        with ExitStack() as stack:
+            upper = stack.enter_context(opened(name, dir_fd=self._shelves.layers))
+            below = stack.enter_context(self.merged(parents)) if parents else None
+            yield from archive(Comparison(upper, below, overlay=True))
+
+    def repair(self, layers: Collection[str], roots: Collection[str]) -> None:
+        """See Driver."""
+        self._shelves.repair(layers, roots)
+
+    # helpers
+
+    def _mount(
+        self, lower: list[str], upper: str | None = None, work: str | None = None, *, volatile: bool = False
+    ) -> int:
+        """A detached overlay of directories named from the driver's root, `lower` from the top down."""
+        if self._by_mount_options is not True:
+            try:
+                mount = self._mount_by_layers(lower, upper, work, volatile)
+            except OSError as error:
+                if error.errno != errno.EINVAL or self._by_mount_options is False:
+                    raise
+            else:
+                self._by_mount_options = False
+                return mount
+        mount = self._mount_by_options(lower, upper, work, volatile)
+        self._by_mount_options = True  # a kernel before 6.8, which does not know `lowerdir+`
+        return mount
+
+    def _mount_by_layers(self, lower: list[str], upper: str | None, work: str | None, volatile: bool) -> int:
+        options: list[tuple[str, str | None]] = [("lowerdir+", self._option_path(path)) for path in lower]
+        if upper is not None and work is not None:
+            options += [("upperdir", self._option_path(upper)), ("workdir", self._option_path(work))]
+            if volatile:
+                options.append(("volatile", None))
+        return mounts.mount_detached("overlay", [("source", "overlay"), *options, *_FEATURES])
+
+    def _option_path(self, path: str) -> str:
+        """A directory's name for the kernel: an option may have 255 bytes, and some of them mean something."""
+        full = str(self._shelves.root / path)
+        if len(os.fsencode(full)) <= _MAX_VALUE and not set(full) & set(":\\,"):
+            return full
+        return f"/proc/self/fd/{self._shelves.fd}/{path}"
+
+    def _mount_by_options(self, lower: list[str], upper: str | None, work: str | None, volatile: bool) -> int:
+        """For older kernels: mount(2), whose options must fit a page, so each layer is named by a short link in /proc.
+
+        It can only attach: to a directory of tmp/, and off again once there is a detached copy.
+        """
+        with ExitStack() as stack:
+            names = []
+            for path in lower:
+                fd = stack.enter_context(opened(path, os.O_PATH | os.O_DIRECTORY, self._shelves.fd))
+                names.append(f"/proc/self/fd/{fd}")
+            options = "lowerdir=" + ":".join(names)
+            if upper is not None:
+                base = f"/proc/self/fd/{self._shelves.fd}"
+                options += f",upperdir={base}/{upper},workdir={base}/{work}"
+                options += ",volatile" if volatile else ""
+            options += "".join(f",{key}={value}" for key, value in _FEATURES)
+            target = f"/proc/self/fd/{self._shelves.tmp}/{stack.enter_context(self._shelves.temporary())}"
+            mounts.mount("overlay", target, "overlay", 0, options)
+            try:
+                copy = mounts.open_tree(mounts.AT_FDCWD, target, clone=True)
+            finally:
+                mounts.umount(target)
+        mounts.mount_setattr(copy, propagation=mounts.MS_PRIVATE)
+        return copy
+
+
+def _mask_path(host: int, upper: int, path: bytes) -> None:
+    """Hide one directory of the host: a whiteout in `upper`, on the way to it copies of the directories."""
+    parts = path.split(b"/")
+    if parts[0] in _HIDDEN_ON_HOST:
+        return
+    with ExitStack() as stack:
+        for depth, part in enumerate(parts[:-1], start=1):
+            try:
+                below = paths.openat2(host, b"/".join(parts[:depth]), DIRECTORY_FLAGS, resolve=_NO_LINKS)
+            except (FileNotFoundError, NotADirectoryError):
+                return  # hidden by the mount that it is on
+            with owned(below):
+                try:
+                    os.mkdir(part, 0o700, dir_fd=upper)
+                except FileExistsError:
+                    upper = stack.enter_context(opened(part, dir_fd=upper))
+                    continue
+                upper = stack.enter_context(opened(part, dir_fd=upper))
+                trees.copy_attributes(below, upper)
+        try:
+            os.mknod(parts[-1], stat.S_IFCHR, 0, dir_fd=upper)
+        except FileExistsError:
+            pass

@@ -1,0 +1,112 @@
+"""The `vfs` driver: every layer and every root is a whole tree of its own, its files shared where the disk can do it.
+
+For hosts whose data directory cannot carry overlayfs. Slower to create, and needs nothing but directories.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from knarr.errors import Unsupported
+from knarr.kernel import mounts
+from knarr.storage import trees
+from knarr.storage.diff import Comparison, archive, changes
+from knarr.storage.driver import RootOptions
+from knarr.storage.shelves import ShelfDraft, Shelves
+from knarr.storage.trees import opened
+
+
+class VfsDriver:
+    """See Driver."""
+
+    name: str = "vfs"
+    overlay: bool = False
+
+    def __init__(self, root: Path) -> None:
+        self._shelves = Shelves(root)
+
+    def close(self) -> None:
+        """Give up the descriptors; mounts stay."""
+        self._shelves.close()
+
+    def status(self) -> list[tuple[str, str]]:
+        """See Driver: dockerd's vfs has nothing to say."""
+        return []
+
+    @contextmanager
+    def draft(self, parents: list[str]) -> Iterator[ShelfDraft]:
+        """See Driver."""
+        with self._copy(parents) as name, opened(name, dir_fd=self._shelves.tmp) as fd:
+            yield ShelfDraft(self._shelves, name, fd, None)
+
+    @contextmanager
+    def _copy(self, parents: list[str]) -> Iterator[str]:
+        """A copy of the topmost layer, which holds all below it, in tmp/."""
+        with self._shelves.temporary() as name, opened(name, dir_fd=self._shelves.tmp) as fd:
+            if parents:
+                with opened(parents[0], dir_fd=self._shelves.layers) as parent:
+                    trees.copy_tree(parent, fd)
+            else:
+                os.fchmod(fd, 0o755)
+            yield name
+
+    def remove_layer(self, name: str) -> Callable[[], None]:
+        """See Driver."""
+        return self._shelves.discard(self._shelves.layers, name)
+
+    def create_root(self, name: str, parents: list[str], options: RootOptions) -> None:
+        """See Driver."""
+        if options.host:
+            raise Unsupported("the image host needs the storage driver overlay2; this engine runs on vfs")
+        with self._copy(parents) as temporary:
+            self._shelves.publish(temporary, self._shelves.roots, name)
+
+    def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+        """See Driver."""
+        with opened(name, os.O_PATH | os.O_DIRECTORY, self._shelves.roots) as fd:
+            mount = mounts.open_tree(fd, "", clone=True)
+        try:
+            attributes = 0 if options.writable else mounts.MOUNT_ATTR_RDONLY
+            mounts.mount_setattr(mount, set=attributes, propagation=mounts.MS_PRIVATE)
+        except BaseException:
+            os.close(mount)
+            raise
+        return mount
+
+    def remove_root(self, name: str) -> None:
+        """See Driver."""
+        self._shelves.discard(self._shelves.roots, name)()
+
+    def root_usage(self, name: str) -> int:
+        """See Driver: the whole tree is the root's own."""
+        with opened(name, dir_fd=self._shelves.roots) as fd:
+            return trees.usage(fd)
+
+    def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:
+        """See Driver."""
+        with self._compared(self._shelves.roots, name, parents) as comparison:
+            return changes(comparison)
+
+    def diff(self, name: str, parents: list[str], options: RootOptions) -> Iterator[bytes]:
+        """See Driver."""
+        with self._compared(self._shelves.roots, name, parents) as comparison:
+            yield from archive(comparison)
+
+    def layer_diff(self, name: str, parents: list[str]) -> Iterator[bytes]:
+        """See Driver."""
+        with self._compared(self._shelves.layers, name, parents) as comparison:
+            yield from archive(comparison)
+
+    @contextmanager
+    def _compared(self, shelf: int, name: str, parents: list[str]) -> Iterator[Comparison]:
+        with ExitStack() as stack:
+            new = stack.enter_context(opened(name, dir_fd=shelf))
+            old = stack.enter_context(opened(parents[0], dir_fd=self._shelves.layers)) if parents else None
+            yield Comparison(new, old, overlay=False)
+
+    def repair(self, layers: Collection[str], roots: Collection[str]) -> None:
+        """See Driver."""
+        self._shelves.repair(layers, roots)
