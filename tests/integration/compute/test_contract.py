@@ -1,0 +1,347 @@
+"""What every compute backend does: the life of a system, its streams, additional processes, recovery."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from compute_bench import Bench, runtime_spec
+
+from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
+from knarr.compute.native.backend import NativeBackend, NativeSystem
+from knarr.compute.spec import ConsoleSize, Memory, Resources
+from knarr.errors import NotFound
+from knarr.kernel import processes
+from knarr.kernel.cgroups import Cgroup, detect
+
+
+def lines(path: str) -> list[dict[str, str]]:
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_exit_status_is_the_programs(bench: Bench) -> None:
+    status, _ = bench.run(runtime_spec("sh", "-c", "exit 42"))
+    assert (status.code, status.oom_killed, status.error) == (42, False, "")
+    assert status.at > 1_700_000_000_000_000_000
+
+
+def test_death_by_signal_counts_from_128(bench: Bench) -> None:
+    status, _ = bench.run(runtime_spec("sh", "-c", "kill -9 $$; sleep 9"))
+    assert status.code == 0 or status.code == 137  # process 1 of a namespace is immune to its own signals
+    system = bench.start(runtime_spec("sleep", "60"))
+    bench(system.kill(signal.SIGKILL))
+    assert bench(system.exited).code == 137
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "words"),
+    [
+        ("no-such", 127, 'exec: "no-such": executable file not found in $PATH'),
+        ("/no/such", 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
+        ("/etc", 126, 'exec: "/etc": is a directory'),
+        ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
+    ],
+)
+def test_a_program_that_cannot_start(bench: Bench, program: str, code: int, words: str) -> None:
+    system = bench.create(runtime_spec(program))
+    with pytest.raises(StartFailed, match="exec") as caught:
+        bench(system.start())
+    assert (caught.value.exit_code, str(caught.value)) == (code, words)
+
+
+def test_created_system_does_not_run_its_program(bench: Bench) -> None:
+    system = bench.create(runtime_spec("sh", "-c", "echo ran > /tmp/ran"))
+    bench(system.delete())
+    assert not (bench.root / "tmp/ran").exists()
+
+
+def test_output_goes_to_the_log_by_stream(bench: Bench) -> None:
+    request = bench.request(runtime_spec("sh", "-c", "echo out; echo err >&2; printf rest"))
+    system = bench(bench.backend.create(request))
+    bench(system.start())
+    bench(system.exited)
+    bench(system.delete())
+    found = {(line["stream"], line["log"]) for line in lines(request.log.path)}
+    assert found == {("stdout", "out\n"), ("stderr", "err\n"), ("stdout", "rest\n")}
+
+
+def test_framed_attachment_tells_the_streams_apart(bench: Bench) -> None:
+    client = bench.client()
+    bench.start(runtime_spec("sh", "-c", "echo err >&2"), attachments=[client.attachment(framed=True)])
+    assert bench(client.read_all()) == b"\x02\0\0\0\0\0\0\x04err\n"
+
+
+def test_stdin_reaches_the_program_and_ends_with_the_client(bench: Bench) -> None:
+    client = bench.client()
+    attachment = client.attachment(stdin=True, stdin_once=True)
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
+    bench(client.send(b"hello"))
+    client.end_input()
+    assert bench(client.read_all()) == b"hello"
+    assert bench(system.exited).code == 0
+
+
+def test_large_input_and_output_pass_unharmed(bench: Bench) -> None:
+    client = bench.client()
+    attachment = client.attachment(stdin=True, stdin_once=True)
+    bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
+    data = os.urandom(3 << 20)
+
+    async def both() -> bytes:
+        reading = asyncio.ensure_future(client.read_all())
+        await client.send(data)
+        client.end_input()
+        return await reading
+
+    assert bench(both()) == data
+
+
+def test_a_system_without_stdin_reads_its_end(bench: Bench) -> None:
+    assert bench.output("cat; echo end") == "end\n"
+
+
+def test_two_clients_get_the_same(bench: Bench) -> None:
+    first, second = bench.client(), bench.client()
+    bench.start(runtime_spec("echo", "x"), attachments=[first.attachment(), second.attachment()])
+    assert bench(first.read_all()) == bench(second.read_all()) == b"x\n"
+
+
+def test_a_late_client_gets_what_comes(bench: Bench) -> None:
+    first, second = bench.client(), bench.client()
+    attachment = first.attachment(stdin=True)
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
+    bench(first.send(b"one\n"))
+    bench(first.read_until(b"one\n"))
+    bench(system.attach(second.attachment()))
+    bench(first.send(b"two\n"))
+    assert bench(second.read_until(b"\n")) == b"two\n"
+
+
+def test_detach_keys_end_the_attachment_only(bench: Bench) -> None:
+    client = bench.client()
+    attachment = client.attachment(stdin=True, detach_keys=b"\x10\x11")
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
+    bench(client.send(b"a\x10b\n\x10\x11"))
+    assert bench(client.read_all()) in (b"", b"a\x10b\n")
+    assert not system.exited.done()
+
+
+def test_terminal_with_size_and_resize(bench: Bench) -> None:
+    client = bench.client()
+    spec = runtime_spec("sh", terminal=True, console_size=ConsoleSize(30, 100))
+    system = bench.start(spec, stdin_open=True, attachments=[client.attachment(stdin=True)])
+    bench(client.send(b"stty size; tty\n"))
+    assert b"30 100" in bench(client.read_until(b"/dev/pts/0"))
+    bench(system.resize(41, 133))
+    bench(client.send(b"stty size\n"))
+    bench(client.read_until(b"41 133"))
+
+
+def test_exec_shares_everything(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    script = "echo $(hostname) $$; readlink /proc/self/ns/pid; cat /proc/self/cgroup | head -1"
+    status, output = bench.exec(system, "sh", "-c", script)
+    assert status.code == 0
+    first, namespace, _ = output.splitlines()
+    assert first.split()[0] == "box"
+    assert int(first.split()[1]) > 1
+    assert namespace == os.readlink(f"/proc/{system.pid}/ns/pid")
+
+
+def test_exec_exit_code_and_user(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    assert bench.exec(system, "sh", "-c", "exit 7")[0].code == 7
+
+
+def test_exec_of_a_missing_program_tells_the_client_too(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    client = bench.client()
+    process = runtime_spec("no-such").process
+    assert process is not None
+    request = ExecRequest(id="x", process=process, attachment=client.attachment())
+    with pytest.raises(StartFailed) as caught:
+        bench(system.exec(request))
+    assert caught.value.exit_code == 127
+    assert b"executable file not found in $PATH" in bench(client.read_all())
+
+
+def test_exec_with_a_terminal(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    status, output = bench.exec(system, "tty", terminal=True)
+    assert (status.code, output.strip()) == (0, "/dev/pts/0")
+
+
+def test_execs_end_with_the_system(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    process = runtime_spec("sleep", "60").process
+    assert process is not None
+    execution = bench(system.exec(ExecRequest(id="x", process=process)))
+    bench(system.kill(signal.SIGKILL))
+    assert bench(execution.exited).code == 137
+
+
+def test_exec_does_not_wait_for_what_it_left_in_the_background(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    assert bench.exec(system, "sh", "-c", "sleep 50 & echo x")[1] == "x\n"
+
+
+def test_pause_and_resume(bench: Bench) -> None:
+    client = bench.client()
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[client.attachment(stdin=True)])
+    bench(system.pause())
+    bench(client.send(b"x"))
+    with pytest.raises(BlockingIOError):
+        client.near.recv(1)
+    bench(system.resume())
+    assert bench(client.read_until(b"x")) == b"x"
+
+
+def test_killing_an_ended_system_is_an_error(bench: Bench) -> None:
+    system = bench.start(runtime_spec("true"))
+    bench(system.exited)
+    with pytest.raises(NotFound, match="is not running"):
+        bench(system.kill(signal.SIGTERM))
+
+
+def test_init_reaps_and_forwards(bench: Bench) -> None:
+    system = bench.start(
+        runtime_spec("sh", "-c", "trap 'exit 5' TERM; echo $$; while :; do sleep 0.05; done"), init=True
+    )
+    assert bench.exec(system, "sh", "-c", "ps | grep -c 'sleep 0.0[5]'")[0].code == 0
+    bench(system.kill(signal.SIGTERM))
+    assert bench(system.exited).code == 5
+
+
+def test_delete_leaves_nothing(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    pid, run_dir = system.pid, bench.directory / "run-1"
+    bench(system.delete())
+    bench(system.delete())
+    assert processes.start_time(pid) is None
+    assert not run_dir.exists()
+    assert not Cgroup(detect(), f"/knarr/{system.id}").exists()
+
+
+def test_failed_create_leaves_nothing(bench: Bench) -> None:
+    spec = runtime_spec("true")
+    spec.mounts.append(spec.mounts[0].__class__("/x", "no-such-fs", "x"))
+    request = bench.request(spec)
+    with pytest.raises(StartFailed, match="no-such-fs"):
+        bench(bench.backend.create(request))
+    assert not request.run_dir.exists()
+    assert not Cgroup(detect(), f"/knarr/{request.id}").exists()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(request.root_fd)
+
+
+def _restart(bench: Bench) -> None:
+    """The engine dies without a word, and comes back."""
+    for system in bench.systems:
+        system._connection.close()
+    bench(bench.backend.close())
+    bench.backend = NativeBackend()
+    bench(bench.backend.start())
+
+
+def _recover(bench: Bench, system: NativeSystem) -> object:
+    bench.systems.remove(system)
+    found = bench(bench.backend.recover(system.id, system._run_dir))
+    if isinstance(found, NativeSystem):
+        bench.systems.append(found)
+    return found
+
+
+def test_a_running_system_is_found_again_with_its_client_attached(bench: Bench) -> None:
+    client = bench.client()
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[client.attachment(stdin=True)])
+    _restart(bench)
+    bench(client.send(b"between\n"))
+    bench(client.read_until(b"between\n"))
+    found = _recover(bench, system)
+    assert isinstance(found, NativeSystem)
+    assert found.pid == system.pid
+    assert bench.exec(found, "echo", "again")[1] == "again\n"
+    bench(found.kill(signal.SIGKILL))
+    assert bench(found.exited).code == 137
+
+
+def test_the_exit_of_a_system_in_between_is_found(bench: Bench) -> None:
+    client = bench.client()
+    attachment = client.attachment(stdin=True, stdin_once=True)
+    system = bench.start(runtime_spec("sh", "-c", "read x; exit 9"), stdin_open=True, attachments=[attachment])
+    _restart(bench)
+    bench(client.send(b"\n"))
+    bench(client.read_all())
+    found = _recover(bench, system)
+    while isinstance(found, NativeSystem):  # it was still about to end: the status comes by the connection
+        found = bench(found.exited)
+    assert isinstance(found, ExitStatus)
+    assert found.code == 9
+
+
+def test_an_unknown_system_is_not_found(bench: Bench) -> None:
+    assert bench(bench.backend.recover("x", bench.directory / "nothing")) is None
+
+
+def test_a_killed_shim_takes_its_system_along(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    state = json.loads((system._run_dir / "state.json").read_text())
+    os.kill(state["shim_pid"], signal.SIGKILL)
+    status = bench(system.exited)
+    assert (status.code, bool(status.error)) == (137, True)
+    assert processes.start_time(system.pid) is None
+
+
+def test_a_system_whose_shim_died_with_the_engine_away_is_buried(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    state = json.loads((system._run_dir / "state.json").read_text())
+    _restart(bench)
+    os.kill(state["shim_pid"], signal.SIGKILL)
+    found = _recover(bench, system)
+    assert isinstance(found, ExitStatus)
+    assert found.code == 137
+    assert processes.start_time(system.pid) is None
+    assert not Cgroup(detect(), f"/knarr/{system.id}").exists()
+
+
+def test_a_killed_zygote_is_replaced(bench: Bench) -> None:
+    process = bench.backend._zygote._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert bench.output("echo alive") == "alive\n"
+
+
+def test_oom_kill_is_reported(bench: Bench) -> None:
+    spec = runtime_spec("sh", "-c", "tail /dev/zero")
+    spec.linux.resources = Resources(memory=Memory(limit=16 << 20, swap=16 << 20))
+    system = bench.start(spec)
+    assert bench(system.exited).oom_killed
+
+
+def test_attachments_are_given_away_even_when_the_system_is_gone(bench: Bench) -> None:
+    system = bench.start(runtime_spec("true"))
+    bench(system.exited)
+    bench(system.delete())
+    client = bench.client()
+    attachment: Attachment = client.attachment()
+    with pytest.raises(NotFound):
+        bench(system.attach(attachment))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(attachment.fd)
+
+
+def test_log_rotation_keeps_the_newest(bench: Bench) -> None:
+    request = bench.request(runtime_spec("seq", "1", "5000"))
+    request.log = LogSettings(path=request.log.path, max_size=20_000, max_file=3)
+    system = bench(bench.backend.create(request))
+    bench(system.start())
+    bench(system.exited)
+    bench(system.delete())
+    assert lines(request.log.path)[-1]["log"] == "5000\n"
+    assert Path(request.log.path + ".2").stat().st_size <= 20_000
+    assert not Path(request.log.path + ".3").exists()
