@@ -132,5 +132,5 @@ def number(audit_arch: int, x32: bool, name: str) -> int | None:
     found = int(_libseccomp().seccomp_syscall_resolve_name_arch(token, name.encode()))
     if found >= 0:
         return found
-    newer = _NEW_SYSCALLS.get(name)
+    newer = 335 if name == "uretprobe" and audit_arch == AUDIT_ARCH_X86_64 and not x32 else _NEW_SYSCALLS.get(name)
     return newer if newer is None or not x32 else newer | X32_BIT
