@@ -1,0 +1,312 @@
+"""rtnetlink(7): links, addresses and routes, as messages for a `NetlinkSocket` and as the records that dumps give."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
+from knarr.kernel.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Message,
+    NetlinkSocket,
+    Reply,
+    attribute,
+    attributes,
+    nested,
+    number,
+    text,
+)
+
+RTM_NEWLINK = 16
+RTM_DELLINK = 17
+RTM_GETLINK = 18
+RTM_NEWADDR = 20
+RTM_GETADDR = 22
+RTM_NEWROUTE = 24
+RTM_GETROUTE = 26
+
+IFF_UP = 0x1
+
+IFLA_ADDRESS = 1
+IFLA_IFNAME = 3
+IFLA_MTU = 4
+IFLA_MASTER = 10
+IFLA_TXQLEN = 13
+IFLA_LINKINFO = 18
+IFLA_GROUP = 27
+IFLA_NET_NS_FD = 28
+IFLA_EXT_MASK = 29
+_RTEXT_FILTER_SKIP_STATS = 1 << 3
+IFLA_NUM_TX_QUEUES = 31
+IFLA_NUM_RX_QUEUES = 32
+IFLA_INFO_KIND = 1
+IFLA_INFO_DATA = 2
+IFLA_INFO_SLAVE_KIND = 4
+IFLA_INFO_SLAVE_DATA = 5
+IFLA_BRPORT_MODE = 4
+VETH_INFO_PEER = 1
+
+IFA_ADDRESS = 1
+IFA_LOCAL = 2
+IFA_BROADCAST = 4
+
+RTA_DST = 1
+RTA_OIF = 4
+RTA_GATEWAY = 5
+RTA_TABLE = 15
+_RT_TABLE_MAIN = 254
+_RTPROT_BOOT = 3
+_RT_SCOPE_UNIVERSE = 0
+_RT_SCOPE_LINK = 253
+_RTN_UNICAST = 1
+
+_link = struct.Struct("=BxHiII")
+_address = struct.Struct("=BBBBI")
+_route = struct.Struct("=BBBBBBBBI")
+_WITHOUT_STATISTICS = number(IFLA_EXT_MASK, _RTEXT_FILTER_SKIP_STATS)
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A network interface. `master` is 0 without one, `mac` empty where links have none."""
+
+    index: int
+    name: str
+    up: bool
+    master: int
+    mtu: int
+    mac: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkAddress:
+    """An address of the interface with that index."""
+
+    index: int
+    interface: Interface
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A unicast route of any table; a default route has the prefix length 0. `index` is 0 for a multipath one."""
+
+    destination: Network
+    gateway: Address | None
+    index: int
+    table: int
+
+
+def new_bridge(name: str, mac: str, mtu: int) -> Message:
+    """Create a bridge, up. EEXIST if the name is taken."""
+    body = b"".join(
+        (
+            _link.pack(0, 0, 0, IFF_UP, IFF_UP),
+            text(IFLA_IFNAME, name),
+            attribute(IFLA_ADDRESS, mac_bytes(mac)),
+            number(IFLA_MTU, mtu),
+            nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge")),
+        )
+    )
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_veth(name: str, master: int, peer: str, peer_netns: int, peer_mac: str, mtu: int) -> Message:
+    """Create a pair: `name` here, up, in the bridge with index `master`; `peer` in the namespace of that fd, down.
+
+    EEXIST if a name is taken. (The kernel refuses to set the peer up before the pair is complete.)
+    """
+    # Without a number of queues the driver allots one a CPU and then cuts them down to the same one of each,
+    # waiting for an RCU grace period (2 ms and more, the rtnl lock held).
+    common = (
+        number(IFLA_MTU, mtu),
+        number(IFLA_TXQLEN, 0),
+        number(IFLA_NUM_TX_QUEUES, 1),
+        number(IFLA_NUM_RX_QUEUES, 1),
+    )
+    far_end = b"".join(
+        (
+            _link.pack(0, 0, 0, 0, 0),
+            text(IFLA_IFNAME, peer),
+            attribute(IFLA_ADDRESS, mac_bytes(peer_mac)),
+            number(IFLA_NET_NS_FD, peer_netns),
+            *common,
+        )
+    )
+    body = b"".join(
+        (
+            _link.pack(0, 0, 0, IFF_UP, IFF_UP),
+            text(IFLA_IFNAME, name),
+            number(IFLA_MASTER, master),
+            *common,
+            nested(
+                IFLA_LINKINFO,
+                text(IFLA_INFO_KIND, "veth"),
+                nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, far_end)),
+            ),
+        )
+    )
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def set_hairpin(name: str) -> Message:
+    """Let a bridge port send frames back where they came from."""
+    port = nested(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01"))
+    info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), port)
+    return Message(RTM_NEWLINK, 0, _link.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info)
+
+
+def set_link(
+    index: int,
+    *,
+    up: bool | None = None,
+    master: int | None = None,
+    mtu: int | None = None,
+    mac: str | None = None,
+    name: str | None = None,
+    netns: int | None = None,
+) -> Message:
+    """Change what is given of an interface; `master` 0 takes it out of its bridge, `netns` is a namespace's fd."""
+    body = _link.pack(0, 0, index, IFF_UP if up else 0, 0 if up is None else IFF_UP)
+    if master is not None:
+        body += number(IFLA_MASTER, master)
+    if mtu is not None:
+        body += number(IFLA_MTU, mtu)
+    if mac is not None:
+        body += attribute(IFLA_ADDRESS, mac_bytes(mac))
+    if name is not None:
+        body += text(IFLA_IFNAME, name)
+    if netns is not None:
+        body += number(IFLA_NET_NS_FD, netns)
+    return Message(RTM_NEWLINK, 0, body)
+
+
+def delete_link(name: str) -> Message:
+    """Delete an interface; with one end of a pair goes the other. ENODEV if there is none."""
+    return Message(RTM_DELLINK, 0, _link.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name))
+
+
+def join_group(name: str, group: int) -> Message:
+    """Put an interface into a numbered group. ENODEV if there is none."""
+    return Message(RTM_NEWLINK, 0, _link.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + number(IFLA_GROUP, group))
+
+
+def delete_group(group: int) -> Message:
+    """Delete all interfaces of a group at once: many take hardly longer than one. ENODEV if there are none."""
+    return Message(RTM_DELLINK, 0, _link.pack(0, 0, 0, 0, 0) + number(IFLA_GROUP, group))
+
+
+def add_address(index: int, interface: Interface) -> Message:
+    """Give an interface an address, and for IPv4 the subnet's broadcast address; the same one again is fine."""
+    packed = interface.ip.packed
+    body = _address.pack(_family(interface.version), interface.network.prefixlen, 0, 0, index)
+    body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
+    if interface.version == 4 and interface.network.prefixlen < 31:
+        body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
+    return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def add_route(destination: Network, index: int, gateway: Address | None = None) -> Message:
+    """A route through an interface, in the main table. ENETUNREACH if the gateway is not on that link."""
+    scope = _RT_SCOPE_UNIVERSE if gateway else _RT_SCOPE_LINK
+    body = _route.pack(
+        _family(destination.version), destination.prefixlen, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0
+    )
+    if destination.prefixlen:
+        body += attribute(RTA_DST, destination.network_address.packed)
+    if gateway:
+        body += attribute(RTA_GATEWAY, gateway.packed)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body + number(RTA_OIF, index))
+
+
+def link(sock: NetlinkSocket, name: str) -> Link:
+    """The interface of that name. Raises NetlinkError (ENODEV)."""
+    request = Message(RTM_GETLINK, 0, _link.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + _WITHOUT_STATISTICS)
+    return _parse_link(sock.request(request)[0].body)
+
+
+def links(sock: NetlinkSocket) -> list[Link]:
+    """All interfaces of the socket's namespace."""
+    dump = sock.dump(Message(RTM_GETLINK, 0, _link.pack(0, 0, 0, 0, 0) + _WITHOUT_STATISTICS))
+    return [_parse_link(reply.body) for reply in dump if reply.kind == RTM_NEWLINK]
+
+
+def addresses(sock: NetlinkSocket) -> list[LinkAddress]:
+    """All addresses of the socket's namespace."""
+    return list(_parse_addresses(sock.dump(Message(RTM_GETADDR, 0, _address.pack(0, 0, 0, 0, 0)))))
+
+
+def routes(sock: NetlinkSocket) -> list[Route]:
+    """All unicast routes, of every table, of the socket's namespace."""
+    return list(_parse_routes(sock.dump(Message(RTM_GETROUTE, 0, _route.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)))))
+
+
+def mac_bytes(mac: str) -> bytes:
+    """The six bytes of "02:42:ac:11:00:02". Raises ValueError."""
+    packed = bytes.fromhex(mac.replace(":", ""))
+    if len(packed) != 6:
+        raise ValueError(f"invalid MAC address: {mac}")
+    return packed
+
+
+def _family(version: int) -> int:
+    return int(socket.AF_INET if version == 4 else socket.AF_INET6)
+
+
+def _number(found: dict[int, bytes], kind: int) -> int:
+    return int(struct.unpack("=I", found[kind][:4])[0]) if kind in found else 0
+
+
+def _text(found: dict[int, bytes], kind: int) -> str:
+    return found.get(kind, b"").rstrip(b"\0").decode()
+
+
+def _parse_link(body: bytes) -> Link:
+    _family, _type, index, flags, _change = _link.unpack_from(body)
+    found = attributes(body, _link.size)
+    info = attributes(found.get(IFLA_LINKINFO, b""))
+    return Link(
+        index=index,
+        name=_text(found, IFLA_IFNAME),
+        up=bool(flags & IFF_UP),
+        master=_number(found, IFLA_MASTER),
+        mtu=_number(found, IFLA_MTU),
+        mac=found.get(IFLA_ADDRESS, b"").hex(":"),
+        kind=_text(info, IFLA_INFO_KIND),
+    )
+
+
+def _parse_addresses(replies: list[Reply]) -> Iterator[LinkAddress]:
+    for reply in replies:
+        family, prefix, _flags, _scope, index = _address.unpack_from(reply.body)
+        found = attributes(reply.body, _address.size)
+        packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
+        if packed is not None and family == socket.AF_INET:
+            yield LinkAddress(index, IPv4Interface((packed, prefix)))
+        elif packed is not None and family == socket.AF_INET6:
+            yield LinkAddress(index, IPv6Interface((packed, prefix)))
+
+
+def _parse_routes(replies: list[Reply]) -> Iterator[Route]:
+    for reply in replies:
+        family, prefix, _source, _tos, table, _protocol, _scope, kind, _flags = _route.unpack_from(reply.body)
+        if kind != _RTN_UNICAST or family not in (socket.AF_INET, socket.AF_INET6):
+            continue
+        found = attributes(reply.body, _route.size)
+        width = 4 if family == socket.AF_INET else 16
+        packed = found.get(RTA_DST, bytes(width))
+        via = found.get(RTA_GATEWAY)
+        destination: Network = IPv4Network((packed, prefix)) if width == 4 else IPv6Network((packed, prefix))
+        gateway: Address | None = None
+        if via is not None:
+            gateway = IPv4Address(via) if width == 4 else IPv6Address(via)
+        yield Route(destination, gateway, _number(found, RTA_OIF), _number(found, RTA_TABLE) or table)
