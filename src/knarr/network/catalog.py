@@ -1,0 +1,59 @@
+"""The networks that there are, by name and id."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from ipaddress import IPv4Interface
+
+from msgspec.structs import replace
+
+from knarr.errors import NotFound
+from knarr.network.model import NetworkInfo, NetworkSettings
+from knarr.network.store import NetworkStore
+
+DEFAULT = "bridge"
+_PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
+
+
+class Catalog:
+    """All networks; Docker's three predefined ones are always among them."""
+
+    def __init__(self, store: NetworkStore) -> None:
+        self._store = store
+        self._networks = {network.name: network for network in store.networks()}
+        for name, driver in _PREDEFINED.items():
+            if name not in self._networks:
+                self._put(NetworkInfo(id=secrets.token_hex(32), name=name, driver=driver, created=time.time_ns()))
+
+    def all(self) -> list[NetworkInfo]:
+        """All networks, oldest first."""
+        return list(self._networks.values())
+
+    def find(self, reference: str) -> NetworkInfo:
+        """The network with that name, id, or unambiguous beginning of an id. Raises NotFound."""
+        if reference in self._networks:
+            return self._networks[reference]
+        found = [network for network in self._networks.values() if reference and network.id.startswith(reference)]
+        if len(found) != 1:
+            raise NotFound(f"network {reference} not found")
+        return found[0]
+
+    def describe_default(self, interface: str, gateway: IPv4Interface, settings: NetworkSettings) -> None:
+        """Record what the default bridge has become."""
+        options = {
+            "com.docker.network.bridge.default_bridge": "true",
+            "com.docker.network.bridge.enable_icc": "true",
+            "com.docker.network.bridge.enable_ip_masquerade": "true",
+            "com.docker.network.bridge.host_binding_ipv4": settings.host_ip,
+            "com.docker.network.bridge.name": interface,
+            "com.docker.network.driver.mtu": str(settings.mtu),
+        }
+        network = self._networks[DEFAULT]
+        described = replace(network, subnet=str(gateway.network), gateway=str(gateway.ip), options=options)
+        if described != network:
+            self._put(described)
+
+    def _put(self, network: NetworkInfo) -> None:
+        self._store.put_network(network)
+        self._networks[network.name] = network

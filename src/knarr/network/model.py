@@ -1,0 +1,84 @@
+"""What the network layer is asked for and what it answers: requests, endpoints, networks. No behaviour."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+
+class NetworkSettings(Struct, frozen=True):
+    """The daemon's network configuration.
+
+    `bridge_name` and `bip` ("10.1.0.1/24": gateway and subnet) are the default bridge's, "" to choose them; `host_ip`
+    is where ports are published when the user names no address; `mtu` in bytes; `address_pools` are subnets from which
+    networks without one take theirs, with the prefix length to take, () for Docker's.
+    """
+
+    bridge_name: str = ""
+    bip: str = ""
+    host_ip: str = "0.0.0.0"
+    mtu: int = 1500
+    address_pools: tuple[tuple[str, int], ...] = ()
+
+
+class PortMapping(Struct, frozen=True):
+    """A port to publish. `host_ip` "" is the daemon's default, `host_port` 0 any free one, and `host_port_end`, if not
+    0, the end of a range of which the first free one is taken. `protocol` is tcp, udp or sctp."""
+
+    container_port: int
+    protocol: str = "tcp"
+    host_ip: str = ""
+    host_port: int = 0
+    host_port_end: int = 0
+
+
+class BoundPort(Struct, frozen=True):
+    """A published port as it is bound: one for each host address."""
+
+    container_port: int
+    protocol: str
+    host_ip: str
+    host_port: int
+
+
+class EndpointRequest(Struct, frozen=True):
+    """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address."""
+
+    container_id: str
+    network: str = "bridge"
+    name: str = ""
+    address: str | None = None
+    mac: str | None = None
+    ports: list[PortMapping] = field(default_factory=list)
+
+
+class Endpoint(Struct, frozen=True):
+    """A container's place in a network; kept in the database as long as it lasts."""
+
+    endpoint_id: str
+    container_id: str
+    network_id: str
+    network_name: str
+    address: str
+    prefix_length: int
+    gateway: str
+    mac: str
+    host_interface: str
+    ports: list[BoundPort] = field(default_factory=list)
+    address_v6: str = ""
+    prefix_length_v6: int = 0
+    gateway_v6: str = ""
+
+
+class NetworkInfo(Struct, frozen=True):
+    """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970."""
+
+    id: str
+    name: str
+    driver: str
+    created: int
+    subnet: str = ""
+    gateway: str = ""
+    ipv6: bool = False
+    internal: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
