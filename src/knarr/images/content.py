@@ -1,6 +1,6 @@
 """The content store: blobs by digest, kept byte for byte as they came (compressed or not).
 
-    ROOT/blobs/sha256/<hex>      complete and verified; a blob appears by rename and never changes
+    ROOT/blobs/sha256/<hex>      complete and verified; a blob appears at once, by link(2), and never changes
     ROOT/incoming/<random>       on its way in; emptied when the store is opened
 
 Which blob belongs to which layer or image is not known here.
@@ -81,7 +81,7 @@ class Incoming:
 
     def __init__(self, store: ContentStore, fd: int, path: Path) -> None:
         self._store = store
-        self._path: Path | None = path
+        self._path = path
         self.fd = fd
 
     def write(self, data: bytes) -> None:
@@ -90,30 +90,32 @@ class Incoming:
         while view:
             view = view[os.write(self.fd, view) :]
 
+    def finish(self) -> None:
+        """Nothing more will be written: give the descriptor back."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
     def reader(self) -> BinaryIO:
         """The bytes so far, from the beginning, unbuffered; the caller closes it."""
-        fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDONLY | os.O_CLOEXEC)
-        return open(fd, "rb", buffering=0)
+        return self._path.open("rb", buffering=0)
 
     @property
     def size(self) -> int:
         """Bytes so far."""
-        return os.fstat(self.fd).st_size
+        return self._path.stat().st_size
 
     def keep(self, digest: str) -> None:
-        """Make it the blob `digest`: the caller has computed that from the bytes. One that is there already stays."""
-        if self._path is not None:
-            self._path.rename(self._store._path(digest))
-            self._path = None
+        """Make it the blob `digest`, which the caller has computed from the bytes. One that is there already stays."""
+        try:
+            os.link(self._path, self._store._path(digest))
+        except FileExistsError:
+            pass
 
     def close(self) -> None:
         """Throw away what has not been kept."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
-            self._path = None
+        self.finish()
+        self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Incoming:
         return self

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS images (
 );
 CREATE TABLE IF NOT EXISTS image_names (name TEXT PRIMARY KEY, image TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS layer_blobs (
-    diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL
+    diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL, compression TEXT NOT NULL, size INTEGER NOT NULL
 );
 """
 _HOST_ROW = "host"  # names of the built-in image must survive a change of its id
@@ -60,10 +60,10 @@ class Image(Struct, frozen=True, kw_only=True):
 
 
 class LayerBlob(Struct, frozen=True):
-    """The archive that a layer was made from, as it came."""
+    """The archive that a layer was made from, as it came; `compression` is "" or as in the module of that name."""
 
     digest: str
-    media_type: str
+    compression: str
     size: int
 
 
@@ -130,7 +130,7 @@ class ImageStore:
 
     def blob_of(self, diff_id: str) -> LayerBlob | None:
         """Where a layer's original archive is, if that was kept."""
-        rows = self._database.query("SELECT digest, media_type, size FROM layer_blobs WHERE diff_id = ?", (diff_id,))
+        rows = self._database.query("SELECT digest, compression, size FROM layer_blobs WHERE diff_id = ?", (diff_id,))
         return LayerBlob(*cast(tuple[str, str, int], rows[0])) if rows else None
 
     # -- adding
@@ -156,7 +156,7 @@ class ImageStore:
         """Remember the archive (in the content store) of a layer. Inside `adding`."""
         self._database.execute(
             "INSERT OR REPLACE INTO layer_blobs VALUES (?, ?, ?, ?)",
-            (diff_id, blob.digest, blob.media_type, blob.size),
+            (diff_id, blob.digest, blob.compression, blob.size),
         )
 
     def add(self, document: bytes, parent: str = "") -> Image:
