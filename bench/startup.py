@@ -21,8 +21,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from knarr.network import names
+
 KNARRD = Path(sys.executable).with_name("knarrd")
-BRIDGE = "knbench0"
 
 
 def main() -> None:
@@ -42,13 +43,18 @@ def measure() -> dict[str, float]:
             ready.bind(str(directory / "notify"))
             return _start(directory, ready)
     finally:
-        subprocess.run(["ip", "link", "delete", BRIDGE], stderr=subprocess.DEVNULL, check=False)
+        _run_quietly("ip", "link", "delete", names.bridge_name(directory / "run"))
+        _run_quietly("nft", "delete", "table", "inet", names.table_name(directory / "run"))
         shutil.rmtree(directory)
+
+
+def _run_quietly(*command: str) -> None:
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
 
 def _start(directory: Path, ready: socket.socket) -> dict[str, float]:
     command = [KNARRD, "--data-root", directory / "data", "--run-root", directory / "run"]
-    command += ["--host", f"unix://{directory}/s", "--bridge", BRIDGE, "--bip", "10.214.0.1/24", "--log-level", "error"]
+    command += ["--host", f"unix://{directory}/s", "--log-level", "error"]
     environment = {**os.environ, "NOTIFY_SOCKET": str(directory / "notify")}
     since = clock()
     with subprocess.Popen(command, env=environment) as daemon:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,8 +12,6 @@ from harness import Daemon
 
 IMAGE = "busybox:latest"
 
-_numbers = itertools.count(1)
-
 
 @pytest.fixture(scope="session")
 def busybox_archive() -> bytes:
@@ -24,7 +21,7 @@ def busybox_archive() -> bytes:
 @pytest.fixture(scope="session")
 def engine_host(busybox_archive: bytes) -> Iterator[Daemon]:
     """One engine for all tests that do not care; it has the image busybox:latest."""
-    daemon = Daemon(number=0)
+    daemon = Daemon()
     daemon.start()
     daemon.docker("import", "-", IMAGE, input=busybox_archive)
     yield daemon
@@ -37,7 +34,7 @@ def new_daemon() -> Iterator[Callable[..., Daemon]]:
     made: list[Daemon] = []
 
     def make(*flags: str, **options: Any) -> Daemon:
-        made.append(Daemon(*flags, number=next(_numbers) % 250 + 1, **options))
+        made.append(Daemon(*flags, **options))
         return made[-1]
 
     yield make

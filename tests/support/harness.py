@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from knarr.network import names
+
 KNARRD = Path(sys.executable).with_name("knarrd")
 READY_SECONDS = 30
 
@@ -29,26 +31,25 @@ class StartError(Exception):
 
 
 class Daemon:
-    """One knarrd with roots, socket, bridge and cgroup of its own. It may be started again after it has ended."""
+    """One knarrd with roots, socket and cgroup of its own. It may be started again after it has ended."""
 
-    def __init__(self, *flags: str, number: int = 0, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, *flags: str, hosts: Sequence[str] = ()) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="kn", dir="/tmp"))  # short: a socket path has 107 bytes
         self.socket_path = self.directory / "s"
         self.host = f"unix://{self.socket_path}"
         self.hosts = list(hosts) or [self.host]
-        self.bridge = f"kntest{number}"
+        self.bridge = names.bridge_name(self.run_root)
         self.cgroup = f"/knarr-test-{uuid.uuid4().hex[:12]}"
         self.flags = list(flags)
         self.launcher: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
-        self._subnet = f"10.213.{number}.1/24"
 
     # -- life
 
     def command(self) -> list[str]:
         command = ["sh", "-c", _JOIN, str(self._own_cgroup()), *self.launcher]
         command += [str(KNARRD), "--data-root", str(self.data_root), "--run-root", str(self.run_root)]
-        command += ["--bridge", self.bridge, "--bip", self._subnet, "--cgroup-parent", self.cgroup]
+        command += ["--cgroup-parent", self.cgroup]
         for host in self.hosts:
             command += ["--host", host]
         return command + self.flags
@@ -177,7 +178,8 @@ class Daemon:
         left = self.leaks()
         for pid in self.pids():
             os.kill(pid, signal.SIGKILL)
-        subprocess.run(["ip", "link", "delete", self.bridge], stderr=subprocess.DEVNULL, check=False)
+        _run_quietly("ip", "link", "delete", self.bridge)
+        _run_quietly("nft", "delete", "table", "inet", names.table_name(self.run_root))
         shutil.rmtree(self.directory, ignore_errors=bool(left))
         assert not left, f"left behind: {left}"
         remove_cgroups(self.cgroup)
@@ -224,6 +226,10 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+def _run_quietly(*command: str) -> None:
+    subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
 
 
 def cgroup_directories(path: str) -> list[Path]:

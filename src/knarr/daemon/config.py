@@ -65,15 +65,9 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
 
     bip: str = ""
     bridge: str = ""
-    fixed_cidr: str = ""
-    default_gateway: str = ""
     default_address_pools: list[AddressPool] = []
     mtu: int = 1500
-    icc: bool = True
     ip: str = ""
-    ip_forward: bool = True
-    ip_masq: bool = True
-    userland_proxy: bool = True
     dns: list[str] = []
     dns_search: list[str] = []
     dns_opts: list[str] = []
@@ -227,12 +221,9 @@ def _check_addresses(config: DaemonConfig) -> None:
         _check_address(server)
     if config.ip:
         _check_address(config.ip)
-    if config.default_gateway:
-        _check_address(config.default_gateway)
     pools = [pool.base for pool in config.default_address_pools]
-    for cidr in [config.bip, config.fixed_cidr, *pools]:
-        if cidr:
-            _check_cidr(cidr)
+    for cidr in [config.bip, *pools] if config.bip else pools:
+        _check_cidr(cidr)
 
 
 def _check_address(text: str) -> None:

@@ -44,8 +44,8 @@ def test_file_and_flags_are_merged(tmp_path: Path) -> None:
 
 
 def test_switches_take_an_optional_value(tmp_path: Path) -> None:
-    loaded = load(tmp_path, "--debug", "--icc=false", "--init=1")
-    assert (loaded.debug, loaded.icc, loaded.init) == (True, False, True)
+    loaded = load(tmp_path, "--debug", "--live-restore=false", "--init=1")
+    assert (loaded.debug, loaded.live_restore, loaded.init) == (True, False, True)
 
 
 def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
