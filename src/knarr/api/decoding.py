@@ -21,6 +21,15 @@ T = TypeVar("T")
 _MISMATCH = re.compile(r"Expected `(?P<expected>.+?)`, got `(?P<got>.+?)`(?: - at `\$?(?P<path>.*)`)?$")
 _RANGE = re.compile(r"Expected `(?P<expected>\w+)` (?P<bound>[<>]=? .+?)(?: - at `\$?(?P<path>.*)`)?$")
 _MALFORMED = re.compile(r"JSON is malformed: (?P<what>.+) \(byte (?P<at>\d+)\)$")
+_EXPECTATIONS = {
+    "expected ':'": "after object key",
+    "object keys must be strings": "looking for beginning of object key string",
+    "trailing comma in object": "looking for beginning of object key string",
+    "expected ',' or '}'": "after object key:value pair",
+    "expected ',' or ']'": "after array element",
+    "invalid number": "in numeric literal",
+    "invalid escape character in string": "in string escape code",
+}
 _JSON_WORDS = {"int": "number", "float": "number", "str": "string", "null": "null"}
 _GO_TYPES = {"int": "int64", "str": "string", "float": "float64", "array": "[]string", "object": "object"}
 
@@ -146,9 +155,9 @@ def _malformed(data: bytes, error: str) -> str:
         return "invalid JSON: unexpected EOF" if "truncated" in error else f"invalid JSON: {error}"
     if "trailing characters" in match["what"]:
         return "unexpected content after JSON"
-    at = int(match["at"])
-    character = data[at : at + 1].decode("latin-1")
-    return f"invalid JSON: invalid character '{character}' at offset {at}: {match['what']}"
+    character = data[int(match["at"]) :][:1].decode("latin-1")
+    expected = _EXPECTATIONS.get(match["what"], "looking for beginning of value")
+    return f"invalid JSON: invalid character '{character}' {expected}"
 
 
 def _in_go_words(error: str, kind: type[Any]) -> str:

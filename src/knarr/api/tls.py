@@ -91,11 +91,16 @@ class EncryptedEnd(End):
         self._opening = asyncio.get_running_loop().create_task(self._open())
 
     async def _open(self) -> None:
-        ours, theirs = socket.socketpair()
         self.other = End()
         self.other.other = self
-        await asyncio.get_running_loop().connect_accepted_socket(lambda: self.other, ours)
-        await self._serve(theirs)
+        try:
+            ours, theirs = socket.socketpair()
+            await asyncio.get_running_loop().connect_accepted_socket(lambda: self.other, ours)
+            await self._serve(theirs)
+        except OSError as error:
+            _log.error("cannot serve a TLS connection: %s", error)
+            self.transport.abort()
+            return
         self._joined = True
         if self.transport.is_closing():
             self.other.close()
