@@ -127,17 +127,31 @@ def _mkdir(dir_fd: int, name: str, mode: int, uid: int, gid: int) -> int:
 
 
 def make_file(root_fd: int, path: str, mode: int = 0o644) -> int:
-    """An O_PATH descriptor of the file at `path` in the root; made empty, with its directories, if missing."""
+    """An O_PATH descriptor of the file at `path` in the root; made empty, with its directories, if missing.
+
+    A dangling symbolic link is followed inside the root, and what it names is made.
+    """
+    for _ in range(40):
+        try:
+            return open_in_root(root_fd, path)
+        except FileNotFoundError:
+            pass
+        parts = split(path)
+        directory = make_directories(root_fd, "/".join(parts[:-1]))
+        target = _dangling_link(directory, parts[-1])
+        if target is None:
+            return _make_file(directory, parts[-1], mode)
+        os.close(directory)
+        path = target if target.startswith("/") else "/".join([*parts[:-1], target])
+    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+
+def _make_file(directory: int, name: str, mode: int) -> int:
+    """Make and open a file in a directory, whose descriptor is closed."""
     try:
-        return open_in_root(root_fd, path)
-    except FileNotFoundError:
-        pass
-    parts = split(path)
-    directory = make_directories(root_fd, "/".join(parts[:-1]))
-    try:
-        fd = openat2(directory, parts[-1], os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, mode, RESOLVE_BENEATH)
+        fd = openat2(directory, name, os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW, mode, RESOLVE_BENEATH)
         os.close(fd)
-        return openat2(directory, parts[-1], os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_BENEATH)
+        return openat2(directory, name, os.O_PATH | os.O_NOFOLLOW, resolve=RESOLVE_BENEATH)
     finally:
         os.close(directory)
 

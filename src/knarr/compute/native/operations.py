@@ -42,6 +42,31 @@ class Operation(Struct, tag=True, tag_field="op"):
         return str(self)
 
 
+# Files that tools like lxcfs replace; anything else in /proc that a mount covers could fool the set-up (runc's list).
+_PROC_ALLOWED = frozenset(
+    {
+        "/proc/cpuinfo",
+        "/proc/diskstats",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/proc/slabinfo",
+        "/proc/stat",
+        "/proc/swaps",
+        "/proc/sys/crypto/fips_enabled",
+        "/proc/sys/kernel/ns_last_pid",
+        "/proc/uptime",
+    }
+)
+
+
+def _require_outside_proc(target: int, destination: str) -> None:
+    """Refuse a mount onto procfs, other than on the few files that are known to be harmless."""
+    if "/" + "/".join(paths.split(destination)) in _PROC_ALLOWED:
+        return
+    if filesystems.magic(target) == filesystems.PROC_SUPER_MAGIC:
+        raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc", destination)
+
+
 class MountFilesystem(Operation):
     """Mount a new instance of a filesystem. `attributes` are MOUNT_ATTR_*; `propagation` MS_* or 0."""
 
@@ -57,8 +82,9 @@ class MountFilesystem(Operation):
         options = [("source", self.source), *self.options] if self.source else self.options
         mount_fd = mounts.mount_detached(self.fstype, options, self.attributes)
         try:
-            target = paths.make_directories(scene.root_fd, self.destination)
+            target = self._open_target(scene.root_fd)
             try:
+                _require_outside_proc(target, self.destination)
                 if self.propagation:
                     mounts.mount_setattr(mount_fd, propagation=self.propagation)
                 mounts.move_mount(mount_fd, target)
@@ -66,6 +92,16 @@ class MountFilesystem(Operation):
                 os.close(target)
         finally:
             os.close(mount_fd)
+
+    def _open_target(self, root_fd: int) -> int:
+        """procfs and sysfs go where their name says: an image must not move them by a symbolic link."""
+        if self.fstype in ("proc", "sysfs"):
+            try:
+                flags = os.O_PATH | os.O_DIRECTORY
+                return paths.open_in_root(root_fd, self.destination, flags, resolve=paths.RESOLVE_NO_SYMLINKS)
+            except FileNotFoundError:
+                pass
+        return paths.make_directories(root_fd, self.destination)
 
     def describe(self) -> str:
         return f"mounting {self.fstype} at {self.destination}"
@@ -106,31 +142,6 @@ class BindMount(Operation):
 
     def describe(self) -> str:
         return f"mounting {self.source} to rootfs at {self.destination}"
-
-
-# Files that tools like lxcfs replace; anything else in /proc that a mount covers could fool the set-up (runc's list).
-_PROC_ALLOWED = frozenset(
-    {
-        "/proc/cpuinfo",
-        "/proc/diskstats",
-        "/proc/loadavg",
-        "/proc/meminfo",
-        "/proc/slabinfo",
-        "/proc/stat",
-        "/proc/swaps",
-        "/proc/sys/crypto/fips_enabled",
-        "/proc/sys/kernel/ns_last_pid",
-        "/proc/uptime",
-    }
-)
-
-
-def _require_outside_proc(target: int, destination: str) -> None:
-    """Refuse a bind mount onto procfs, other than on the few files that are known to be harmless."""
-    if "/" + "/".join(paths.split(destination)) in _PROC_ALLOWED:
-        return
-    if filesystems.magic(target) == filesystems.PROC_SUPER_MAGIC:
-        raise OSError(errno.EPERM, "cannot be mounted because it is inside /proc", destination)
 
 
 class MakeDirectory(Operation):

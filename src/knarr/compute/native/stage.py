@@ -50,6 +50,8 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
         _build(plan, sync, inherited)
     except StageError as error:
         report(sync, error.text, error.code)
+    except OSError as error:
+        report(sync, f"{error.filename or 'system call'}: {(error.strerror or '').lower()}", 128)
     except BaseException as error:  # noqa: BLE001 - the edge of a process: nothing may unwind into the shim
         report(sync, f"{type(error).__name__}: {error}", 128)
     os._exit(1)
