@@ -17,6 +17,11 @@ from knarr.kernel import mounts
 
 T = TypeVar("T")
 BUSYBOX = Path("/bin/busybox")
+APPLETS = [
+    *["cat", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ln", "ls", "mkdir", "mknod"],
+    *["mount", "ps", "readlink", "rm", "seq", "sh", "sleep", "stat", "stty", "tail", "touch", "true", "tty", "umount"],
+    *["wc", "yes"],
+]
 CAPABILITIES = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -34,10 +39,7 @@ def make_root(directory: Path) -> Path:
         (directory / name).mkdir(parents=True)
     (directory / "tmp").chmod(0o1777)
     shutil.copy(BUSYBOX, directory / "bin")
-    for applet in (
-        "sh ls cat echo sleep id mount ps grep true false tty stty hostname env kill dd seq "
-        "readlink mknod tail yes head wc umount touch stat ln rm mkdir"
-    ).split():
+    for applet in APPLETS:
         (directory / "bin" / applet).symlink_to("busybox")
     (directory / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     return directory
