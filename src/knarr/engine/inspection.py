@@ -1,0 +1,168 @@
+"""What `docker inspect` shows of a container: the Engine API's ContainerInspectResponse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from knarr.engine import times
+from knarr.engine.config import EndpointSettings, to_wire
+from knarr.engine.container import Container, Health
+from knarr.errors import NotFound
+from knarr.network.controller import BoundPort, Endpoint, NetworkController
+
+
+def container_json(container: Container, directory: Path, network: NetworkController, driver: str) -> dict[str, Any]:
+    """Everything but sizes. `directory` is the container's own below the data root."""
+    record = container.record
+    command = record.command
+    started = bool(container.state.started_at)
+    return {
+        "Id": record.id,
+        "Created": times.rfc3339(record.created),
+        "Path": command[0],
+        "Args": command[1:],
+        "State": _state(container),
+        "Image": record.image_id,
+        "ResolvConfPath": str(directory / "resolv.conf") if started else "",
+        "HostnamePath": str(directory / "hostname") if started else "",
+        "HostsPath": str(directory / "hosts") if started else "",
+        "LogPath": str(log_path(container, directory)) if record.host_config.log_config.type == "json-file" else "",
+        "Name": f"/{record.name}",
+        "RestartCount": container.state.restart_count,
+        "Driver": driver,
+        "Platform": "linux",
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": list(container.exec_ids) or None,
+        "HostConfig": to_wire(record.host_config),
+        "GraphDriver": {"Data": None, "Name": driver},
+        "Mounts": to_wire(record.mounts),
+        "Config": to_wire(record.config),
+        "NetworkSettings": _network_settings(container, network),
+    }
+
+
+def log_path(container: Container, directory: Path) -> Path:
+    """The current file of a container's log."""
+    if container.host_config.log_config.type == "local":
+        return directory / "local-logs" / "container.log"
+    return directory / f"{container.id}-json.log"
+
+
+def _state(container: Container) -> dict[str, Any]:
+    state = container.state
+    shown = {
+        "Status": state.status,
+        "Running": container.running,
+        "Paused": state.status == "paused",
+        "Restarting": state.status == "restarting",
+        "OOMKilled": state.oom_killed,
+        "Dead": state.status == "dead",
+        "Pid": state.pid,
+        "ExitCode": state.exit_code,
+        "Error": state.error,
+        "StartedAt": times.rfc3339(state.started_at),
+        "FinishedAt": times.rfc3339(state.finished_at),
+    }
+    if container.health is not None:
+        shown["Health"] = _health(container.health)
+    return shown
+
+
+def _health(health: Health) -> dict[str, Any]:
+    log = [
+        {
+            "Start": times.rfc3339(probe.start),
+            "End": times.rfc3339(probe.end),
+            "ExitCode": probe.exit_code,
+            "Output": probe.output,
+        }
+        for probe in health.log
+    ]
+    return {"Status": health.status, "FailingStreak": health.failing_streak, "Log": log}
+
+
+def _network_settings(container: Container, network: NetworkController) -> dict[str, Any]:
+    endpoint = network.endpoint(container.id)
+    first = endpoint_settings(EndpointSettings(), endpoint)
+    return {
+        "Bridge": "",
+        "SandboxID": container.id if container.system is not None else "",
+        "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.system is not None else "",
+        "Ports": _ports(container, endpoint),
+        "HairpinMode": False,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": None,
+        "SecondaryIPv6Addresses": None,
+        "EndpointID": first.endpoint_id,
+        "Gateway": first.gateway,
+        "GlobalIPv6Address": first.global_ipv6_address,
+        "GlobalIPv6PrefixLen": first.global_ipv6_prefix_len,
+        "IPAddress": first.ip_address,
+        "IPPrefixLen": first.ip_prefix_len,
+        "IPv6Gateway": first.ipv6_gateway,
+        "MacAddress": first.mac_address,
+        "Networks": networks(container, network),
+    }
+
+
+def networks(container: Container, network: NetworkController) -> dict[str, Any]:
+    """The container's networks by name, with its places in those that it is connected to now."""
+    endpoint = network.endpoint(container.id)
+    shown = {}
+    for name, asked in container.record.endpoints.items():
+        here = endpoint if endpoint is not None and endpoint.network_name == name else None
+        settings = endpoint_settings(asked, here)
+        if container.state.started_at:
+            settings.network_id = _network_id(network, name)
+        shown[name] = to_wire(settings)
+    return shown
+
+
+def _network_id(network: NetworkController, name: str) -> str:
+    try:
+        return network.network(name).id
+    except NotFound:
+        return ""
+
+
+def endpoint_settings(asked: EndpointSettings, endpoint: Endpoint | None) -> EndpointSettings:
+    """What was asked for, with what it has got."""
+    if endpoint is None:
+        return msgspec.structs.replace(asked)
+    return msgspec.structs.replace(
+        asked,
+        mac_address=endpoint.mac,
+        network_id=endpoint.network_id,
+        endpoint_id=endpoint.endpoint_id,
+        gateway=endpoint.gateway,
+        ip_address=endpoint.address,
+        ip_prefix_len=endpoint.prefix_length,
+        ipv6_gateway=endpoint.gateway_v6,
+        global_ipv6_address=endpoint.address_v6,
+        global_ipv6_prefix_len=endpoint.prefix_length_v6,
+    )
+
+
+def _ports(container: Container, endpoint: Endpoint | None) -> dict[str, Any]:
+    """By container port: null where it is exposed and not published. Nothing while it is not connected."""
+    if endpoint is None:
+        return {}
+    shown: dict[str, Any] = dict.fromkeys(container.config.exposed_ports or {})
+    for key, bound in ports_by_name(endpoint.ports).items():
+        shown[key] = [{"HostIp": port.host_ip, "HostPort": str(port.host_port)} for port in bound]
+    return shown
+
+
+def ports_by_name(ports: Iterable[BoundPort]) -> dict[str, list[BoundPort]]:
+    """Published ports by "80/tcp"."""
+    named: dict[str, list[BoundPort]] = {}
+    for port in ports:
+        named.setdefault(f"{port.container_port}/{port.protocol}", []).append(port)
+    return named

@@ -1,0 +1,44 @@
+"""What the engine is told by the daemon's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec import Struct, field
+
+from knarr.engine.config import Ulimit
+
+
+class EngineSettings(Struct, kw_only=True):
+    """One engine. Modes and names left "" are chosen by the engine; sizes in bytes, times in seconds."""
+
+    data_root: Path
+    run_root: Path
+    labels: list[str] = field(default_factory=list)
+    debug: bool = False
+    live_restore: bool = True
+    shutdown_timeout: int = 15
+    cgroup_parent: str = "/knarr"
+    cgroupns_mode: str = ""
+    ipc_mode: str = "private"
+    runtime: str = "knarr"
+    shm_size: int = 64 << 20
+    ulimits: list[Ulimit] = field(default_factory=list)
+    init: bool = False
+    log_driver: str = "json-file"
+    log_opts: dict[str, str] = field(default_factory=dict)
+    no_new_privileges: bool = False
+    seccomp_profile: str = ""
+    dns: list[str] = field(default_factory=list)
+    dns_search: list[str] = field(default_factory=list)
+    dns_opts: list[str] = field(default_factory=list)
+    insecure_registries: list[str] = field(default_factory=list)
+    registry_mirrors: list[str] = field(default_factory=list)
+
+    def container_dir(self, id: str) -> Path:
+        """Where a container's own files and log are kept."""
+        return self.data_root / "containers" / id
+
+    def run_dir(self, id: str) -> Path:
+        """The backend's directory for a running container."""
+        return self.run_root / "containers" / id
