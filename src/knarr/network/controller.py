@@ -149,6 +149,7 @@ class NetworkController:
             except BaseException:
                 self._retire(endpoint)
                 raise
+            self._redirect_flows(endpoint)
             return endpoint, sandbox.detach()
         finally:
             sandbox.close()
@@ -200,6 +201,13 @@ class NetworkController:
             where = f"driver failed programming external connectivity on endpoint {request.name} ({endpoint_id})"
             raise type(error)(f"{where}: {error}") from error
 
+    def _redirect_flows(self, endpoint: Endpoint) -> None:
+        """In the background: nobody waits for it."""
+        if any(port.protocol == "udp" for port in endpoint.ports):
+            loop = asyncio.get_running_loop()
+            work = loop.run_in_executor(self._removal, self._plumbing.redirect_flows, endpoint)
+            work.add_done_callback(_log_failure)
+
     def _abandon(self, work: asyncio.Task[tuple[Endpoint, int]]) -> None:
         """Undo a connect whose caller has been cancelled."""
         if work.cancelled() or work.exception() is not None:
@@ -246,3 +254,8 @@ class NetworkController:
         """Run `function` in the worker that does everything but the removal of interfaces."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
+
+
+def _log_failure(work: asyncio.Future[None]) -> None:
+    if not work.cancelled() and (error := work.exception()) is not None:
+        _logger.warning("connection tracking: %s", error)

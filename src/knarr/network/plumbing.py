@@ -1,6 +1,7 @@
 """The host's side of the default bridge: its interface, the firewall's table, and what endpoints add to both.
 
-Everything here blocks, and is called by the controller's workers: `clean_up` by one thread, all else by another.
+Everything here blocks, and is called by the controller's workers: `clean_up` and `redirect_flows` by one thread, all
+else by another.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ class Plumbing:
 
     def open(self, gateway: IPv4Interface, endpoints: Sequence[Endpoint]) -> None:
         """Make the bridge and the table, or put them right, with `endpoints` in them. Raises KnarrError, OSError."""
-        self._conntrack = NetlinkSocket(NETLINK_NETFILTER)
         self._driver: NetworkDriver = Bridge(self.bridge_name, gateway, self._settings.mtu)
         self._driver.ensure(endpoints)
         self._nftables = Nftables()
@@ -74,16 +74,22 @@ class Plumbing:
                 self._driver.remove()
         self._driver.close()
         self._nftables.close()
-        self._conntrack.close()
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Connect a sandbox and let its published ports in. After a failure the endpoint needs `clean_up`."""
         self._driver.attach(endpoint, sandbox)
         if endpoint.ports:
             self._firewall.publish(endpoint)
+
+    def redirect_flows(self, endpoint: Endpoint) -> None:
+        """Make datagram flows that began before a port was published, and go on to the host, go to the container.
+
+        Looking through the kernel's table takes some milliseconds.
+        """
+        with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for port in endpoint.ports:
-                if port.protocol == "udp":  # flows that came before would go on to the host
-                    conntrack.delete_port(self._conntrack, IPPROTO_UDP, port.host_port)
+                if port.protocol == "udp":
+                    conntrack.delete_port(netfilter, IPPROTO_UDP, port.host_port)
 
     def withdraw(self, endpoint: Endpoint) -> None:
         """Close an endpoint's published ports."""

@@ -13,6 +13,7 @@ from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
 
 _LOOPBACK = 1
+_REFILL_DELAY = 0.02  # seconds
 
 
 class Sandbox:
@@ -70,6 +71,8 @@ class SandboxPool:
         self._ready: deque[Sandbox] = deque()
         self._waiting: deque[asyncio.Future[Sandbox]] = deque()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._ordered = 0
+        self._refill: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -78,29 +81,49 @@ class SandboxPool:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._make, name="sandboxes", daemon=True)
         self._thread.start()
-        for _ in range(self._size):
-            self._orders.put(True)
+        self._order()
 
     async def take(self) -> Sandbox:
         """A fresh sandbox, the caller's from now on. Raises OSError if none can be made."""
-        self._orders.put(True)
-        if self._ready:
-            return self._ready.popleft()
         assert self._loop is not None, "the pool has not been started"
+        if self._ready:
+            sandbox = self._ready.popleft()
+            self._order_later()
+            return sandbox
         future: asyncio.Future[Sandbox] = self._loop.create_future()
         self._waiting.append(future)
+        self._order()
         return await future
 
     async def close(self) -> None:
         """End the thread and close what nobody has taken."""
         if self._thread is None:
             return
+        if self._refill is not None:
+            self._refill.cancel()
         self._orders.put(False)
         await asyncio.to_thread(self._thread.join)
         self._thread = None
         await asyncio.sleep(0)  # what the thread delivered last is put into _ready by the loop
         while self._ready:
             self._ready.popleft().close()
+
+    def _order_later(self) -> None:
+        """Refill when the container that took the last one has most likely been started, which is worth more; at once
+        if the pool is nearly empty."""
+        assert self._loop is not None
+        if self._refill is not None:
+            self._refill.cancel()
+        if len(self._ready) < 2:
+            self._order()
+        else:
+            self._refill = self._loop.call_later(_REFILL_DELAY, self._order)
+
+    def _order(self) -> None:
+        wanted = self._size + len(self._waiting) - len(self._ready) - self._ordered
+        for _ in range(wanted):
+            self._orders.put(True)
+            self._ordered += 1
 
     def _make(self) -> None:
         assert self._loop is not None
@@ -113,6 +136,7 @@ class SandboxPool:
             self._loop.call_soon_threadsafe(self._deliver, made)
 
     def _deliver(self, made: Sandbox | OSError) -> None:
+        self._ordered -= 1
         while self._waiting:
             future = self._waiting.popleft()
             if future.done():  # whoever waited has been cancelled

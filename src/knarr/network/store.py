@@ -9,14 +9,7 @@ from knarr.network.model import Endpoint, NetworkInfo
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS network_networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, data BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS network_endpoints (
-    endpoint_id TEXT PRIMARY KEY,
-    container_id TEXT NOT NULL,
-    network_id TEXT NOT NULL REFERENCES network_networks (id),
-    address TEXT NOT NULL,
-    data BLOB NOT NULL,
-    UNIQUE (network_id, address)
-);
+CREATE TABLE IF NOT EXISTS network_endpoints (endpoint_id TEXT PRIMARY KEY, data BLOB NOT NULL) WITHOUT ROWID;
 """
 _encode = msgspec.json.encode
 _networks = msgspec.json.Decoder(NetworkInfo)
@@ -44,16 +37,13 @@ class NetworkStore:
         )
 
     def endpoints(self) -> list[Endpoint]:
-        """All endpoints, oldest first."""
-        rows = self._database.query("SELECT data FROM network_endpoints ORDER BY rowid")
+        """All endpoints, in no order."""
+        rows = self._database.query("SELECT data FROM network_endpoints")
         return [_endpoints.decode(row[0]) for row in rows if isinstance(row[0], bytes)]
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
-        """Add an endpoint. Raises sqlite3.IntegrityError if its address is another's."""
-        self._database.execute(
-            "INSERT INTO network_endpoints VALUES (?, ?, ?, ?, ?)",
-            (endpoint.endpoint_id, endpoint.container_id, endpoint.network_id, endpoint.address, _encode(endpoint)),
-        )
+        """Add an endpoint."""
+        self._database.execute("INSERT INTO network_endpoints VALUES (?, ?)", (endpoint.endpoint_id, _encode(endpoint)))
 
     def remove_endpoint(self, endpoint: Endpoint) -> None:
         """Forget an endpoint; an unknown one is fine."""
