@@ -30,8 +30,6 @@ Report = Callable[[dict[str, Any]], None]
 _MAX_MEMBERS = 50_000
 _MAX_DOCUMENT = 16 << 20
 _MAX_DEPTH = 4  # of indexes in indexes
-_NAME = "io.containerd.image.name"
-_REF_NAME = "org.opencontainers.image.ref.name"
 
 
 class Loaded(Struct, frozen=True):
@@ -212,8 +210,8 @@ def _choose(candidates: list[Descriptor], wanted: Platform | None) -> Descriptor
 def _layout_names(item: Descriptor) -> list[Reference]:
     """The name that whoever wrote the layout put on an image; a bare tag is none."""
     annotations = item.annotations or {}
-    text = annotations.get(_NAME) or annotations.get(_REF_NAME, "")
-    if not text or (_NAME not in annotations and not set(text) & set(":/")):
+    text = annotations.get(layouts.NAME_ANNOTATION) or annotations.get(layouts.TAG_ANNOTATION, "")
+    if not text or (layouts.NAME_ANNOTATION not in annotations and not set(text) & set(":/")):
         return []
     return [references.parse(text).with_default_tag()]
 

@@ -25,6 +25,8 @@ CONFIG_TYPES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
 )
+NAME_ANNOTATION = "io.containerd.image.name"
+TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 _Document = TypeVar("_Document")

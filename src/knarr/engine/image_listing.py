@@ -1,0 +1,169 @@
+"""Images in the Engine API's JSON: lists with their filters, inspect, history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from knarr.engine import image_patterns, times
+from knarr.engine.filters import Filters
+from knarr.errors import NotFound
+from knarr.images import config
+from knarr.images.store import Image, ImageStore, chain_ids
+
+Row = dict[str, Any]
+Rows = list[Row]
+_LIST_FILTERS = frozenset({"dangling", "label", "label!", "before", "since", "reference", "until"})
+
+
+class ContainerUse(Struct, frozen=True):
+    """A container made from an image."""
+
+    id: str
+    running: bool
+
+
+ContainersUsing = Callable[[str], list[ContainerUse]]
+"""The containers made from an image, by its id."""
+
+
+class ImageListing:
+    """Reads the store; nothing here changes anything or waits."""
+
+    def __init__(self, store: ImageStore, containers_using: ContainersUsing) -> None:
+        self._store = store
+        self._containers_using = containers_using
+
+    def summaries(
+        self, *, all: bool = False, filters: str | None = None, shared_size: bool = False, containers: bool = False
+    ) -> Rows:
+        """Summaries, newest first. `all` shows the intermediate images of builds as well; `shared_size` and
+        `containers` fill in what is -1 otherwise. Raises InvalidParameter, NotFound (an image in a filter)."""
+        wanted = Filters.parse(filters, _LIST_FILTERS)
+        patterns = [image_patterns.compile_pattern(pattern) for pattern in wanted["reference"]]
+        shared = self._shared_sizes() if shared_size else {}
+        rows = []
+        for image in self.filtered(wanted):
+            tags = [name for name in image.repo_tags if not patterns or image_patterns.matches(patterns, name)]
+            digests = [name for name in image.repo_digests if not patterns or image_patterns.matches(patterns, name)]
+            if self._shown(image, wanted, nameless=not tags and not digests, all=all):
+                row = _summary(image, tags, digests)
+                row["SharedSize"] = shared.get(image.id, -1)
+                row["Containers"] = len(self._containers_using(image.id)) if containers else -1
+                rows.append(row)
+        return rows
+
+    def filtered(self, wanted: Filters) -> list[Image]:
+        """The images that pass the filters that look at one image alone."""
+        before = min((self._store.resolve(name).created for name in wanted["before"]), default=None)
+        since = max((self._store.resolve(name).created for name in wanted["since"]), default=None)
+        until = min((times.parse(text) / 1e9 for text in wanted["until"]), default=None)
+        return [
+            image
+            for image in self._store.all()
+            if (before is None or image.created < before)
+            and (since is None or image.created > since)
+            and (until is None or image.created <= until)
+            and _labels_match(image, wanted)
+        ]
+
+    def _shown(self, image: Image, wanted: Filters, *, nameless: bool, all: bool) -> bool:
+        dangling = wanted.boolean("dangling")
+        if not nameless:
+            return not (dangling and image.repo_tags)
+        if dangling is False or "reference" in wanted:
+            return False
+        return not self._store.children(image.id) or (all and not dangling)
+
+    def _shared_sizes(self) -> dict[str, int]:
+        """For each image, the bytes in layers that other images have too."""
+        images = {image.id: chain_ids(image.config.rootfs.diff_ids) for image in self._store.all()}
+        users: dict[str, int] = {}
+        for chains in images.values():
+            for chain in chains:
+                users[chain] = users.get(chain, 0) + 1
+        sizes = {layer.chain_id: layer.size for layer in self._store.layers.layers()}
+        return {
+            image_id: sum(sizes.get(chain, 0) for chain in chains if users[chain] > 1)
+            for image_id, chains in images.items()
+        }
+
+    def layers_size(self) -> int:
+        """The bytes in all layers."""
+        return sum(layer.size for layer in self._store.layers.layers())
+
+    def inspect(self, reference: str) -> Row:
+        """All about one image. Raises NotFound, InvalidParameter."""
+        image = self._store.resolve(reference)
+        made = image.config
+        details: Row = {
+            "Id": image.id,
+            "RepoTags": image.repo_tags,
+            "RepoDigests": image.repo_digests,
+            "Parent": image.parent,
+            "Comment": made.comment,
+            "Created": made.created or config.ZERO_TIME,
+            "DockerVersion": made.docker_version,
+            "Author": made.author,
+            "Config": msgspec.to_builtins(made.config),
+            "Architecture": made.architecture,
+            "Os": made.os,
+            "Size": image.size,
+            "GraphDriver": {"Name": self._store.layers.driver, "Data": {}},
+            "RootFS": {"Type": made.rootfs.type, "Layers": made.rootfs.diff_ids},
+            "Metadata": {"LastTagTime": image.last_tagged},
+        }
+        optional = {"Variant": made.variant, "OsVersion": made.os_version}
+        return details | {name: value for name, value in optional.items() if value}
+
+    def history(self, reference: str) -> Rows:
+        """The steps that made an image, newest first. Raises NotFound, InvalidParameter."""
+        image = self._store.resolve(reference)
+        chains = iter(chain_ids(image.config.rootfs.diff_ids))
+        rows = []
+        for step in image.config.history:
+            chain = None if step.empty_layer else next(chains, None)
+            rows.append(
+                {
+                    "Id": "<missing>",
+                    "Created": int(config.timestamp(step.created)),
+                    "CreatedBy": step.created_by,
+                    "Tags": None,
+                    "Size": self._store.layers.get(chain).size if chain else 0,
+                    "Comment": step.comment,
+                }
+            )
+        rows.reverse()
+        self._name_steps(rows, image)
+        return rows
+
+    def _name_steps(self, rows: list[Row], image: Image) -> None:
+        """Put ids and tags to the steps that are images of this engine: the image itself, and what it was built on."""
+        for row in rows:
+            row["Id"] = image.id
+            row["Tags"] = image.repo_tags or None
+            try:
+                image = self._store.get(image.parent)
+            except NotFound:
+                return
+
+
+def _summary(image: Image, tags: list[str], digests: list[str]) -> Row:
+    return {
+        "Id": image.id,
+        "ParentId": image.parent,
+        "RepoTags": tags,
+        "RepoDigests": digests,
+        "Created": int(image.created),
+        "Size": image.size,
+        "Labels": image.config.config.labels,
+    }
+
+
+def _labels_match(image: Image, wanted: Filters) -> bool:
+    labels = image.config.config.labels
+    unwanted = (Filters({"label": [label]}) for label in wanted["label!"])
+    return wanted.labels("label", labels) and not any(one.labels("label", labels) for one in unwanted)

@@ -1,0 +1,163 @@
+"""Images as the Engine API sees them: their JSON, their events, and the rules about what containers still need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import msgspec
+from msgspec import Struct
+
+from knarr.engine.events import EventBus
+from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
+from knarr.engine.image_removal import ImageRemoval
+from knarr.errors import InvalidParameter, Unsupported
+from knarr.images import archives, importer, platforms, references, saving
+from knarr.images.archives import Report
+from knarr.images.importer import Import
+from knarr.images.store import Image, ImageStore
+
+
+class ImageService:
+    """What the API's image routes call. `containers_using` says which containers were made from an image id.
+
+    Methods that change something are coroutines of the event loop; the work itself is done in threads.
+    """
+
+    def __init__(self, store: ImageStore, events: EventBus, containers_using: ContainersUsing) -> None:
+        self.store = store
+        self._events = events
+        self._listing = ImageListing(store, containers_using)
+        self._removal = ImageRemoval(store, events, self._listing, containers_using)
+
+    def resolve(self, reference: str) -> Image:
+        """The image that a user means. Raises NotFound, InvalidParameter."""
+        return self.store.resolve(reference)
+
+    def list(
+        self, *, all: bool = False, filters: str | None = None, shared_size: bool = False, containers: bool = False
+    ) -> Rows:
+        """As ImageListing.summaries."""
+        return self._listing.summaries(all=all, filters=filters, shared_size=shared_size, containers=containers)
+
+    def layers_size(self) -> int:
+        """The bytes in all layers."""
+        return self._listing.layers_size()
+
+    def inspect(self, reference: str) -> Row:
+        """As ImageListing.inspect."""
+        return self._listing.inspect(reference)
+
+    def history(self, reference: str) -> Rows:
+        """As ImageListing.history."""
+        return self._listing.history(reference)
+
+    async def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Rows:
+        """As ImageRemoval.remove."""
+        return await self._removal.remove(reference, force=force, prune=prune)
+
+    async def prune(self, filters: str | None = None) -> Row:
+        """As ImageRemoval.prune."""
+        return await self._removal.prune(filters)
+
+    async def tag(self, reference: str, repository: str, tag: str) -> None:
+        """Give an image one more name. Raises NotFound, InvalidParameter, Conflict."""
+        name = references.parse_repository_tag(repository, tag)
+        if name is None:
+            raise InvalidParameter("invalid reference format")
+        image = self.resolve(reference)
+        await asyncio.to_thread(self.store.tag, image.id, name)
+        self._publish(image, "tag", name.familiar)
+
+    async def load(
+        self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str | None = None
+    ) -> None:
+        """`docker load`: `report` gets the API's progress messages, from threads too; `platform` is the API's JSON.
+
+        Raises InvalidParameter, and what reading `archive` raises; then nothing has been loaded.
+        """
+        wanted = _json_platform(platform)
+        show = None if quiet else report
+        loaded = await asyncio.to_thread(archives.load, self.store, archive, report=show, platform=wanted)
+        for item in loaded:
+            for name, before in item.names:
+                if before is not None:
+                    old = f"renaming the old one with ID {before} to empty string"
+                    report({"stream": f"The image {name.familiar} already exists, {old}\n"})
+                report({"stream": f"Loaded image: {name.familiar}\n"})
+            if not item.names:
+                report({"stream": f"Loaded image ID: {item.image.id}\n"})
+            self._publish(item.image, "load", item.image.id)
+
+    async def import_(
+        self,
+        source: str,
+        archive: BinaryIO,
+        report: Report,
+        *,
+        repository: str = "",
+        tag: str = "",
+        message: str = "",
+        changes: Sequence[str] = (),
+        platform: str = "",
+    ) -> None:
+        """`docker import`: `source` is "-" for `archive`, else an http address. Reports the new image's id.
+
+        Raises InvalidParameter, Conflict, KnarrError (download), and what reading `archive` raises.
+        """
+        if "@" in repository:
+            raise InvalidParameter("cannot import digest reference")
+        wanted = Import(
+            platform=platforms.parse(platform) if platform else platforms.of_host(),
+            message=message or f"Imported from {source}",
+            reference=references.parse_repository_tag(repository, tag),
+            changes=[*changes],
+        )
+        if source == "-":
+            image = await asyncio.to_thread(importer.import_archive, self.store, wanted, archive)
+        else:
+            image = await asyncio.to_thread(self._import_url, importer.complete_url(source), wanted, report)
+        if wanted.reference is not None:
+            self._publish(image, "tag", wanted.reference.familiar)
+        self._publish(image, "import", image.id)
+        report({"status": image.id})
+
+    def _import_url(self, url: str, wanted: Import, report: Report) -> Image:
+        with importer.open_url(url) as archive:
+            report({"status": f"Downloading from {url}"})
+            return importer.import_archive(self.store, wanted, archive)
+
+    async def pull(self, reference: str, tag: str = "") -> None:
+        """Raises Unsupported: images come by load and import. InvalidParameter if the name is none."""
+        name = references.parse(reference)
+        wanted = name if name.digest or not tag or ":" in tag else name.with_tag(tag)
+        raise Unsupported(
+            f"cannot pull {wanted.with_default_tag().familiar}: this version of knarr has no registry client; "
+            "use docker load, docker import or the built-in image host"
+        )
+
+    def save(self, names: Sequence[str]) -> Iterator[bytes]:
+        """`docker save`: an archive of images, in pieces, made while it is read: by a thread. As saving.save."""
+        return saving.save(self.store, names)
+
+    def _publish(self, image: Image, action: str, name: str) -> None:
+        self._events.publish("image", action, image.id, {**image.config.config.labels, "name": name})
+
+
+class _PlatformParameter(Struct):
+    """The API's `platform`: an OCI platform in JSON."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+
+
+def _json_platform(text: str | None) -> platforms.Platform | None:
+    if not text:
+        return None
+    try:
+        given = msgspec.json.decode(text, type=_PlatformParameter)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"failed to parse platform: {error}") from error
+    return platforms.Platform(given.os, given.architecture, given.variant)
