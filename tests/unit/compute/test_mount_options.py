@@ -1,0 +1,63 @@
+"""Mount options of the runtime spec."""
+
+from __future__ import annotations
+
+import pytest
+
+from knarr.compute.native.mount_options import plan_mount
+from knarr.compute.native.operations import BindMount, MountFilesystem
+from knarr.compute.spec import Mount
+from knarr.errors import InvalidParameter
+from knarr.kernel import mounts
+
+
+def filesystem(*options: str) -> MountFilesystem:
+    (operation,) = plan_mount(Mount("/x", "tmpfs", "tmpfs", list(options)))
+    assert isinstance(operation, MountFilesystem)
+    return operation
+
+
+def bind(*options: str) -> BindMount:
+    (operation,) = plan_mount(Mount("/x", "bind", "/y", list(options)))
+    assert isinstance(operation, BindMount)
+    return operation
+
+
+def test_attributes_and_data_of_a_filesystem() -> None:
+    operation = filesystem("nosuid", "noexec", "exec", "size=1k", "sync")
+    assert operation.attributes == mounts.MOUNT_ATTR_NOSUID
+    assert operation.options == [("size", "1k"), ("sync", None)]
+
+
+def test_a_bind_is_private_unless_told() -> None:
+    assert (bind("rbind").propagation, bind("rbind").recursive_propagation) == (mounts.MS_PRIVATE, True)
+    assert (bind("bind", "slave").propagation, bind("bind", "slave").recursive_propagation) == (mounts.MS_SLAVE, False)
+    assert (bind("rbind", "rshared").propagation, bind("rbind", "rshared").recursive) == (mounts.MS_SHARED, True)
+
+
+def test_recursive_attributes() -> None:
+    assert bind("rbind", "ro").recursive_attributes is False
+    assert bind("rbind", "rro").recursive_attributes is True
+    assert bind("rbind", "rro").set == mounts.MOUNT_ATTR_RDONLY
+
+
+def test_the_last_word_counts() -> None:
+    assert (bind("ro", "rw").set, bind("ro", "rw").clear) == (0, mounts.MOUNT_ATTR_RDONLY)
+
+
+def test_access_times_clear_what_they_replace() -> None:
+    assert bind("noatime").clear & mounts.MOUNT_ATTR__ATIME == mounts.MOUNT_ATTR__ATIME
+
+
+@pytest.mark.parametrize(
+    "mount",
+    [
+        Mount("relative", "tmpfs", "tmpfs"),
+        Mount("/x", None, "y"),
+        Mount("/x", "bind", None),
+        Mount("/x", "bind", "/y", ["size=1k"]),
+    ],
+)
+def test_wrong_mounts_are_refused(mount: Mount) -> None:
+    with pytest.raises(InvalidParameter):
+        plan_mount(mount)
