@@ -56,7 +56,7 @@ def log_path(container: Container, directory: Path) -> Path:
 
 def _state(container: Container) -> dict[str, Any]:
     state = container.state
-    shown = {
+    shown: dict[str, Any] = {
         "Status": state.status,
         "Running": container.running,
         "Paused": state.status == "paused",
