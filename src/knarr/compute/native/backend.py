@@ -48,6 +48,7 @@ class NativeBackend:
     async def start(self) -> None:
         """Start the zygote. Raises OSError."""
         self._zygote.start()
+        self._zygote.prepare_shim()
 
     async def create(self, request: CreateRequest) -> NativeSystem:
         """Make a system up to the point where only the program is missing. Takes ownership of all descriptors."""
@@ -65,7 +66,7 @@ class NativeBackend:
         plan = planner.plan_system(request, self._host)
         request.run_dir.mkdir(mode=0o700)
         try:
-            connection = Connection(self._zygote.fork())
+            connection = Connection(self._zygote.take_shim())
             try:
                 done = await connection.request(_create_message(request, plan), fds)
                 _raise_failure(done)
@@ -77,6 +78,7 @@ class NativeBackend:
         except BaseException:
             shutil.rmtree(request.run_dir, ignore_errors=True)
             raise
+        asyncio.get_running_loop().call_soon(self._zygote.prepare_shim)
         return NativeSystem(request.id, done.pid, request.run_dir, plan.cgroup, connection, self._host)
 
     async def recover(self, id: str, run_dir: Path) -> NativeSystem | ExitStatus | None:

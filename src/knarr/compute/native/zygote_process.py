@@ -27,11 +27,12 @@ zygote.main(socket.socket(fileno={control_fd}))
 
 
 class ZygoteProcess:
-    """Started on first use, and again should it have died."""
+    """Started on first use, and again should it have died. One shim is kept ready, so that nobody waits for a fork."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
+        self._ready: socket.socket | None = None
 
     def start(self) -> None:
         """Start the process. Raises OSError."""
@@ -55,8 +56,19 @@ class ZygoteProcess:
             theirs.close()
         self._control = ours
 
-    def fork(self) -> socket.socket:
-        """A new shim's first connection. Raises KnarrError if the zygote cannot be reached or started."""
+    def take_shim(self) -> socket.socket:
+        """A fresh shim's first connection. Raises KnarrError if the zygote cannot be reached or started."""
+        shim, self._ready = self._ready, None
+        if shim is not None and _is_connected(shim):
+            return shim
+        return self._fork()
+
+    def prepare_shim(self) -> None:
+        """Have the next one forked ahead of time."""
+        if self._ready is None:
+            self._ready = self._fork()
+
+    def _fork(self) -> socket.socket:
         for _ in range(2):
             if self._control is None:
                 self.start()
@@ -74,12 +86,23 @@ class ZygoteProcess:
 
     def close(self) -> None:
         """Close its socket, at which it ends, and reap it."""
-        if self._control is not None:
-            self._control.close()
-            self._control = None
+        for sock in (self._ready, self._control):
+            if sock is not None:
+                sock.close()
+        self._ready = self._control = None
         if self._process is not None:
             self._process.wait()
             self._process = None
+
+
+def _is_connected(sock: socket.socket) -> bool:
+    """Whether a shim that has been told nothing, and so says nothing, is still there."""
+    try:
+        return bool(sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def _environment() -> dict[str, str]:
