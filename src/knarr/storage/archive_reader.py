@@ -16,6 +16,7 @@ from knarr.storage.tar_format import BLOCK, ArchiveError, Entry
 _CHUNK = 1 << 20
 _MAX_EXTENDED_HEADER = 4 << 20
 _MAX_SPARSE_MAP = 4 << 20
+_WITHOUT_DATA = (tar.HARD_LINK, tar.SYMLINK, tar.CHARACTER, tar.BLOCK_DEVICE, tar.DIRECTORY, tar.FIFO)
 _MAX_SPARSE_PARTS = _MAX_SPARSE_MAP // 24
 
 
@@ -55,8 +56,9 @@ class ArchiveReader:
 
     def __iter__(self) -> Iterator[Entry]:
         while True:
-            self._skip(self._left + self._padding)
-            self._left = self._padding = 0
+            if self._left or self._padding:
+                self._skip(self._left + self._padding)
+                self._left = self._padding = 0
             entry = self._next_entry()
             if entry is None:
                 return
@@ -81,16 +83,13 @@ class ArchiveReader:
 
     def _write(self, size: int, fd: int) -> None:
         while size:
-            here = min(size, len(self._chunk) - self._position)
-            if not here:
-                if not self._fill():
-                    raise ArchiveError("unexpected EOF")
-                continue
-            data = memoryview(self._chunk)[self._position : self._position + here]
+            data = memoryview(self._chunk)[self._position : self._position + size]
+            if not data and not self._fill():
+                raise ArchiveError("unexpected EOF")
+            self._position += len(data)
+            size -= len(data)
             while data:
                 data = data[os.write(fd, data) :]
-            self._position += here
-            size -= here
 
     def _fill(self) -> bool:
         self._chunk = self._source.read(_CHUNK)
@@ -162,14 +161,18 @@ class ArchiveReader:
         return entry
 
     def _finish(self, entry: Entry, block: bytes) -> None:
-        if entry.kind == tar.REGULAR and entry.name.endswith(b"/"):
-            entry.kind = tar.DIRECTORY  # the V7 format's way to say so
-        if entry.kind in (tar.HARD_LINK, tar.SYMLINK, tar.CHARACTER, tar.BLOCK_DEVICE, tar.DIRECTORY, tar.FIFO):
+        if entry.kind == tar.REGULAR:
+            if entry.name.endswith(b"/"):
+                entry.kind = tar.DIRECTORY  # the V7 format's way to say so
+                entry.size = entry.stored = 0
+        elif entry.kind in _WITHOUT_DATA:
             entry.size = entry.stored = 0  # no data follows, whatever the header says: as Go's reader has it
         self._left = entry.stored
         self._padding = -entry.stored % BLOCK
-        if entry.kind != tar.GNU_SPARSE:
-            return
+        if entry.kind == tar.GNU_SPARSE:
+            self._read_map(entry, block)
+
+    def _read_map(self, entry: Entry, block: bytes) -> None:
         entry.kind = tar.REGULAR
         if entry.sparse is None:
             self._read_old_sparse(entry, block)

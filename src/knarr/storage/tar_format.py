@@ -9,8 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import struct
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from knarr.errors import InvalidParameter
@@ -36,6 +38,7 @@ MAX_NAME = 255
 _MAX_SIZE = 1 << 60
 _MAX_ID = (1 << 32) - 2
 _TIME_RANGE = 1 << 33  # seconds either side of the epoch that every file system here can store as nanoseconds
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
 _TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
 
@@ -87,6 +90,7 @@ def text(field: bytes) -> bytes:
     return field if end < 0 else field[:end]
 
 
+@lru_cache(maxsize=4096)  # modes, ids and times are mostly the same few
 def number(field: bytes) -> int:
     """A header's number: octal digits, or base-256 (first byte 0x80, negative 0xff) as GNU tar and star write it."""
     if field[0] in (0x80, 0xFF):
@@ -119,39 +123,35 @@ def id_of(value: int) -> int:
     return value
 
 
-def check_sum(block: bytes) -> None:
-    """Compare a header with its own checksum: the sum of its bytes, the checksum's taken as blanks."""
-    field = block[148:156]
+def check_sum(block: bytes, field: bytes) -> None:
+    """Compare a header with its own checksum `field`: the sum of its bytes, the field's taken as blanks."""
     stored = number(field)
-    expected = stored + sum(field) - 8 * 0x20
-    # Adler-32's low half is 1 + the sum of the bytes, modulo 65521: the same comparison, in C.
-    if (1 + expected) % 65521 == zlib.adler32(block) & 0xFFFF:
+    # In C, and right unless the sum is large: Adler-32's low half is 1 + the sum of the bytes, modulo 65521.
+    if (1 + stored + sum(field) - 8 * 0x20 - zlib.adler32(block)) & 0xFFFF == 0:
         return
-    signed = sum(byte - 256 if byte > 127 else byte for byte in block[:148] + block[156:]) + 8 * 0x20
-    if signed != stored:  # some old writers summed signed characters
+    plain = block[:148] + block[156:]
+    signed = sum(byte - 256 if byte > 127 else byte for byte in plain)
+    if stored - 8 * 0x20 not in (sum(plain), signed):  # some old writers summed signed characters
         raise ArchiveError("archive/tar: invalid tar header: wrong checksum")
 
 
 def parse_header(block: bytes) -> Entry:
     """The entry that a header block describes, before PAX records and GNU long names are laid over it."""
-    check_sum(block)
-    entry = Entry(text(block[:100]), block[156:157], number(block[100:108]) & 0o7777)
-    entry.uid = id_of(number(block[108:116]))
-    entry.gid = id_of(number(block[116:124]))
-    entry.size = entry.stored = size_of(number(block[124:136]))
-    entry.mtime_ns = time_of_seconds(number(block[136:148]))
-    entry.link = text(block[157:257])
-    magic = block[257:263]
-    if entry.kind in (b"\0", b"7"):
-        entry.kind = REGULAR
+    name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(block)
+    check_sum(block, checksum)
+    entry = Entry(text(name), REGULAR if kind in (b"\0", b"7") else kind, number(mode) & 0o7777)
+    entry.uid = id_of(number(uid))
+    entry.gid = id_of(number(gid))
+    entry.size = entry.stored = size_of(number(size))
+    entry.mtime_ns = time_of_seconds(number(mtime))
+    entry.link = text(link)
     if magic[:5] != b"ustar":  # the format of Unix V7 ends here
         return entry
-    if entry.kind in (CHARACTER, BLOCK_DEVICE):
-        entry.major, entry.minor = size_of(number(block[329:337])), size_of(number(block[337:345]))
-    if magic == b"ustar\0" and block[345]:
-        prefix = text(block[345:476] if block[508:512] == b"tar\0" else block[345:500])  # star has times there
-        if prefix:
-            entry.name = prefix + b"/" + entry.name
+    if kind in (CHARACTER, BLOCK_DEVICE):
+        entry.major, entry.minor = size_of(number(major)), size_of(number(minor))
+    if magic[5] == 0 and prefix[0]:
+        before = text(prefix[:131] if block[508:512] == b"tar\0" else prefix)  # star keeps times behind
+        entry.name = before + b"/" + entry.name
     return entry
 
 

@@ -21,6 +21,7 @@ from knarr.storage.directories import Directories, Directory, make_opaque
 from knarr.storage.tar_format import ArchiveError, Entry, os_text
 
 _WHITEOUT = b".wh."
+_NO_NAMES = (b"", b".", b"..")
 _META = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,6 +95,8 @@ class _Unpacking:
         # In a tree that is no overlay layer, what this very layer has put there: its whiteouts leave that alone.
         self._made: set[bytes] = set()
         self._above_made: set[bytes] = set()
+        self._head: bytes | None = None
+        self._head_parts: list[bytes] = []
         self._makers: dict[bytes, Callable[[Directory, bytes, bytes, Entry], None]] = {
             tar.REGULAR: self._file,
             tar.DIRECTORY: self._directory,
@@ -119,13 +122,12 @@ class _Unpacking:
             if entry.kind == b"V":  # a volume label
                 return
             raise ArchiveError(f"unhandled tar header type {entry.kind!r} of {os_text(entry.name)!r}")
-        parts = tar.components(entry.name)
-        if not parts:
+        parts, name = self._split(entry.name)
+        if not name:
             if entry.kind != tar.DIRECTORY:
                 raise ArchiveError("the root of a layer can only be a directory")
             self._directory_attributes(self._directories.root, entry)
             return
-        name = parts.pop()
         parent = self._directories.open(parts)
         if self._whiteouts and name.startswith(_WHITEOUT):
             self._whiteout(parent, name)
@@ -139,6 +141,18 @@ class _Unpacking:
             maker(parent, name, path, entry)
         if not self._directories.overlay:
             self._note_made(path)
+
+    def _split(self, path: bytes) -> tuple[list[bytes], bytes]:
+        """The directory that a path is in, as components, and its own name; that of the root is empty."""
+        head, _, name = path.rpartition(b"/")
+        plain = name not in _NO_NAMES
+        if plain and head == self._head and len(path) <= tar.MAX_PATH and len(name) <= tar.MAX_NAME:
+            return self._head_parts, name  # mostly one file after the other of one directory
+        parts = tar.components(path)
+        name = parts.pop() if parts else b""
+        if plain:
+            self._head, self._head_parts = head, parts
+        return parts, name
 
     def _note_made(self, path: bytes) -> None:
         self._made.add(path)
