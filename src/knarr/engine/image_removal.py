@@ -118,7 +118,7 @@ class ImageRemoval:
         rows: Rows = []
         for image in self._listing.filtered(wanted):
             unused = not image.host and not self._containers_using(image.id) and not self._store.children(image.id)
-            if unused and (everything or not image.repo_tags):
+            if unused and self._store.has(image.id) and (everything or not image.repo_tags):
                 await self._untag(self._store.names(image.id), rows)
                 await self._delete(image, force=False, prune=True, quiet=True, rows=rows)
         reclaimed = max(before - self._listing.layers_size(), 0)

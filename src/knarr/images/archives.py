@@ -271,7 +271,7 @@ class _Progress:
 
 
 def _add(store: ImageStore, found: _Found) -> Loaded:
-    parent = found.parent if any(image.id == found.parent for image in store.all()) else ""
+    parent = found.parent if store.has(found.parent) else ""
     image = store.add(found.document, parent)
     names = [(name, store.tag(image.id, name)) for name in found.names]
     return Loaded(store.get(image.id), names)

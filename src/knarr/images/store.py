@@ -106,6 +106,10 @@ class ImageStore:
         except KeyError:
             raise NotFound(f"No such image: {image_id}") from None
 
+    def has(self, image_id: str) -> bool:
+        """Whether there is an image of this full id."""
+        return image_id in self._images
+
     def all(self) -> list[Image]:
         """All images, newest first."""
         return sorted(self._images.values(), key=lambda image: image.created, reverse=True)
