@@ -1,0 +1,1 @@
+"""From the flags of `run` and `create` to the body of the request that makes a container."""

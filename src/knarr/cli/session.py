@@ -1,0 +1,75 @@
+"""What all commands share: which engine is spoken to, and the connection to it."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from knarr.client.address import TLS, Address
+    from knarr.client.synchronous import Client
+
+
+class Session:
+    """The engine that the global flags and the environment name; connected to when a command first needs it.
+
+    Where neither names one, it is the engine at the default socket, and it is started if none answers there.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], *, host: str = "", tls: TLS | None = None, config_directory: str = ""
+    ) -> None:
+        self.environ = environ
+        self.config_directory = config_directory or environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
+        self._host = host
+        self._tls = tls
+        self._client: Client | None = None
+        self._settings: dict[str, Any] | None = None
+
+    @property
+    def engine(self) -> Client:
+        if self._client is None:
+            self._client = self.new_client()
+        return self._client
+
+    def new_client(self) -> Client:
+        """A client of its own: for a second call while the first one's connection is busy."""
+        from knarr.client.synchronous import Client
+
+        known = self._client.version if self._client is not None else None
+        client = Client(self.address(), version=known or self.environ.get("DOCKER_API_VERSION") or None)
+        if self._is_default and self._client is None:
+            from knarr.cli import autostart
+
+            autostart.ensure_running(client.address.path)
+        return client
+
+    def address(self) -> Address:
+        """Raises InvalidParameter."""
+        from knarr.client import address
+
+        if self._host:
+            return address.parse(self._host, self._tls or address.tls_from_environment(self.environ))
+        return address.from_environment(self.environ)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The client's configuration file, read when it is first needed."""
+        if self._settings is None:
+            from knarr.cli import config
+
+            self._settings = config.load(self.config_directory)
+        return self._settings
+
+    def credentials(self, repository: str) -> str | None:
+        """What to show to a repository's registry, if there is anything."""
+        from knarr.cli import config
+
+        return config.credentials(self.settings, repository)
+
+    @property
+    def _is_default(self) -> bool:
+        return not (self._host or self.environ.get("KNARR_HOST") or self.environ.get("DOCKER_HOST"))
