@@ -57,7 +57,8 @@ class Directories:
     def __init__(self, root_fd: int, below_fd: int | None, *, overlay: bool) -> None:
         self.overlay = overlay
         self.times: dict[bytes, tuple[int, int]] = {}  # to be set when all is unpacked: path -> (atime, mtime) in ns
-        self.whiteouts: set[bytes] = set()
+        self.whiteouts: set[bytes] = set()  # marks of deletion that this overlay layer has
+        self.made: set[bytes] = set()  # what this layer has put into a plain tree, next to what those below did
         self._cache: dict[bytes, Directory] = {}
         self._aliases: dict[bytes, bytes] = {}
         below = None if below_fd is None else os.open(b".", os.O_PATH | os.O_CLOEXEC, dir_fd=below_fd)
@@ -214,16 +215,17 @@ class Directories:
         return Directory(path, fd, below, bool(info.st_mode & stat.S_ISGID))
 
     def _other(self, parent: Directory, name: bytes, path: bytes) -> Directory | bytes:
-        if path in self.whiteouts:
-            self.whiteouts.discard(path)
-            os.unlink(name, dir_fd=parent.fd)
-            made = self._add(self._make(parent, name, path, None))
-            make_opaque(made.fd)
-            return made
-        try:
+        with suppress(OSError):
             return os.readlink(name, dir_fd=parent.fd)
-        except OSError:
-            raise ArchiveError(f"not a directory: /{os_text(path)}") from None
+        below = path not in self.made and not self.overlay
+        if not below and path not in self.whiteouts:
+            raise ArchiveError(f"not a directory: /{os_text(path)}")
+        self.whiteouts.discard(path)
+        os.unlink(name, dir_fd=parent.fd)
+        made = self._add(self._make(parent, name, path, None))
+        if self.overlay:
+            make_opaque(made.fd)
+        return made
 
 
 def _open_below(dir_fd: int, name: bytes) -> int | None:

@@ -92,9 +92,7 @@ class _Unpacking:
         self._whiteouts = whiteouts
         self._limits = limits
         self._umask = _umask()
-        # In a tree that is no overlay layer, what this very layer has put there: its whiteouts leave that alone.
-        self._made: set[bytes] = set()
-        self._above_made: set[bytes] = set()
+        self._above_made: set[bytes] = set()  # directories on the way to what the layer has put into a plain tree
         self._head: bytes | None = None
         self._head_parts: list[bytes] = []
         self._makers: dict[bytes, Callable[[Directory, bytes, bytes, Entry], None]] = {
@@ -155,7 +153,7 @@ class _Unpacking:
         return parts, name
 
     def _note_made(self, path: bytes) -> None:
-        self._made.add(path)
+        self._directories.made.add(path)
         while path:
             path = path.rpartition(b"/")[0]
             if path in self._above_made:
@@ -331,7 +329,7 @@ class _Unpacking:
             self._delete_unless_made(fd, name, path + b"/" + name if path else name)
 
     def _delete_unless_made(self, fd: int, name: bytes, path: bytes) -> None:
-        if path not in self._made and path not in self._above_made:
+        if path not in self._directories.made and path not in self._above_made:
             trees.remove_tree(fd, name)
             return
         with suppress(NotADirectoryError), trees.opened(name, dir_fd=fd) as inner:
