@@ -25,11 +25,13 @@ else:
 class Body(Struct, rename="pascal", kw_only=True):
     """Base of all: JSON names in PascalCase.
 
-    `to_wire` omits the attributes in `sparse` when they are empty, those in `optional` when they are None.
+    `to_wire` omits the attributes in `sparse` when they are empty, those in `optional` when they are None, and those
+    in `hidden` always.
     """
 
     sparse: ClassVar[frozenset[str]] = frozenset()
     optional: ClassVar[frozenset[str]] = frozenset()
+    hidden: ClassVar[frozenset[str]] = frozenset()
 
 
 def to_wire(value: Any) -> Any:
@@ -40,7 +42,9 @@ def to_wire(value: Any) -> Any:
         return {
             wire: to_wire(item)
             for wire, name, item in members
-            if (item or name not in value.sparse) and (item is not None or name not in value.optional)
+            if (item or name not in value.sparse)
+            and (item is not None or name not in value.optional)
+            and name not in value.hidden
         }
     if isinstance(value, list | tuple):
         return [to_wire(item) for item in value]
@@ -416,9 +420,13 @@ class ExecConfig(Body):
 
 
 class MountPoint(Body):
-    """A mount of a container as inspect shows it (its "Mounts"). `mode` are the user's option words."""
+    """A mount of a container as inspect shows it (its "Mounts"). `mode` are the user's option words.
+
+    `spec` is what it was made from, whatever form the user gave it in; clients do not see it.
+    """
 
     sparse = frozenset({"type", "name", "driver"})
+    hidden = frozenset({"spec"})
 
     type: str = ""
     name: str = ""
@@ -428,6 +436,7 @@ class MountPoint(Body):
     mode: str = ""
     rw: bool = field(default=True, name="RW")
     propagation: str = ""
+    spec: Mount = field(default_factory=Mount)
 
 
 class VolumeCreate(Body):
