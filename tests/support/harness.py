@@ -190,7 +190,7 @@ class Daemon:
         found = {
             "processes": self.processes(),
             "mounts": [line for line in _lines("/proc/self/mountinfo") if f" {self.directory}/" in line],
-            "links": [path.name for path in Path("/sys/class/net", self.bridge).glob("brif/*")],
+            "links": [path.name for path in Path("/sys/class/net").glob(f"{self.bridge}*")],
             "cgroups": [
                 str(path) for path in cgroup_directories(self.cgroup) for path in path.iterdir() if path.is_dir()
             ],

@@ -1,8 +1,96 @@
 """The parts of an engine, built by hand from the bottom up, each handed what it needs.
 
 database ─► layers ─► images ─┐
-     └────► network ──────────┼─► engine ─► API
-backends ─────────────────────┘
+   └──────► network ──────────┼─► engine ─► API server
+            backend ──────────┘
 """
 
 from __future__ import annotations
+
+from knarr.api.server import ApiServer
+from knarr.compute.native.backend import NativeBackend
+from knarr.daemon.config import DaemonConfig
+from knarr.database import Database
+from knarr.engine.config import Ulimit
+from knarr.engine.engine import Engine
+from knarr.engine.settings import EngineSettings
+from knarr.images.store import ImageStore
+from knarr.network.controller import NetworkController
+from knarr.network.model import NetworkSettings
+from knarr.storage.layers import LayerStore
+
+
+class Parts:
+    """What `start` brings to life and `close` lets go of, containers excepted."""
+
+    def __init__(self, config: DaemonConfig) -> None:
+        data_root, run_root = config.data_dir, config.run_dir
+        self.database = Database(data_root / "state.db")
+        layers = LayerStore(data_root, self.database, config.storage_driver or None, hidden=[run_root])
+        images = ImageStore(data_root, self.database, layers)
+        self.network = NetworkController(network_settings(config), self.database, run_root)
+        self.backend = NativeBackend()
+        backends = {self.backend.name: self.backend}
+        self.settings = engine_settings(config)
+        self.engine = Engine(self.settings, self.database, images, layers, self.network, backends)
+        self.server = ApiServer(self.engine)
+
+    async def start(self) -> None:
+        """Put right what the last run left, and begin. Raises KnarrError, OSError."""
+        await self.backend.start()
+        await self.network.start()
+        await self.engine.start()
+
+    def reload(self, config: DaemonConfig) -> None:
+        """Take over what may change while the engine runs."""
+        refresh(self.settings, config)
+
+    async def close(self, *, stop_containers: bool) -> None:
+        """Let go of everything, in the opposite order."""
+        await self.engine.shutdown(stop_containers=stop_containers)
+        await self.network.close()
+        await self.backend.close()
+        self.database.close()
+
+
+def network_settings(config: DaemonConfig) -> NetworkSettings:
+    return NetworkSettings(
+        bridge_name=config.bridge,
+        bip=config.bip,
+        host_ip=config.ip or "0.0.0.0",
+        mtu=config.mtu,
+        address_pools=tuple((pool.base, pool.size) for pool in config.default_address_pools),
+    )
+
+
+def engine_settings(config: DaemonConfig) -> EngineSettings:
+    settings = EngineSettings(
+        data_root=config.data_dir,
+        run_root=config.run_dir,
+        cgroupns_mode=config.default_cgroupns_mode,
+        ipc_mode=config.default_ipc_mode,
+        shm_size=config.shm_size,
+        ulimits=[Ulimit(name=name, soft=limit.soft, hard=limit.hard) for name, limit in config.default_ulimits.items()],
+        init=config.init,
+        log_driver=config.log_driver,
+        log_opts=config.log_opts,
+        no_new_privileges=config.no_new_privileges,
+        seccomp_profile=config.seccomp_profile,
+        dns=config.dns,
+        dns_search=config.dns_search,
+        dns_opts=config.dns_opts,
+        insecure_registries=config.insecure_registries,
+        registry_mirrors=config.registry_mirrors,
+    )
+    if config.cgroup_parent:
+        settings.cgroup_parent = config.cgroup_parent
+    refresh(settings, config)
+    return settings
+
+
+def refresh(settings: EngineSettings, config: DaemonConfig) -> None:
+    """Put in what may change while the engine runs."""
+    settings.debug = config.debug
+    settings.labels = config.labels
+    settings.live_restore = config.live_restore
+    settings.shutdown_timeout = config.shutdown_timeout

@@ -21,6 +21,7 @@ from knarr.errors import InvalidParameter, Unsupported
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
+RUNTIME = "knarr"
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
@@ -35,11 +36,11 @@ class AddressPool(Struct, frozen=True):
 
 
 class UlimitDefault(Struct, frozen=True):
-    """A resource limit of containers that set none themselves."""
+    """A resource limit of containers that set none themselves. `name` repeats its key."""
 
-    name: str = field(name="Name")
-    soft: int = field(name="Soft")
-    hard: int = field(name="Hard")
+    name: str = field(name="Name", default="")
+    soft: int = field(name="Soft", default=0)
+    hard: int = field(name="Hard", default=0)
 
 
 class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +158,8 @@ def check(config: DaemonConfig) -> None:
     """Refuse values that make no sense. Raises InvalidParameter, Unsupported."""
     if config.log_level not in LOG_LEVELS:
         raise InvalidParameter(f"invalid logging level: {config.log_level}")
+    if config.default_runtime not in ("", RUNTIME):
+        raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     if config.mtu < 0:
         raise InvalidParameter(f"invalid default MTU: {config.mtu}")
     if config.shutdown_timeout < -1:

@@ -10,6 +10,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 from knarr.daemon import config as configuration
 from knarr.daemon import logs, sockets, tls
@@ -18,6 +19,11 @@ from knarr.daemon.config import DaemonConfig
 from knarr.daemon.notify import Notifier
 from knarr.daemon.sockets import Listener
 from knarr.errors import KnarrError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from knarr.daemon.assembly import Parts
 
 _log = logging.getLogger(__name__)
 
@@ -45,10 +51,10 @@ class Service:
                 undo.callback(listener.close)
             context = self._tls_context(listeners)
 
-            from knarr.daemon.assembly import assemble  # most of knarr is imported here
+            from knarr.daemon.assembly import Parts  # most of knarr is imported here
 
-            parts = assemble(self._config)
-            undo.push_async_callback(parts.close)
+            parts = Parts(self._config)
+            undo.push_async_callback(self._shut_down, parts)
             await parts.start()
             loop.add_signal_handler(signal.SIGHUP, self._reload, parts)
             for listener in listeners:
@@ -61,7 +67,9 @@ class Service:
             await stopped
             self._notifier.send("STOPPING=1")
             _log.info("stopping; containers %s", "go on" if self._config.live_restore else "are stopped")
-            await parts.engine.shutdown(stop_containers=not self._config.live_restore)
+
+    async def _shut_down(self, parts: Parts) -> None:
+        await parts.close(stop_containers=not self._config.live_restore)
 
     def _await_signal(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
         """Done at the first SIGTERM or SIGINT. A second one ends the process at once, which loses nothing."""
@@ -79,7 +87,7 @@ class Service:
         loop.add_signal_handler(signal.SIGHUP, _log.info, "not ready to reload yet")
         return stopped
 
-    def _tls_context(self, listeners: list[Listener]):
+    def _tls_context(self, listeners: list[Listener]) -> ssl.SSLContext | None:
         if not any(listener.tls for listener in listeners):
             return None
         config = self._config

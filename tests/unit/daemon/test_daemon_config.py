@@ -93,6 +93,7 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
     ("settings", "words"),
     [
         ({"log_level": "noisy"}, "invalid logging level: noisy"),
+        ({"default_runtime": "zz"}, "specified default runtime 'zz' does not exist"),
         ({"dns": ["x"]}, "x is not an ip address"),
         ({"labels": ["x"]}, "bad attribute format: x"),
         ({"labels": ["a=b", "a=c"]}, "conflict labels for a=c and a=b"),
