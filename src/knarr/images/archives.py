@@ -67,6 +67,8 @@ def load(
         with Plain(Source(archive)) as plain:
             members.spool(plain)
         found = _find(members, platform)
+        for name in (name for image in found for name in image.names):
+            store.check_name(name)
         stack.enter_context(store.adding())
         for image in found:
             _make_layers(store, members, image, report)

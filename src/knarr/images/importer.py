@@ -42,6 +42,8 @@ def import_archive(store: ImageStore, wanted: Import, archive: Readable) -> Imag
     Raises InvalidParameter (changes, archive), Conflict (reference), whatever reading the archive raises.
     """
     defaults = changes.apply(ContainerDefaults(), wanted.changes)
+    if wanted.reference is not None:
+        store.check_name(wanted.reference)
     with store.adding():
         diff_id = _add_layer(store, archive)
         image = store.add(_document(wanted, defaults, diff_id))

@@ -179,12 +179,16 @@ class ImageStore:
             self._images[image_id] = image
             return image
 
-    def tag(self, image_id: str, name: Reference) -> str | None:
-        """Let `name` mean an image; the id of the one that it meant before. Raises Conflict, InvalidParameter."""
+    def check_name(self, name: Reference) -> None:
+        """Raise Conflict, InvalidParameter if no image may get this name."""
         if name == host.REFERENCE:
             raise Conflict("conflict: host:latest is the built-in image, no other can have its name")
         if name.familiar_name == "sha256":
             raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")
+
+    def tag(self, image_id: str, name: Reference) -> str | None:
+        """Let `name` mean an image; the id of the one that it meant before. Raises Conflict, InvalidParameter."""
+        self.check_name(name)
         key = _key(name)
         with self._changing:
             image = self.get(image_id)
