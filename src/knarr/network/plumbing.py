@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 from socket import IPPROTO_UDP
@@ -28,12 +29,13 @@ _logger = logging.getLogger(__name__)
 
 
 class Plumbing:
-    """Opened by one call of `open`, after which the other methods may be called."""
+    """To be opened by `open` before `attach`, `withdraw`, `redirect_flows` and `clean_up` are called."""
 
     def __init__(self, settings: NetworkSettings, run_root: Path) -> None:
         self.bridge_name = settings.bridge_name or names.bridge_name(run_root)
         self._settings = settings
         self._table = names.table_name(run_root)
+        self._resources: ExitStack | None = None
 
     def choose_gateway(self, stored: IPv4Interface | None, in_use: bool) -> IPv4Interface:
         """The default bridge's address: as configured, else as it is, else as it was, else a free subnet's first.
@@ -58,22 +60,31 @@ class Plumbing:
 
     def open(self, gateway: IPv4Interface, endpoints: Sequence[Endpoint]) -> None:
         """Make the bridge and the table, or put them right, with `endpoints` in them. Raises KnarrError, OSError."""
-        self._driver: NetworkDriver = Bridge(self.bridge_name, gateway, self._settings.mtu)
-        self._driver.ensure(endpoints)
-        self._nftables = Nftables()
-        self._firewall = Firewall(self._nftables, self._table, [BridgeRules(self.bridge_name, gateway.network)])
-        self._firewall.rebuild(endpoints)
-        foreign.exempt(self._nftables, self._table, [self.bridge_name])
+        with ExitStack() as undo:
+            self._nftables = Nftables()
+            undo.callback(self._nftables.close)
+            self._driver: NetworkDriver = Bridge(self.bridge_name, gateway, self._settings.mtu)
+            undo.callback(self._driver.close)
+            self._driver.ensure(endpoints)
+            self._firewall = Firewall(self._nftables, self._table, [BridgeRules(self.bridge_name, gateway.network)])
+            self._firewall.rebuild(endpoints)
+            foreign.exempt(self._nftables, self._table, [self.bridge_name])
+            self._resources = undo.pop_all()
 
     def close(self, *, keep: bool) -> None:
-        """Let go; unless told to `keep` them, take bridge and table away (never a bridge that the user named)."""
-        if not keep:
-            foreign.exempt(self._nftables, self._table, [])
-            self._firewall.remove()
-            if not self._settings.bridge_name:
-                self._driver.remove()
-        self._driver.close()
-        self._nftables.close()
+        """Let go; unless told to `keep` them, take bridge and table away (never a bridge that the user named).
+
+        Nothing happens if `open` has not succeeded.
+        """
+        if self._resources is None:
+            return
+        with self._resources:
+            self._resources = None
+            if not keep:
+                foreign.exempt(self._nftables, self._table, [])
+                self._firewall.remove()
+                if not self._settings.bridge_name:
+                    self._driver.remove()
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Connect a sandbox and let its published ports in. After a failure the endpoint needs `clean_up`."""

@@ -75,9 +75,8 @@ class HostPorts:
     def _choose(
         self, mapping: PortMapping, address: str, held: dict[BoundPort, socket.socket]
     ) -> tuple[BoundPort, socket.socket]:
-        if mapping.protocol not in _PROTOCOLS:
-            raise InvalidParameter(f"invalid protocol: {mapping.protocol}")
         host_ip = mapping.host_ip or self._default_ip
+        _check(mapping, host_ip)
         fixed = mapping.host_port != 0 and mapping.host_port_end <= mapping.host_port
         for port in self._candidates(mapping):
             try:
@@ -117,6 +116,18 @@ class HostPorts:
         reason = os.strerror(error.errno or 0).lower()
         target = f"{_join(address, mapping.container_port)}/{mapping.protocol}"
         return KnarrError(f"failed to bind host port for {_join(host_ip, port)}:{target}: {reason}")
+
+
+def _check(mapping: PortMapping, host_ip: str) -> None:
+    if mapping.protocol not in _PROTOCOLS:
+        raise InvalidParameter(f"invalid protocol: {mapping.protocol}")
+    try:
+        ip_address(host_ip)
+    except ValueError as error:
+        raise InvalidParameter(f"invalid IP address: {host_ip}") from error
+    for port in (mapping.container_port, mapping.host_port, mapping.host_port_end):
+        if not 0 <= port <= 65535:
+            raise InvalidParameter(f"invalid port: {port}")
 
 
 def _hold(protocol: str, host_ip: str, port: int) -> socket.socket:

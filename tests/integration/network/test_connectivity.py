@@ -1,0 +1,172 @@
+"""Who reaches whom: real connections between containers, their host and its neighbour."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+
+import pytest
+from topology import Namespace, ask, route, serving
+
+from knarr.kernel.rtnetlink import set_link
+from knarr.network.controller import PortMapping
+
+UDP = socket.SOCK_DGRAM
+NEIGHBOUR = "192.0.2.10"
+HOST = "192.0.2.1"
+GATEWAY = "172.17.0.1"
+
+
+def test_container_reaches_the_outside_as_its_host(world) -> None:
+    _, container = world.connect("a")
+    with serving(world.outside, 80):
+        assert ask(container, NEIGHBOUR, 80) == HOST
+
+
+def test_containers_reach_each_other_directly(world) -> None:
+    (a, container), (b, other) = world.connect("a"), world.connect("b")
+    with serving(other, 80):
+        assert ask(container, b.address, 80) == a.address
+
+
+def test_published_port_from_a_neighbour_keeps_its_address(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with serving(container, 80):
+        assert ask(world.outside, HOST, 8080) == NEIGHBOUR
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", HOST, GATEWAY])
+def test_published_port_from_the_host(world, address: str) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with serving(container, 80):
+        assert ask(world.host, address, 8080) is not None
+
+
+@pytest.mark.parametrize("address", [HOST, GATEWAY])
+def test_published_port_from_another_container(world, address: str) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    _, other = world.connect("b")
+    with serving(container, 80):
+        assert ask(other, address, 8080) == GATEWAY
+
+
+@pytest.mark.parametrize("filtered", ["0", "1"])
+def test_published_port_from_the_container_itself(world, filtered: str) -> None:
+    try:
+        world.host.sysctl("bridge/bridge-nf-call-iptables", filtered)
+    except FileNotFoundError:
+        pytest.skip("no br_netfilter in this kernel")
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with serving(container, 80):
+        assert ask(container, HOST, 8080) == GATEWAY
+
+
+@pytest.mark.parametrize("client", ["outside", "host"])
+def test_published_udp_port(world, client: str) -> None:
+    _, container = world.connect("a", PortMapping(53, "udp", host_port=5353))
+    with serving(container, 53, UDP):
+        assert ask(getattr(world, client), HOST, 5353, UDP) is not None
+
+
+def test_udp_over_loopback(world) -> None:
+    _, container = world.connect("a", PortMapping(53, "udp", host_ip="127.0.0.1", host_port=5353))
+    with serving(container, 53, UDP):
+        assert ask(world.host, "127.0.0.1", 5353, UDP) == GATEWAY
+
+
+def test_port_on_one_address_only(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_ip=HOST, host_port=8080))
+    with serving(container, 80):
+        assert ask(world.outside, HOST, 8080) == NEIGHBOUR
+        assert ask(world.host, "127.0.0.1", 8080) is None
+
+
+def test_loopback_port_is_for_the_host_alone(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_ip="127.0.0.1", host_port=8080))
+    with serving(container, 80):
+        assert ask(world.host, "127.0.0.1", 8080) is not None
+        assert ask(world.outside, HOST, 8080) is None
+
+
+def _send_loopback_to(neighbour: Namespace, interface: str, gateway: str) -> None:
+    """Make a namespace send packets for 127.0.0.0/8 to a gateway, as a hostile neighbour would."""
+    neighbour.sysctl(f"ipv4/conf/{interface}/route_localnet", "1")
+    neighbour.netlink(set_link(1, up=False))
+    route(neighbour, "127.0.0.0/8", interface, gateway)
+
+
+def test_a_neighbour_cannot_use_loopback_addresses(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_ip="127.0.0.1", host_port=8080))
+    _send_loopback_to(world.outside, "eth0", HOST)
+    with serving(container, 80):
+        assert ask(world.outside, "127.0.0.1", 8080, timeout=0.5) is None
+
+
+def test_a_container_cannot_use_the_hosts_loopback(world) -> None:
+    _, container = world.connect("a")
+    _send_loopback_to(container, "eth0", GATEWAY)
+    with serving(world.host, 8080):
+        assert ask(container, "127.0.0.1", 8080, timeout=0.5) is None
+
+
+def test_unpublished_ports_are_closed_to_neighbours_with_a_route(world) -> None:
+    endpoint, container = world.connect("a", PortMapping(80, host_port=8080))
+    route(world.outside, "172.17.0.0/16", "eth0", HOST)
+    with serving(container, 80), serving(container, 81):
+        assert ask(world.outside, endpoint.address, 81, timeout=0.5) is None
+        assert ask(world.outside, endpoint.address, 80, timeout=0.5) is None
+        assert ask(world.host, endpoint.address, 81) == GATEWAY
+
+
+def test_closed_published_port_refuses_at_once(world) -> None:
+    world.connect("a", PortMapping(80, host_port=8080))
+    assert ask(world.outside, HOST, 8080) is None
+
+
+def test_ports_are_closed_after_disconnect(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with serving(container, 80):
+        world.disconnect("a")
+        assert ask(world.outside, HOST, 8080) is None
+
+
+def test_datagrams_that_came_before_the_port_was_published(world) -> None:
+    with world.outside.call(socket.socket, socket.AF_INET, UDP) as client:
+        client.connect((HOST, 5353))
+        client.settimeout(0.2)
+        client.send(b"?")
+        with pytest.raises(ConnectionRefusedError):
+            client.recv(10)
+        _, container = world.connect("a", PortMapping(53, "udp", host_port=5353))
+        with serving(container, 53, UDP):
+            for _ in range(20):
+                client.send(b"?")
+                try:
+                    assert client.recv(100) == NEIGHBOUR.encode()
+                    return
+                except (TimeoutError, ConnectionRefusedError):
+                    continue
+            pytest.fail("the flow was not redirected")
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="no iptables")
+def test_despite_a_dropping_forward_policy(world) -> None:
+    world.stop_controller()
+    world.host.call(subprocess.run, ["iptables", "-P", "FORWARD", "DROP"], check=True)
+    world.new_controller()
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with serving(container, 80), serving(world.outside, 80):
+        assert ask(world.outside, HOST, 8080) == NEIGHBOUR
+        assert ask(container, NEIGHBOUR, 80) == HOST
+
+
+@pytest.mark.skipif(shutil.which("iptables") is None, reason="no iptables")
+def test_the_exception_from_a_foreign_policy_goes_with_the_bridge(world) -> None:
+    world.host.call(subprocess.run, ["iptables", "-P", "FORWARD", "DROP"], check=True)
+    world.stop_controller()
+    world.new_controller()
+    world.stop_controller()
+    rules = world.host.call(subprocess.run, ["iptables", "-S", "FORWARD"], capture_output=True, text=True)
+    assert rules.stdout == "-P FORWARD DROP\n"
+    world.new_controller()
