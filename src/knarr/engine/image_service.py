@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +19,9 @@ from knarr.images.archives import Report
 from knarr.images.importer import Import
 from knarr.images.store import Image, ImageStore
 
+_T = TypeVar("_T")
+_TRANSFERS = 64
+
 
 class ImageService:
     """What the API's image routes call. `containers_using` says which containers were made from an image id.
@@ -30,6 +34,8 @@ class ImageService:
         self._events = events
         self._listing = ImageListing(store, containers_using)
         self._removal = ImageRemoval(store, events, self._listing, containers_using)
+        # threads that wait for clients: a stalled upload must not keep one from the engine's own work
+        self._transfers = ThreadPoolExecutor(_TRANSFERS, "image-transfer")
 
     def resolve(self, reference: str) -> Image:
         """The image that a user means. Raises NotFound, InvalidParameter."""
@@ -79,7 +85,7 @@ class ImageService:
         """
         wanted = _json_platform(platform)
         show = None if quiet else report
-        loaded = await asyncio.to_thread(archives.load, self.store, archive, report=show, platform=wanted)
+        loaded = await self._transfer(lambda: archives.load(self.store, archive, report=show, platform=wanted))
         for item in loaded:
             for name, before in item.names:
                 if before is not None:
@@ -115,9 +121,10 @@ class ImageService:
             changes=[*changes],
         )
         if source == "-":
-            image = await asyncio.to_thread(importer.import_archive, self.store, wanted, archive)
+            image = await self._transfer(lambda: importer.import_archive(self.store, wanted, archive))
         else:
-            image = await asyncio.to_thread(self._import_url, importer.complete_url(source), wanted, report)
+            url = importer.complete_url(source)
+            image = await self._transfer(lambda: self._import_url(url, wanted, report))
         if wanted.reference is not None:
             self._publish(image, "tag", wanted.reference.familiar)
         self._publish(image, "import", image.id)
@@ -140,6 +147,9 @@ class ImageService:
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """`docker save`: an archive of images, in pieces, made while it is read: by a thread. As saving.save."""
         return saving.save(self.store, names)
+
+    async def _transfer(self, work: Callable[[], _T]) -> _T:
+        return await asyncio.get_running_loop().run_in_executor(self._transfers, work)
 
     def _publish(self, image: Image, action: str, name: str) -> None:
         self._events.publish("image", action, image.id, {**image.config.config.labels, "name": name})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import Any
@@ -237,6 +238,22 @@ def test_import_refuses(bench: Bench, options: dict[str, Any], words: str) -> No
     source = options.pop("source", "-") if "source" in options else "-"
     with pytest.raises(InvalidParameter, match=words):
         asyncio.run(bench.service.import_(source, io.BytesIO(), lambda _: None, **options))
+
+
+def test_stalled_uploads_do_not_hold_up_other_work(bench: Bench) -> None:
+    async def scenario() -> list[object]:
+        pipes = [os.pipe() for _ in range(40)]
+        archives = [os.fdopen(reader, "rb", buffering=0) for reader, _ in pipes]
+        loads = [asyncio.create_task(bench.service.load(archive, lambda _: None)) for archive in archives]
+        await asyncio.wait_for(asyncio.to_thread(int), 10)
+        for _, writer in pipes:
+            os.close(writer)
+        results: list[object] = await asyncio.gather(*loads, return_exceptions=True)
+        for archive in archives:
+            archive.close()
+        return results
+
+    assert {type(result) for result in asyncio.run(scenario())} == {InvalidParameter}
 
 
 def test_pull_says_what_is_missing(bench: Bench) -> None:
