@@ -139,6 +139,7 @@ async def logs(request: Request) -> Answer:
         stderr=request.flag("stderr"),
         follow=request.flag("follow"),
         timestamps=request.flag("timestamps"),
+        details=request.flag("details"),
         since=request.text("since"),
         until=request.text("until"),
         tail=request.text("tail", "all"),

@@ -36,6 +36,8 @@ async def start(request: Request) -> Answer:
     if body.detach:
         await execs.start(id, detach=True, tty=body.tty, fd=None)
         return Response()
+    if body.console_size and any(body.console_size):
+        await execs.resize(id, *body.console_size)
     return Hijack(
         lambda fd: execs.start(id, detach=False, tty=body.tty, fd=fd),
         versions.stream_type(request.version, terminal=body.tty),
