@@ -28,6 +28,7 @@ from knarr.network.model import BoundPort, Endpoint, EndpointRequest, NetworkInf
 from knarr.network.plumbing import Plumbing
 from knarr.network.pool import AddressPool, mac_for
 from knarr.network.ports import HostPorts
+from knarr.network.relay import Relays
 from knarr.network.sandbox import SandboxPool
 from knarr.network.store import NetworkStore
 
@@ -57,6 +58,7 @@ class NetworkController:
         self._endpoints = {endpoint.container_id: endpoint for endpoint in self._store.endpoints()}
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip)
+        self._relays = Relays()
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
         self._removal = ThreadPoolExecutor(1, "network-removal")
@@ -76,6 +78,8 @@ class NetworkController:
             for port in self._ports.restore(endpoint.endpoint_id, endpoint.ports):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
         await self._call(self._plumbing.open, gateway, endpoints)
+        for endpoint in endpoints:
+            await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
         self._catalog.describe_default(self._plumbing.bridge_name, gateway, self._settings)
         self._sandboxes.start()
 
@@ -87,6 +91,7 @@ class NetworkController:
         await self._call(self._plumbing.close, keep=bool(self._endpoints))
         self._set_up.shutdown()
         self._removal.shutdown()
+        self._relays.close_all()
         self._ports.close()
 
     def networks(self) -> list[NetworkInfo]:
@@ -146,6 +151,7 @@ class NetworkController:
             endpoint = self._admit(request)
             try:
                 await self._call(self._plumbing.attach, endpoint, sandbox)
+                await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
             except BaseException:
                 self._retire(endpoint)
                 raise
@@ -223,6 +229,7 @@ class NetworkController:
         """Forget an endpoint and have its interface deleted."""
         if self._endpoints.get(endpoint.container_id) is endpoint:
             del self._endpoints[endpoint.container_id]
+        self._relays.close(endpoint.endpoint_id)
         self._ports.release(endpoint.endpoint_id)
         self._store.remove_endpoint(endpoint)
         self._leaving.append(endpoint)

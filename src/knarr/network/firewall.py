@@ -44,8 +44,11 @@ class Firewall:
 
     def publish(self, endpoint: Endpoint) -> None:
         """Let an endpoint's published ports in. Raises NftablesError."""
+        commands = "\n".join(_elements(self._table, endpoint, "add"))
+        if not commands:
+            return
         try:
-            self._nftables.run("\n".join(_elements(self._table, endpoint, "add")))
+            self._nftables.run(commands)
         except NftablesError:  # somebody has flushed the rules: put all of them back
             self.rebuild([*self._published.values(), endpoint])
         self._published[endpoint.endpoint_id] = endpoint

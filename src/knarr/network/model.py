@@ -21,8 +21,11 @@ class NetworkSettings(Struct, frozen=True):
 
 
 class PortMapping(Struct, frozen=True):
-    """A port to publish. `host_ip` "" is the daemon's default, `host_port` 0 any free one, and `host_port_end`, if not
-    0, the end of a range of which the first free one is taken. `protocol` is tcp, udp or sctp."""
+    """A port to publish; `protocol` is tcp, udp or sctp.
+
+    `host_ip` "" is the daemon's default (0.0.0.0 brings :: with it where the host has IPv6), `host_port` 0 any free
+    one, and `host_port_end`, if not 0, the end of a range of which the first free one is taken.
+    """
 
     container_port: int
     protocol: str = "tcp"

@@ -1,7 +1,7 @@
 """Host ports of published container ports: chosen, and held by a bound socket each so that nobody else takes them.
 
-The sockets carry nothing: the firewall sends packets past them. They make every process that wants such a port, ours or
-not, get the kernel's "address in use", and tell us the same about its ports.
+The IPv4 sockets carry nothing: the firewall sends packets past them. They make every process that wants such a port,
+ours or not, get the kernel's "address in use", and tell us the same about its ports. IPv6 ones listen, for the relay.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from itertools import chain
@@ -29,8 +29,10 @@ class HostPorts:
     """All host ports that this daemon holds, by owner (an endpoint's id). For one thread."""
 
     def __init__(self, default_ip: str) -> None:
-        """`default_ip` is for mappings that name no address."""
-        self._default_ip = default_ip
+        """`default_ip` is for mappings that name no address; 0.0.0.0 means IPv6 as well, where the host has it."""
+        self._default_ips = [default_ip]
+        if default_ip == "0.0.0.0" and _has_ipv6():
+            self._default_ips.append("::")
         self._held: dict[str, dict[BoundPort, socket.socket]] = {}
         self._range = _local_port_range()
         self._next = self._range[0]
@@ -44,8 +46,8 @@ class HostPorts:
         with ExitStack() as undo:
             # Fixed ports first, so that a random one never takes what a later mapping asks for.
             for mapping in sorted(mappings, key=lambda mapping: mapping.host_port == 0):
-                bound, holder = self._choose(mapping, address, held)
-                held[bound] = undo.enter_context(holder)
+                for bound, holder in self._choose(mapping, address, held).items():
+                    held[bound] = undo.enter_context(holder)
             undo.pop_all()
         if held:
             self._held[owner] = held
@@ -57,7 +59,7 @@ class HostPorts:
         held = self._held.setdefault(owner, {})
         for port in ports:
             try:
-                held[port] = _hold(port.protocol, port.host_ip, port.host_port)
+                held[port] = _hold(port)
             except OSError:
                 lost.append(port)
         return lost
@@ -72,23 +74,37 @@ class HostPorts:
         for owner in list(self._held):
             self.release(owner)
 
+    def listeners(self, owner: str) -> dict[BoundPort, socket.socket]:
+        """The listening sockets of an owner's ports on IPv6 addresses."""
+        return {port: holder for port, holder in self._held.get(owner, {}).items() if ":" in port.host_ip}
+
     def _choose(
-        self, mapping: PortMapping, address: str, held: dict[BoundPort, socket.socket]
-    ) -> tuple[BoundPort, socket.socket]:
-        host_ip = mapping.host_ip or self._default_ip
-        _check(mapping, host_ip)
+        self, mapping: PortMapping, address: str, held: Mapping[BoundPort, socket.socket]
+    ) -> dict[BoundPort, socket.socket]:
+        """The first port of the mapping that is free on all its addresses, held there."""
+        host_ips = self._host_ips(mapping)
         fixed = mapping.host_port != 0 and mapping.host_port_end <= mapping.host_port
         for port in self._candidates(mapping):
+            wanted = [BoundPort(mapping.container_port, mapping.protocol, host_ip, port) for host_ip in host_ips]
             try:
-                holder = _hold(mapping.protocol, host_ip, port)
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE and not fixed:
+                chosen = _hold_all(wanted)
+            except _Refused as refused:
+                if refused.errno == errno.EADDRINUSE and not fixed:
                     continue
-                raise self._refusal(error, mapping, address, host_ip, port, held) from error
+                raise self._refusal(refused, address, held) from refused
             if mapping.host_port == 0:
                 self._next = port + 1
-            return BoundPort(mapping.container_port, mapping.protocol, host_ip, port), holder
-        raise KnarrError(f"Bind for {_join(host_ip, mapping.host_port)} failed: port is already allocated")
+            return chosen
+        raise KnarrError(f"Bind for {_join(host_ips[0], mapping.host_port)} failed: port is already allocated")
+
+    def _host_ips(self, mapping: PortMapping) -> list[str]:
+        _check(mapping)
+        host_ips = [mapping.host_ip] if mapping.host_ip else self._default_ips
+        if mapping.protocol == "sctp":  # the relay does not speak it
+            host_ips = [host_ip for host_ip in host_ips if ":" not in host_ip]
+            if not host_ips:
+                raise InvalidParameter("sctp ports cannot be published on IPv6 addresses of this network")
+        return host_ips
 
     def _candidates(self, mapping: PortMapping) -> Iterable[int]:
         if mapping.host_port == 0:
@@ -97,69 +113,88 @@ class HostPorts:
             return chain(range(start, last + 1), range(first, start))
         return range(mapping.host_port, max(mapping.host_port, mapping.host_port_end) + 1)
 
-    def _refusal(
-        self,
-        error: OSError,
-        mapping: PortMapping,
-        address: str,
-        host_ip: str,
-        port: int,
-        held: dict[BoundPort, socket.socket],
-    ) -> KnarrError:
+    def _refusal(self, refused: _Refused, address: str, held: Mapping[BoundPort, socket.socket]) -> KnarrError:
+        port = refused.port
+        where = _join(port.host_ip, port.host_port)
         ours = any(
-            other.protocol == mapping.protocol and other.host_port == port
+            (other.protocol, other.host_port) == (port.protocol, port.host_port)
             for ports in (held, *self._held.values())
             for other in ports
         )
-        if error.errno == errno.EADDRINUSE and ours:
-            return KnarrError(f"Bind for {_join(host_ip, port)} failed: port is already allocated")
-        reason = os.strerror(error.errno or 0).lower()
-        target = f"{_join(address, mapping.container_port)}/{mapping.protocol}"
-        return KnarrError(f"failed to bind host port for {_join(host_ip, port)}:{target}: {reason}")
+        if refused.errno == errno.EADDRINUSE and ours:
+            return KnarrError(f"Bind for {where} failed: port is already allocated")
+        target = f"{_join(address, port.container_port)}/{port.protocol}"
+        return KnarrError(f"failed to bind host port for {where}:{target}: {os.strerror(refused.errno).lower()}")
 
 
-def _check(mapping: PortMapping, host_ip: str) -> None:
+class _Refused(Exception):
+    """The kernel does not let us have a port."""
+
+    def __init__(self, port: BoundPort, error: OSError) -> None:
+        super().__init__(str(error))
+        self.port = port
+        self.errno = error.errno or 0
+
+
+def _check(mapping: PortMapping) -> None:
     if mapping.protocol not in _PROTOCOLS:
         raise InvalidParameter(f"invalid protocol: {mapping.protocol}")
     try:
-        ip_address(host_ip)
+        ip_address(mapping.host_ip or "0.0.0.0")
     except ValueError as error:
-        raise InvalidParameter(f"invalid IP address: {host_ip}") from error
+        raise InvalidParameter(f"invalid IP address: {mapping.host_ip}") from error
     for port in (mapping.container_port, mapping.host_port, mapping.host_port_end):
         if not 0 <= port <= 65535:
             raise InvalidParameter(f"invalid port: {port}")
 
 
-def _hold(protocol: str, host_ip: str, port: int) -> socket.socket:
-    """A socket that occupies a port and receives nothing. Raises OSError."""
-    version = ip_address(host_ip).version
-    kind, number = _PROTOCOLS[protocol]
+def _hold_all(ports: Sequence[BoundPort]) -> dict[BoundPort, socket.socket]:
+    """A socket for each, or none at all. Raises _Refused."""
+    held = {}
+    with ExitStack() as undo:
+        for port in ports:
+            try:
+                held[port] = undo.enter_context(_hold(port))
+            except OSError as error:
+                raise _Refused(port, error) from error
+        undo.pop_all()
+    return held
+
+
+def _hold(port: BoundPort) -> socket.socket:
+    """A socket that occupies a port. Raises OSError."""
+    version = ip_address(port.host_ip).version
+    kind, number = _PROTOCOLS[port.protocol]
     holder = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, kind | socket.SOCK_CLOEXEC, number)
     try:
         if version == 6:
             holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if protocol == "udp":
-            holder.bind((host_ip, port))
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+        if port.protocol == "udp":
+            holder.bind((port.host_ip, port.host_port))
         else:
-            _occupy(holder, host_ip, port)
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind((port.host_ip, port.host_port))
+            holder.listen()
+        if version == 4:
+            _silence(holder)
     except OSError:
         holder.close()
         raise
     return holder
 
 
-def _occupy(holder: socket.socket, host_ip: str, port: int) -> None:
-    """Bind a stream socket as a server would, past connections in TIME_WAIT, and then stop listening.
+def _silence(holder: socket.socket) -> None:
+    """Make a bound socket one that nothing gets into.
 
-    The option lets bind pass, so it is listen that finds another server. After shutdown the socket is bound still, a
-    packet that gets to it is answered with a reset, and without the option nobody can share the port.
+    A stream socket was bound as a server's is, past connections in TIME_WAIT (SO_REUSEADDR), so that it took listen to
+    find another server. After shutdown it is bound still, a packet that gets to it is answered with a reset, and
+    without the option nobody can share the port.
     """
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((host_ip, port))
-    holder.listen(1)
-    holder.shutdown(socket.SHUT_RDWR)
-    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+    if holder.type == socket.SOCK_DGRAM:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
+    else:
+        holder.shutdown(socket.SHUT_RDWR)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _join(host: str, port: int) -> str:
@@ -173,3 +208,11 @@ def _local_port_range() -> tuple[int, int]:
     except OSError:
         return _FALLBACK_RANGE
     return int(first), int(last)
+
+
+def _has_ipv6() -> bool:
+    try:
+        with open("/proc/sys/net/ipv6/conf/lo/disable_ipv6") as file:
+            return file.read().strip() == "0"
+    except OSError:
+        return False

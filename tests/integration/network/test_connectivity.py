@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import threading
 
 import pytest
-from topology import Namespace, ask, route, serving
+from topology import TIMEOUT, Namespace, ask, route, serving
 
+from knarr.errors import InvalidParameter
 from knarr.kernel.rtnetlink import set_link
 from knarr.network.controller import PortMapping
 
@@ -170,3 +172,69 @@ def test_the_exception_from_a_foreign_policy_goes_with_the_bridge(world) -> None
     rules = world.host.call(subprocess.run, ["iptables", "-S", "FORWARD"], capture_output=True, text=True)
     assert rules.stdout == "-P FORWARD DROP\n"
     world.new_controller()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, UDP])
+def test_ipv6_clients_are_relayed(world, kind: socket.SocketKind) -> None:
+    protocol = "tcp" if kind == socket.SOCK_STREAM else "udp"
+    endpoint, container = world.connect("a", PortMapping(80, protocol, host_port=8080))
+    assert [(port.host_ip, port.host_port) for port in endpoint.ports] == [("0.0.0.0", 8080), ("::", 8080)]
+    with serving(container, 80, kind):
+        assert ask(world.host, "::1", 8080, kind) == GATEWAY
+    world.disconnect("a")
+    assert ask(world.host, "::1", 8080, kind, timeout=0.5) is None
+
+
+def test_one_ipv6_address(world) -> None:
+    endpoint, container = world.connect("a", PortMapping(80, host_ip="::1", host_port=8080))
+    assert [port.host_ip for port in endpoint.ports] == ["::1"]
+    with serving(container, 80):
+        assert ask(world.host, "::1", 8080) == GATEWAY
+        assert ask(world.host, "127.0.0.1", 8080) is None
+
+
+def test_relay_with_nobody_behind_it_closes_the_connection(world) -> None:
+    world.connect("a", PortMapping(80, host_port=8080))
+    assert not ask(world.host, "::1", 8080)
+
+
+def test_relay_is_back_after_a_restart(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    world.stop_controller()
+    world.new_controller()
+    with serving(container, 80):
+        assert ask(world.host, "::1", 8080) == GATEWAY
+
+
+def test_relay_passes_on_much_in_both_directions_and_the_end_of_each(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    sent = bytes(range(256)) * 20000
+
+    def echo(server: socket.socket) -> None:
+        with server, server.accept()[0] as client:
+            client.sendall(b"".join(iter(lambda: client.recv(1 << 16), b"")))
+
+    server = container.call(socket.create_server, ("", 80))
+    thread = threading.Thread(target=echo, args=(server,))
+    thread.start()
+    with world.host.call(socket.create_connection, ("::1", 8080)) as client:
+        client.sendall(sent)
+        client.shutdown(socket.SHUT_WR)
+        assert b"".join(iter(lambda: client.recv(1 << 16), b"")) == sent
+    thread.join()
+
+
+def test_sctp_is_not_relayed(world) -> None:
+    with pytest.raises(InvalidParameter, match="sctp ports cannot be published on IPv6 addresses"):
+        world.connect("a", PortMapping(80, "sctp", host_ip="::1", host_port=8080))
+
+
+def test_relayed_connections_are_cut_when_the_container_goes(world) -> None:
+    _, container = world.connect("a", PortMapping(80, host_port=8080))
+    with (
+        container.call(socket.create_server, ("", 80)) as server,
+        world.host.call(socket.create_connection, ("::1", 8080), timeout=TIMEOUT) as client,
+        server.accept()[0],
+    ):
+        world.disconnect("a")
+        assert client.recv(1) == b""
