@@ -34,8 +34,11 @@ def set_name(name: str) -> None:
 
 def set_title(text: str) -> None:
     """What ps shows as the command line: written over the process's own arguments, cut to their length."""
-    with open("/proc/self/stat", "rb") as file:
-        fields = file.read().rpartition(b") ")[2].split()
+    fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fields = os.read(fd, 4096).rpartition(b") ")[2].split()
+    finally:
+        os.close(fd)
     start, end = int(fields[45]), int(fields[46])
     data = text.encode()[: end - start - 1]
     ctypes.memmove(start, data.ljust(end - start, b"\0"), end - start)

@@ -17,6 +17,7 @@ from knarr.compute.native.messages import AttachSpec
 from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.native.reactor import READ, Reactor
 from knarr.compute.native.streams import Streams
+from knarr.compute.native.system import LiveSystem
 from knarr.kernel import namespaces, processes
 
 _ALL = (
@@ -41,7 +42,7 @@ class ExecProcess:
     def __init__(
         self,
         reactor: Reactor,
-        system: launch.Launched,
+        system: LiveSystem,
         process: ProcessPlan,
         on_exit: Callable[[str, int], None],
     ) -> None:

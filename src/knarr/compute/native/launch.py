@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import NamedTuple
 
-import msgspec
-
 from knarr.compute.native import stage
 from knarr.compute.native.plan import CgroupPlan, Plan
 from knarr.kernel import bpf, namespaces, processes
@@ -38,7 +36,7 @@ class Message(NamedTuple):
 
     def failure(self) -> stage.Failure:
         """The body of a FAILED message."""
-        return msgspec.msgpack.decode(self.body, type=stage.Failure)
+        return stage.decode_failure(self.body)
 
 
 def receive(sync: socket.socket) -> Message:
@@ -78,43 +76,17 @@ def make_pipes(stack: ExitStack, stdin_open: bool) -> tuple[tuple[int, int, int]
     return (theirs[0], theirs[1], theirs[2]), (ours[0], ours[1], ours[2])
 
 
-class Launched:
-    """A main process that waits for START, or runs. Owns the pidfd, the cgroup and the OOM descriptor."""
+class Launched(NamedTuple):
+    """A main process that waits for START, and what its shim needs of it. The receiver owns all descriptors.
 
-    def __init__(self, plan: Plan, cgroup: Cgroup, pid: int, pidfd: int, sync: socket.socket) -> None:
-        self.pid = pid
-        self.pidfd = pidfd
-        self.sync = sync
-        self.cgroup = cgroup
-        self.terminal_fd: int | None = None
-        self.pipes: tuple[int | None, int, int] | None = None
-        self.oom_fd = cgroup.oom_eventfd()
-        self.has_user_namespace = bool(plan.new & namespaces.CLONE_NEWUSER)
-        self._owns_pids = bool(plan.new & namespaces.CLONE_NEWPID)
+    `sync` is the stage's socket. There is either a terminal's master or three pipes (stdin None: it has none).
+    """
 
-    def finish(self) -> bool:
-        """The main process has been reaped: end what is left of the system and free it. Whether memory ran out."""
-        if not self._owns_pids:  # its descendants live in a namespace that goes on
-            self.cgroup.kill()
-        oom_killed = self.cgroup.oom_kills() > 0
-        self._free()
-        return oom_killed
-
-    def destroy(self) -> None:
-        """Kill the main process and free everything."""
-        with suppress(ProcessLookupError):
-            processes.pidfd_send_signal(self.pidfd, 9)
-        with suppress(ChildProcessError):
-            reap(self.pidfd)
-        self.cgroup.kill()
-        self._free()
-
-    def _free(self) -> None:
-        os.close(self.pidfd)
-        if self.oom_fd is not None:
-            os.close(self.oom_fd)
-        self.sync.close()
-        self.cgroup.remove()
+    pid: int
+    pidfd: int
+    sync: int
+    terminal: int | None
+    pipes: tuple[int | None, int, int] | None
 
 
 def open_cgroup(plan: CgroupPlan) -> Cgroup:
@@ -123,44 +95,50 @@ def open_cgroup(plan: CgroupPlan) -> Cgroup:
 
 
 def launch(plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
-    """Make the main process and see it through to READY. Takes ownership of the descriptors.
+    """Make the main process, as a sibling of the caller, and see it through to READY. Takes the descriptors.
 
-    Raises LaunchError; then nothing is left.
+    Raises LaunchError; then nothing is left but a dead process for its parent to reap.
     """
-    with ExitStack() as stack:  # what only the child needs, and what the parent needs only now
-        stack.callback(os.close, root_fd)
+    with ExitStack() as passing:  # what only the child needs
+        passing.callback(os.close, root_fd)
         if network_fd is not None:
-            stack.callback(os.close, network_fd)
+            passing.callback(os.close, network_fd)
         try:
-            return _launch(stack, plan, root_fd, network_fd, stdin_open)
+            return _launch(passing, plan, root_fd, network_fd, stdin_open)
         except OSError as error:
             raise LaunchError(str(error)) from error
 
 
-def _launch(stack: ExitStack, plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
+def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
     with ExitStack() as undo:
         cgroup = open_cgroup(plan.cgroup)
         undo.callback(cgroup.remove)
         _set_up_cgroup(cgroup, plan.cgroup)
         streams, ours = None, None
         if not plan.process.terminal:
-            streams, ours = make_pipes(stack, stdin_open)
+            streams, ours = make_pipes(passing, stdin_open)
             for fd in ours:
                 if fd is not None:
                     undo.callback(os.close, fd)
         sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(sync.close)
-        stack.callback(child_sync.close)
-        inherited = _inherit(stack, plan, root_fd, cgroup, streams)
-        pid, pidfd = _clone(stack, plan, network_fd, cgroup)
+        passing.callback(child_sync.close)
+        inherited = _inherit(passing, plan, root_fd, cgroup, streams)
+        pid, pidfd = _clone(passing, plan, network_fd, cgroup)
         if pid == 0:
             stage.run(plan, child_sync, inherited)
         child_sync.close()
-        launched = Launched(plan, cgroup, pid, pidfd, sync)
+        undo.callback(os.close, pidfd)
+        undo.callback(_kill, cgroup, pidfd)
+        terminal = _see_through(pid, sync, plan)
         undo.pop_all()
-        launched.pipes = ours
-        _see_through(launched, plan)
-        return launched
+        return Launched(pid, pidfd, sync.detach(), terminal, ours)
+
+
+def _kill(cgroup: Cgroup, pidfd: int) -> None:
+    with suppress(ProcessLookupError):
+        processes.pidfd_send_signal(pidfd, 9)
+    cgroup.kill()
 
 
 def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
@@ -181,13 +159,13 @@ def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
 
 
 def _inherit(
-    stack: ExitStack, plan: Plan, root_fd: int, cgroup: Cgroup, streams: tuple[int, int, int] | None
+    passing: ExitStack, plan: Plan, root_fd: int, cgroup: Cgroup, streams: tuple[int, int, int] | None
 ) -> stage.Inherited:
     """Open everything that the child needs from the host's side."""
     join_fds = []
     for path in cgroup.join_files():
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        stack.callback(os.close, fd)
+        passing.callback(os.close, fd)
         join_fds.append(fd)
     prepared: list[int | None] = []
     for operation in [*plan.operations, *plan.late_operations]:
@@ -196,16 +174,16 @@ def _inherit(
         except OSError as error:
             raise LaunchError(f"{operation.describe()}: {(error.strerror or '').lower()}") from error
         if opened is not None:
-            stack.callback(os.close, opened)
+            passing.callback(os.close, opened)
         prepared.append(opened)
     return stage.Inherited(root_fd, join_fds, prepared, streams)
 
 
-def _clone(stack: ExitStack, plan: Plan, network_fd: int | None, cgroup: Cgroup) -> tuple[int, int]:
-    flags = plan.new & ~namespaces.CLONE_NEWCGROUP
+def _clone(passing: ExitStack, plan: Plan, network_fd: int | None, cgroup: Cgroup) -> tuple[int, int]:
+    flags = plan.new & ~namespaces.CLONE_NEWCGROUP | namespaces.CLONE_PARENT
     unified = cgroup.open_unified()
     if unified is not None:
-        stack.callback(os.close, unified)
+        passing.callback(os.close, unified)
     with _joined(plan, network_fd):
         return namespaces.clone3(flags, unified)
 
@@ -242,36 +220,27 @@ def _join(flag: int, path: str, network_fd: int | None) -> None:
         os.close(fd)
 
 
-def _see_through(launched: Launched, plan: Plan) -> None:
-    """Give the child its mappings, let it build, and wait until it is ready."""
-    try:
-        _map_ids(launched.pid, plan)
-        if plan.process.oom_score_adj is not None:
-            write(f"/proc/{launched.pid}/oom_score_adj", str(plan.process.oom_score_adj))
-        launched.sync.send(stage.GO)
+def _see_through(pid: int, sync: socket.socket, plan: Plan) -> int | None:
+    """Give the child its mappings, let it build, and wait until it is ready. Its terminal's master, if it has one."""
+    _map_ids(pid, plan)
+    if plan.process.oom_score_adj is not None:
+        write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
+    sync.send(stage.GO)
+    with ExitStack() as undo:
+        terminal = None
         while True:
-            message = receive(launched.sync)
+            message = receive(sync)
             if message.kind == stage.READY:
-                return
+                undo.pop_all()
+                return terminal
             if message.kind == stage.TERMINAL:
-                (launched.terminal_fd,) = message.fds
+                (terminal,) = message.fds
+                undo.callback(os.close, terminal)
             elif message.kind == stage.FAILED:
                 failure = message.failure()
                 raise LaunchError(failure.text, failure.code)
             else:
                 raise LaunchError("the process ended before it was set up")
-    except BaseException:
-        _discard(launched)
-        raise
-
-
-def _discard(launched: Launched) -> None:
-    launched.destroy()
-    if launched.terminal_fd is not None:
-        os.close(launched.terminal_fd)
-    for fd in launched.pipes or ():
-        if fd is not None:
-            os.close(fd)
 
 
 def _map_ids(pid: int, plan: Plan) -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 import traceback
+from contextlib import suppress
 from typing import NoReturn
 
 import msgspec
@@ -19,25 +20,15 @@ import msgspec
 from knarr.compute.native import frames, launch, messages, stage
 from knarr.compute.native.exec_process import ExecProcess
 from knarr.compute.native.json_log import JsonLog
-from knarr.compute.native.launch import LaunchError
+from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report, write_file
+from knarr.compute.native.launcher import main as run_launcher
 from knarr.compute.native.messages import AttachSpec, Done, Exited
-from knarr.compute.native.plan import CgroupPlan, Plan
 from knarr.compute.native.reactor import READ, Reactor
 from knarr.compute.native.streams import Streams
+from knarr.compute.native.system import LiveSystem
 from knarr.kernel import processes, terminals
 
-SOCKET_NAME = "shim.sock"
-STATE_NAME = "state.json"
 EXIT_NAME = "exit.json"
-
-
-class State(msgspec.Struct):
-    """What is needed to find and clean up a system whose shim is gone. Times in clock ticks since boot."""
-
-    pid: int
-    pid_started: int
-    shim_pid: int
-    cgroup: CgroupPlan
 
 
 class Exit(msgspec.Struct):
@@ -54,7 +45,7 @@ def main(control: socket.socket) -> NoReturn:
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        shim.add_connection(control)
+        shim.await_launch(control)
         shim.reactor.run()
     except BaseException:  # noqa: BLE001 - the edge of a process
         shim.crashed()
@@ -62,21 +53,80 @@ def main(control: socket.socket) -> NoReturn:
 
 
 class Shim:
-    """One system. Until `Create` has succeeded there is nothing that outlives the connection."""
+    """One system. Until its launcher has reported there is nothing that outlives the connection."""
 
     def __init__(self) -> None:
         self.reactor = Reactor()
         self._connections: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._run_dir = ""
-        self._plan: Plan | None = None
-        self._system: launch.Launched | None = None
+        self._system: LiveSystem | None = None
+        self._sync: socket.socket | None = None
         self._streams: Streams | None = None
         self._started = False
         self._start_request: tuple[socket.socket, int] | None = None
         self._exit: Exit | None = None
         self._released = False
         self._execs: dict[str, ExecProcess] = {}
+
+    # -- the launch ---------------------------------------------------------------------------------------------------
+
+    def await_launch(self, control: socket.socket) -> None:
+        """Fork the launcher, which reads the first request; go on when it reports."""
+        handover, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        launcher = os.fork()
+        if launcher == 0:
+            handover.close()
+            run_launcher(control, theirs)
+        theirs.close()
+        self.reactor.register(handover.fileno(), READ, lambda _events: self._on_launched(control, handover, launcher))
+
+    def _on_launched(self, control: socket.socket, handover: socket.socket, launcher: int) -> None:
+        data, fds, _, _ = socket.recv_fds(handover, MAX_REPORT, frames.MAX_FDS, socket.MSG_CMSG_CLOEXEC)
+        self.reactor.forget(handover.fileno())
+        handover.close()
+        os.waitpid(launcher, 0)
+        if not data:
+            self.reactor.running = False
+            return
+        report = decode_report(data)
+        if report.error:
+            self._reap_all()
+            self._send(control, Done(number=report.number, error=report.error, code=report.code))
+            self.reactor.running = False
+            return
+        self._take_over(report, fds)
+        self.add_connection(control)
+        self._send(control, Done(number=report.number, pid=report.pid))
+
+    def _reap_all(self) -> None:
+        """A main process that was given up by the launcher is our child all the same."""
+        with suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+    def _take_over(self, report: Report, fds: list[int]) -> None:
+        processes.set_name("knarr-shim")
+        processes.set_title(f"knarr-shim {report.id}")
+        self._run_dir = report.run_dir
+        taken = iter(fds)
+        pidfd = next(taken)
+        self._sync = socket.socket(fileno=next(taken))
+        self._listener = socket.socket(fileno=next(taken))
+        system = self._system = LiveSystem(report, pidfd, next(taken) if report.has_oom else None)
+        log = JsonLog(report.log) if report.log.driver != "none" else None
+        streams = self._streams = Streams(self.reactor, log)
+        if report.has_terminal:
+            streams.use_terminal(next(taken))
+        else:
+            stdout, stderr = next(taken), next(taken)
+            streams.use_pipes(next(taken) if report.has_stdin else None, stdout, stderr)
+        for spec in report.attachments:
+            streams.attach(spec, next(taken))
+        self.reactor.register(self._listener.fileno(), READ, lambda _events: self._accept())
+        self.reactor.register(pidfd, READ, lambda _events: self._on_main_exit())
+        if system.oom_fd is not None:
+            self.reactor.register(system.oom_fd, READ, lambda _events: self._on_oom())
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -109,7 +159,7 @@ class Shim:
         self._connections.remove(connection)
         self.reactor.forget(connection.fileno())
         connection.close()
-        if self._system is None or (not self._started and not self._connections and self._exit is None):
+        if not self._started and not self._connections and self._exit is None:
             self._abandon()
         self._finish_if_done()
 
@@ -128,18 +178,12 @@ class Shim:
         request = messages.decode_request(body)
         try:
             self._handle(connection, request, fds)
-        except LaunchError as error:
-            self._send(connection, Done(number=request.number, error=error.text, code=error.code))
         except OSError as error:
             self._send(connection, Done(number=request.number, error=str(error), code=128))
 
     def _handle(self, connection: socket.socket, request: messages.AnyRequest, fds: list[int]) -> None:
         done = Done(number=request.number)
         match request:
-            case messages.Create():
-                self._create(request, fds)
-                assert self._system is not None
-                done.pid = self._system.pid
             case messages.Start():
                 self._start(connection, request.number)
                 return
@@ -160,78 +204,18 @@ class Shim:
 
     # -- the main process -------------------------------------------------------------------------------------------
 
-    def _create(self, request: messages.Create, fds: list[int]) -> None:
-        plan = request.plan
-        self._plan, self._run_dir = plan, plan.run_dir
-        processes.set_name("knarr-shim")
-        processes.set_title(f"knarr-shim {plan.id}")
-        log = JsonLog(request.log) if request.log.driver != "none" else None
-        streams = self._streams = Streams(self.reactor, log)
-        attachments = [fds.pop() for _ in request.attachments][::-1]
-        for spec, fd in zip(request.attachments, attachments, strict=True):
-            streams.attach(spec, fd)
-        network_fd = fds.pop() if request.has_network else None
-        try:
-            self._system = launch.launch(plan, fds.pop(), network_fd, request.stdin_open)
-        except LaunchError:
-            streams.end()
-            self.reactor.running = False
-            raise
-        self._connect_streams(self._system)
-        self._listen()
-        self._write_state()
-        self.reactor.register(self._system.pidfd, READ, lambda _events: self._on_main_exit())
-        if self._system.oom_fd is not None:
-            self.reactor.register(self._system.oom_fd, READ, lambda _events: self._on_oom())
-
-    def _connect_streams(self, system: launch.Launched) -> None:
-        assert self._streams is not None
-        if system.terminal_fd is not None:
-            self._streams.use_terminal(system.terminal_fd)
-        else:
-            assert system.pipes is not None
-            self._streams.use_pipes(*system.pipes)
-
-    def _listen(self) -> None:
-        """Listen in the run directory, reached by its descriptor: a socket's path may be at most 107 bytes."""
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = os.open(self._run_dir, os.O_PATH | os.O_CLOEXEC)
-        mask = os.umask(0o177)
-        try:
-            listener.bind(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
-        finally:
-            os.umask(mask)
-            os.close(directory)
-        listener.listen(8)
-        self._listener = listener
-        self.reactor.register(listener.fileno(), READ, lambda _events: self._accept())
-
-    def _write_state(self) -> None:
-        assert self._system is not None and self._plan is not None
-        cgroup = self._plan.cgroup
-        cgroup.writes, cgroup.device_program = [], b""
-        started = processes.start_time(self._system.pid) or 0
-        state = State(self._system.pid, started, os.getpid(), cgroup)
-        self._write_file(STATE_NAME, msgspec.json.encode(state))
-
-    def _write_file(self, name: str, data: bytes) -> None:
-        """Atomically: the whole file or none of it is ever seen."""
-        path = f"{self._run_dir}/{name}"
-        with open(path + ".new", "wb", buffering=0) as file:
-            file.write(data)
-        os.rename(path + ".new", path)
-
     def _start(self, connection: socket.socket, number: int) -> None:
-        assert self._system is not None
+        if self._sync is None:
+            self._send(connection, Done(number=number, missing=True))
+            return
         self._start_request = connection, number
-        sync = self._system.sync
-        self.reactor.register(sync.fileno(), READ, lambda _events: self._on_started())
-        sync.send(stage.START)
+        self.reactor.register(self._sync.fileno(), READ, lambda _events: self._on_started())
+        self._sync.send(stage.START)
 
     def _on_started(self) -> None:
         """The stage's last word: a failure, or the silence of a socket that execve has closed."""
-        assert self._system is not None and self._start_request is not None
-        sync = self._system.sync
+        assert self._system is not None and self._sync is not None and self._start_request is not None
+        sync, self._sync = self._sync, None
         message = launch.receive(sync)
         self.reactor.forget(sync.fileno())
         sync.close()
@@ -296,7 +280,7 @@ class Shim:
         oom_killed = self._system.finish()
         self._streams.end()
         self._exit = Exit(code, time.time_ns(), oom_killed)
-        self._write_file(EXIT_NAME, msgspec.json.encode(self._exit))
+        write_file(self._run_dir, EXIT_NAME, msgspec.json.encode(self._exit))
         self._tell(self._exited())
         self._finish_if_done()
 
@@ -312,10 +296,9 @@ class Shim:
                 os.close(fd)
             self._send(connection, Done(number=request.number, missing=True))
             return
-        assert self._plan is not None
-        plan = self._plan.process  # the filter and the score are the system's, whoever the process runs as
-        request.process.seccomp, request.process.seccomp_flags = plan.seccomp, plan.seccomp_flags
-        request.process.oom_score_adj = plan.oom_score_adj
+        defaults = self._system.defaults
+        request.process.seccomp, request.process.seccomp_flags = defaults.seccomp, defaults.seccomp_flags
+        request.process.oom_score_adj = defaults.oom_score_adj
         client = fds.pop() if request.attachment is not None else None
         process = ExecProcess(self.reactor, self._system, request.process, self._on_exec_exit)
         if client is not None:

@@ -35,6 +35,9 @@ class Failure(msgspec.Struct):
     code: int
 
 
+decode_failure = msgspec.msgpack.Decoder(Failure).decode
+
+
 class Inherited(msgspec.Struct):
     """The descriptors that a new main process finds open."""
 

@@ -1,0 +1,165 @@
+"""The process that starts a system for its shim, and then ends.
+
+What it takes to start a container touches most of the interpreter's memory, which a forked process then owns a copy
+of. A shim stays for as long as its container, so it leaves that to a child: the launcher receives the request, makes
+the main process as the shim's own child (CLONE_PARENT), hands everything over in one message, and is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import NoReturn
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.compute.interface import LogSettings
+from knarr.compute.native import frames, launch, messages
+from knarr.compute.native.launch import LaunchError
+from knarr.compute.native.messages import AttachSpec, Create
+from knarr.compute.native.plan import CgroupPlan
+from knarr.kernel import namespaces, processes
+
+SOCKET_NAME = "shim.sock"
+STATE_NAME = "state.json"
+MAX_REPORT = 192 << 10
+
+
+class State(Struct):
+    """What is needed to find and clean up a system whose shim is gone. Times in clock ticks since boot."""
+
+    pid: int
+    pid_started: int
+    shim_pid: int
+    cgroup: CgroupPlan
+
+
+class ExecDefaults(Struct):
+    """What every process of a system shares, whoever it runs as."""
+
+    seccomp: bytes = b""
+    seccomp_flags: int = 0
+    oom_score_adj: int | None = None
+
+
+class Report(Struct):
+    """A launched system, or why there is none.
+
+    Descriptors: pidfd, sync, listener, the OOM descriptor if `has_oom`, the terminal's master or stdout and stderr and
+    (if `has_stdin`) stdin, then one for each attachment.
+    """
+
+    number: int
+    error: str = ""
+    code: int = 0
+    id: str = ""
+    pid: int = 0
+    run_dir: str = ""
+    cgroup: CgroupPlan | None = None
+    log: LogSettings = field(default_factory=LogSettings)
+    owns_pids: bool = True
+    has_user_namespace: bool = False
+    has_oom: bool = False
+    has_terminal: bool = False
+    has_stdin: bool = False
+    attachments: list[AttachSpec] = field(default_factory=list)
+    defaults: ExecDefaults = field(default_factory=ExecDefaults)
+
+
+# Made before any fork: a decoder that is made in a shim costs its memory in every shim.
+decode_report = msgspec.msgpack.Decoder(Report).decode
+
+
+def main(connection: socket.socket, handover: socket.socket) -> NoReturn:
+    """Wait for a Create on `connection`, carry it out, report on `handover` (SOCK_SEQPACKET). Never returns."""
+    try:
+        body, fds = frames.receive(connection)
+        request = messages.decode_request(body)
+        assert isinstance(request, Create)
+        _serve(request, fds, handover)
+    except EOFError:  # knarrd has ended: this shim is not needed
+        pass
+    except BaseException as error:  # noqa: BLE001 - the edge of a process
+        _send(handover, Report(0, error=f"{type(error).__name__}: {error}", code=128), [])
+    os._exit(0)
+
+
+def _serve(request: Create, fds: list[int], handover: socket.socket) -> None:
+    count = len(request.attachments)
+    attachments = fds[len(fds) - count :]
+    network_fd = fds[1] if request.has_network else None
+    try:
+        launched = launch.launch(request.plan, fds[0], network_fd, request.stdin_open)
+    except LaunchError as error:
+        _send(handover, Report(request.number, error=error.text, code=error.code), [])
+        return
+    report = _report(request, launched)
+    oom = launch.open_cgroup(request.plan.cgroup).oom_eventfd()
+    listener = _listen(request.plan.run_dir)
+    _write_state(request.plan.run_dir, report)
+    passed = [launched.pidfd, launched.sync, listener]
+    if oom is not None:
+        report.has_oom = True
+        passed.append(oom)
+    if launched.terminal is not None:
+        passed.append(launched.terminal)
+    elif launched.pipes is not None:
+        stdin, stdout, stderr = launched.pipes
+        passed += [stdout, stderr] if stdin is None else [stdout, stderr, stdin]
+    _send(handover, report, [*passed, *attachments])
+
+
+def _report(request: Create, launched: launch.Launched) -> Report:
+    plan = request.plan
+    plan.cgroup.writes, plan.cgroup.device_program = [], b""
+    process = plan.process
+    return Report(
+        number=request.number,
+        id=plan.id,
+        pid=launched.pid,
+        run_dir=plan.run_dir,
+        cgroup=plan.cgroup,
+        log=request.log,
+        owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
+        has_user_namespace=bool(plan.new & namespaces.CLONE_NEWUSER),
+        has_terminal=launched.terminal is not None,
+        has_stdin=launched.pipes is not None and launched.pipes[0] is not None,
+        attachments=request.attachments,
+        defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj),
+    )
+
+
+def _send(handover: socket.socket, report: Report, fds: list[int]) -> None:
+    handover.sendmsg([msgspec.msgpack.encode(report)], frames.ancillary(fds))
+
+
+def _listen(run_dir: str) -> int:
+    """Listen in the run directory, reached by its descriptor: a socket's path may be at most 107 bytes."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    directory = os.open(run_dir, os.O_PATH | os.O_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        listener.bind(f"/proc/self/fd/{directory}/{SOCKET_NAME}")
+    finally:
+        os.umask(mask)
+        os.close(directory)
+    listener.listen(8)
+    return listener.detach()
+
+
+def _write_state(run_dir: str, report: Report) -> None:
+    assert report.cgroup is not None
+    started = processes.start_time(report.pid) or 0
+    write_file(run_dir, STATE_NAME, msgspec.json.encode(State(report.pid, started, os.getppid(), report.cgroup)))
+
+
+def write_file(directory: str, name: str, data: bytes) -> None:
+    """Atomically: the whole file or none of it is ever seen."""
+    path = f"{directory}/{name}"
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    os.rename(path + ".new", path)
