@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import msgspec
@@ -47,9 +48,10 @@ async def events(request: Request) -> Answer:
     return Stream(_lines(stream))
 
 
-async def _lines(events: AsyncIterator[dict[str, Any]]) -> AsyncGenerator[bytes, None]:
-    async for event in events:
-        yield msgspec.json.encode(event) + b"\n"
+async def _lines(events: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
+    async with contextlib.aclosing(events):
+        async for event in events:
+            yield msgspec.json.encode(event) + b"\n"
 
 
 async def authenticate(request: Request) -> Answer:

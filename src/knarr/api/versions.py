@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
+from knarr.api import decoding
 from knarr.api.messages import MULTIPLEXED_STREAM, RAW_STREAM, Version
 from knarr.errors import InvalidParameter
 
@@ -68,6 +70,16 @@ def container(version: Version, details: dict[str, Any]) -> dict[str, Any]:
     if version >= (1, 44):
         details["Config"].pop("MacAddress", None)
     return details
+
+
+def volume_prune_filters(version: Version, filters: str) -> str:
+    """Before 1.42, `volumes/prune` meant all unused volumes, since then those without a name."""
+    if version >= (1, 42):
+        return filters
+    given = decoding.parse(filters.encode()) if filters else {}
+    if not isinstance(given, dict):
+        raise InvalidParameter("invalid filter")
+    return json.dumps({"all": ["true"], **given})
 
 
 def engine(details: dict[str, Any]) -> dict[str, Any]:

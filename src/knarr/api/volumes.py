@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
+from knarr.api import versions
 from knarr.api.messages import Answer, Request, json_answer, no_content
 from knarr.api.routing import Route
 from knarr.engine.config import VolumeCreate
@@ -28,7 +29,8 @@ async def remove(request: Request) -> Answer:
 
 
 async def prune(request: Request) -> Answer:
-    return json_answer(await request.engine.volumes.prune(request.text("filters") or None))
+    filters = versions.volume_prune_filters(request.version, request.text("filters"))
+    return json_answer(await request.engine.volumes.prune(filters or None))
 
 
 ROUTES = [
