@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import shutil
 import socket
+import struct
 import subprocess
 import threading
+from collections.abc import Callable
 
 import pytest
 from topology import TIMEOUT, Namespace, ask, route, serving
 
 from knarr.errors import InvalidParameter
-from knarr.kernel.rtnetlink import set_link
+from knarr.kernel.rtnetlink import mac_bytes
 from knarr.network.controller import PortMapping
 
 UDP = socket.SOCK_DGRAM
@@ -91,25 +93,41 @@ def test_loopback_port_is_for_the_host_alone(world) -> None:
         assert ask(world.outside, HOST, 8080) is None
 
 
-def _send_loopback_to(neighbour: Namespace, interface: str, gateway: str) -> None:
-    """Make a namespace send packets for 127.0.0.0/8 to a gateway, as a hostile neighbour would."""
-    neighbour.sysctl(f"ipv4/conf/{interface}/route_localnet", "1")
-    neighbour.netlink(set_link(1, up=False))
-    route(neighbour, "127.0.0.0/8", interface, gateway)
+def _send_to_loopback(sender: Namespace, source: str, gateway: Namespace, gateway_link: str, port: int) -> None:
+    """Send a datagram for 127.0.0.1 to a gateway's MAC address, as only a hostile neighbour does."""
+    udp = struct.pack(">HHHH", 4000, port, 9, 0) + b"!"
+    addresses = socket.inet_aton(source) + socket.inet_aton("127.0.0.1")
+    ip = bytearray(struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0) + addresses)
+    total = sum(struct.unpack(">10H", ip))
+    ip[10:12] = struct.pack(">H", ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF)
+    frame = mac_bytes(gateway.links()[gateway_link].mac) + mac_bytes(sender.links()["eth0"].mac) + b"\x08\0" + ip + udp
+    with sender.call(socket.socket, socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind(("eth0", 0))
+        raw.send(frame)
+
+
+def _arrives(receiver: Namespace, port: int, send: Callable[[], None]) -> bool:
+    with receiver.call(socket.socket, socket.AF_INET, UDP) as server:
+        server.bind(("", port))
+        server.settimeout(0.5)
+        send()
+        try:
+            return server.recv(10) == b"!"
+        except TimeoutError:
+            return False
 
 
 def test_a_neighbour_cannot_use_loopback_addresses(world) -> None:
-    _, container = world.connect("a", PortMapping(80, host_ip="127.0.0.1", host_port=8080))
-    _send_loopback_to(world.outside, "eth0", HOST)
-    with serving(container, 80):
-        assert ask(world.outside, "127.0.0.1", 8080, timeout=0.5) is None
+    _, container = world.connect("a", PortMapping(53, "udp", host_ip="127.0.0.1", host_port=5353))
+    assert not _arrives(container, 53, lambda: _send_to_loopback(world.outside, NEIGHBOUR, world.host, "ext0", 5353))
 
 
 def test_a_container_cannot_use_the_hosts_loopback(world) -> None:
-    _, container = world.connect("a")
-    _send_loopback_to(container, "eth0", GATEWAY)
-    with serving(world.host, 8080):
-        assert ask(container, "127.0.0.1", 8080, timeout=0.5) is None
+    endpoint, container = world.connect("a")
+    bridge = world.controller.network("bridge").options["com.docker.network.bridge.name"]
+    assert not _arrives(
+        world.host, 5353, lambda: _send_to_loopback(container, endpoint.address, world.host, bridge, 5353)
+    )
 
 
 def test_unpublished_ports_are_closed_to_neighbours_with_a_route(world) -> None:

@@ -6,12 +6,15 @@ import asyncio
 import os
 import socket
 import subprocess
+from ipaddress import IPv4Address
 
 import pytest
 from topology import Namespace, ask, link_up, serving
 
 from knarr.database import Database
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
+from knarr.kernel.conntrack import delete_towards
+from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables
 from knarr.kernel.rtnetlink import delete_link, set_link
 from knarr.network.controller import EndpointRequest, NetworkController, NetworkSettings, PortMapping
@@ -163,6 +166,16 @@ def test_interface_is_deleted_and_address_given_again(world) -> None:
     settle(world)
     assert ports_of_bridge(world) == set()
     assert world.connect("b")[0].address == endpoint.address
+
+
+def test_tracked_connections_are_forgotten_with_the_container(world) -> None:
+    endpoint, container = world.connect("a", PortMapping(53, "udp", host_port=5353))
+    with serving(container, 53, socket.SOCK_DGRAM):
+        assert ask(world.outside, HOST, 5353, socket.SOCK_DGRAM) == "192.0.2.10"
+    world.disconnect("a")
+    settle(world)
+    with world.host.call(NetlinkSocket, NETLINK_NETFILTER) as netfilter:
+        assert delete_towards(netfilter, IPv4Address(endpoint.address)) == 0
 
 
 def test_failed_connect_leaves_nothing(world) -> None:
