@@ -190,6 +190,7 @@ class Network(TypedDict, total=False):
     Driver: str
     Scope: str
     Created: str
+    EnableIPv4: bool
     EnableIPv6: bool
     Internal: bool
     Labels: dict[str, str] | None

@@ -1,0 +1,84 @@
+"""knarr events"""
+
+from __future__ import annotations
+
+import sys
+
+from knarr.cli import formatting, times
+from knarr.cli.command import Command, Invocation
+from knarr.cli.errors import CommandError
+from knarr.cli.flags import text, words
+from knarr.cli.template import TemplateError
+from knarr.client import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from knarr.client.types import Event
+
+_FLAGS = (
+    words("f filter", "Only those that match NAME=VALUE", metavar="filter", parse=formatting.parse_filter),
+    text("format", "Template for each line: 'json' or TEMPLATE (Go's text/template)"),
+    text("since", "Show what has happened since a time, or a duration ago"),
+    text("until", "Stop at a time, or a duration ago"),
+)
+
+
+def _run(invocation: Invocation) -> int:
+    options = invocation.options
+    wanted = options.text("format")
+    template = formatting.compile_template("{{json .}}" if wanted == "json" else wanted) if wanted else None
+    call = system.events(
+        since=times.to_unix(options.text("since")),
+        until=times.to_unix(options.text("until")),
+        filters=formatting.filters_of(options.words("filter")),
+    )
+    with invocation.session.engine.stream(call) as events:
+        for event in events:
+            if template is None:
+                line = describe(event)
+            else:
+                try:
+                    line = template.render(_renamed(event))
+                except TemplateError as error:
+                    raise CommandError(str(error)) from error
+            print(line)
+            sys.stdout.flush()
+    return 0
+
+
+def describe(event: Event) -> str:
+    """An event on one line, in docker's form."""
+    seconds, fraction = divmod(event["timeNano"], 10**9)
+    actor = event["Actor"]
+    attributes = actor.get("Attributes") or {}
+    shown = ", ".join(f"{name}={attributes[name]}" for name in sorted(attributes))
+    when = times.rfc3339(seconds, f".{fraction:09d}")
+    return f"{when} {event['Type']} {event['Action']} {actor['ID']}" + (f" ({shown})" if shown else "")
+
+
+def _renamed(event: Event) -> dict[str, Any]:
+    """The event under Go's field names for {{.Time}}, and under JSON's for {{json .}}."""
+    old = ("status", "id", "from")  # of clients before 1.22
+    return _Event({name: value for name, value in event.items() if name not in old})
+
+
+class _Event(dict):  # type: ignore[type-arg]
+    """Finds scope, time and timeNano under Go's names too."""
+
+    _JSON_NAMES = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano"}  # noqa: RUF012
+
+    def __contains__(self, name: object) -> bool:
+        return dict.__contains__(self, self._JSON_NAMES.get(str(name), name))
+
+    def __getitem__(self, name: str) -> Any:
+        return dict.__getitem__(self, self._JSON_NAMES.get(name, name))
+
+
+COMMAND = Command(
+    "[OPTIONS]",
+    _run,
+    flags=_FLAGS,
+    examples=[("What containers did in the last hour", "events --since 1h --until 0s --filter type=container")],
+)

@@ -1,0 +1,34 @@
+"""knarr load"""
+
+from __future__ import annotations
+
+import sys
+
+from knarr.cli import progress, uploads
+from knarr.cli.command import Command, Invocation
+from knarr.cli.errors import CommandError
+from knarr.cli.flags import switch, text
+from knarr.client import images
+
+_FLAGS = (
+    text("i input", "Archive to read in place of standard input"),
+    switch("q quiet", "Do not show how it goes"),
+)
+
+
+def _run(invocation: Invocation) -> int:
+    options = invocation.options
+    path = options.text("input")
+    if not path and sys.stdin.isatty():
+        raise CommandError("requested load from stdin, but stdin is empty")
+    quiet = options.on("quiet") or not sys.stdout.isatty()
+    with uploads.opened(path) as archive:
+        call = images.load(uploads.pieces(archive), quiet=quiet)
+        with invocation.session.engine.stream(call) as messages:
+            progress.show(messages, sys.stdout)
+    return 0
+
+
+COMMAND = Command(
+    "[OPTIONS]", _run, flags=_FLAGS, examples=[("An archive that save made, or an OCI layout", "load -i app.tar.gz")]
+)
