@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from http import HTTPStatus
-from typing import cast
 
 from knarr.api import progress, versions
 from knarr.api.messages import Answer, Request, Response, Stream, json_answer
@@ -87,12 +86,8 @@ async def save_all(request: Request) -> Answer:
 
 
 async def _pieces(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
-    while piece := await _next(pieces):
+    while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
         yield piece
-
-
-async def _next(pieces: Iterator[bytes]) -> bytes:
-    return cast(bytes, await asyncio.to_thread(next, pieces, b""))
 
 
 ROUTES = [
