@@ -17,8 +17,10 @@ from typing import Literal
 from msgspec import Struct, field
 
 from knarr.compute.interface import Attachment, ExitStatus, System
+from knarr.compute.spec import Process
 from knarr.engine.config import ContainerConfig, EndpointSettings, HostConfig, MountPoint
 from knarr.errors import Conflict
+from knarr.network.model import NetworkInfo
 
 Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
 
@@ -92,7 +94,11 @@ class Container:
         self.state = state
         self.lock = asyncio.Lock()
         self.system: System | None = None
+        self.process: Process | None = None
+        """What the main process of the present run was made from."""
         self.health: Health | None = None
+        self.network: NetworkInfo | None = None
+        """The network that it is connected to while it runs, if not another container's."""
         self.exec_ids: dict[str, None] = {}
         self.terminal_size: tuple[int, int] | None = None
         """Height and width that were asked for before the start."""
@@ -100,7 +106,10 @@ class Container:
         """Of the present run, done when it is over and all output is in the log."""
         self.restart_delay: asyncio.Future[None] | None = None
         """While `restarting`: cancelled to have it stay stopped."""
+        self.restart_wait = 0.0
+        """Seconds before the last restart of the policy."""
         self.restarting_by_hand = False
+        self.being_removed = False
         self._waiting: list[Attachment] = []
         self._exit_waiters: list[asyncio.Future[WaitResult]] = []
         self._removal_waiters: list[asyncio.Future[WaitResult]] = []
@@ -179,10 +188,14 @@ class Container:
 
     # State
 
-    def begin_run(self, system: System, moment: int) -> None:
-        """It runs from now on."""
+    def adopt(self, system: System) -> None:
+        """It runs as `system`, which may have been started by an earlier engine."""
         self.system = system
         self.run_ended = asyncio.get_running_loop().create_future()
+
+    def begin_run(self, system: System, moment: int) -> None:
+        """It runs from now on."""
+        self.adopt(system)
         self.state.status = "running"
         self.state.pid = system.pid
         self.state.exit_code = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from knarr.engine import host_facts
 from knarr.engine.config import HostConfig
 from knarr.engine.runtime_spec import DEFAULT_MASKED_PATHS, DEFAULT_READONLY_PATHS
 from knarr.engine.settings import EngineSettings
@@ -19,9 +18,7 @@ def fill(host_config: HostConfig, settings: EngineSettings) -> None:
 
 
 def _fill_modes(host_config: HostConfig, settings: EngineSettings) -> None:
-    """Cgroup namespaces are private on v2, where that is safe and useful; on v1 tools expect the host's."""
-    is_v2 = host_facts.gather().hierarchies.mode == "v2"
-    host_config.cgroupns_mode = host_config.cgroupns_mode or settings.cgroupns_mode or ("private" if is_v2 else "host")
+    host_config.cgroupns_mode = host_config.cgroupns_mode or settings.cgroupns_mode
     host_config.ipc_mode = host_config.ipc_mode or settings.ipc_mode or "private"
 
 

@@ -1,0 +1,155 @@
+"""Creating containers: from a request and an image to a committed record with a root of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+from contextlib import AsyncExitStack
+
+import msgspec
+
+from knarr.engine import defaulting, log_settings, merging, mounts, names, publishing, times, validation
+from knarr.engine.config import CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
+from knarr.engine.container import Container, Record, State
+from knarr.engine.parts import Parts
+from knarr.errors import InvalidParameter, NotFound
+from knarr.images import platforms
+from knarr.images.platforms import Platform
+from knarr.images.store import Image
+
+_DEFAULT_NETWORK = "bridge"
+
+
+class Creation:
+    """Makes containers."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def create(self, name: str | None, body: CreateBody, platform: str | None) -> tuple[Container, list[str]]:
+        """The new container, committed, and warnings for the user. A failure leaves nothing behind.
+
+        Raises InvalidParameter, NotFound (image, container to join), Conflict (the name).
+        """
+        host_config = body.host_config or HostConfig()
+        warnings = validation.validate_create(body, self._parts.facts)
+        image = self._image(body.image, platform)
+        host_config = self._with_defaults(host_config)
+        id = names.new_id()
+        async with AsyncExitStack() as undo:
+            name = self._parts.registry.reserve(name, id)
+            undo.callback(self._parts.registry.release, name)
+            record = self._record(id, name, image, body, host_config)
+            undo.push_async_callback(asyncio.to_thread, self._remove_files, id)
+            await asyncio.to_thread(self._make_files, record, image)
+            await self._parts.volumes.prepare(id, record.mounts, lambda: self._parts.layers.mount_root(id))
+            undo.push_async_callback(self._parts.volumes.release, id, record.mounts, remove_anonymous=True)
+            container = Container(record, State())
+            self._parts.store.add(record, container.state)
+            undo.pop_all()
+        self._parts.registry.add(container)
+        self._parts.publish(container, "create")
+        return container, warnings
+
+    def _image(self, reference: str, platform: str | None) -> Image:
+        if not reference:
+            raise InvalidParameter("no image was given")
+        image = self._parts.images.resolve(reference)
+        actual = Platform(image.config.os, image.config.architecture, image.config.variant)
+        if platform and not platforms.parse(platform).runs(actual):
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the specified platform ({platform})"
+            )
+        return image
+
+    def _with_defaults(self, asked: HostConfig) -> HostConfig:
+        """What the engine chooses where the client has not. Raises InvalidParameter, NotFound."""
+        settings = self._parts.settings
+        runtime = asked.runtime or settings.runtime
+        if runtime not in self._parts.backends:
+            raise InvalidParameter(f"unknown or invalid runtime name: {runtime}")
+        log_config = self._log_config(asked.log_config)
+        log_settings.check(log_config)
+        host_config = msgspec.structs.replace(
+            asked,
+            runtime=runtime,
+            log_config=log_config,
+            network_mode=self._network_mode(asked.network_mode),
+            ipc_mode=self._joined(asked.ipc_mode),
+            pid_mode=self._joined(asked.pid_mode),
+            restart_policy=msgspec.structs.replace(asked.restart_policy, name=asked.restart_policy.name or "no"),
+        )
+        defaulting.fill(host_config, settings)
+        return host_config
+
+    def _log_config(self, asked: LogConfig) -> LogConfig:
+        settings = self._parts.settings
+        if asked.type and asked.type != settings.log_driver:
+            return asked
+        return LogConfig(type=settings.log_driver, config={**settings.log_opts, **(asked.config or {})})
+
+    def _network_mode(self, asked: str) -> str:
+        return _DEFAULT_NETWORK if asked in ("", "default") else self._joined(asked)
+
+    def _joined(self, mode: str) -> str:
+        """A mode with the id of the container that it names, which has to be there."""
+        kind, separator, reference = mode.partition(":")
+        if kind != "container" or not separator:
+            return mode
+        return f"container:{self._parts.registry.find(reference).id}"
+
+    def _record(self, id: str, name: str, image: Image, body: CreateBody, host_config: HostConfig) -> Record:
+        config = merging.merge(body.config(), image.config.config)
+        config.hostname = config.hostname or self._hostname(id, host_config)
+        for port in host_config.port_bindings or {}:
+            number, protocol = publishing.parse(port)
+            config.exposed_ports = {**(config.exposed_ports or {}), f"{number}/{protocol}": {}}
+        publishing.mappings(config, host_config)
+        return Record(
+            id=id,
+            name=name,
+            created=times.now(),
+            image_id=image.id,
+            image_name=body.image,
+            on_host=image.host,
+            config=config,
+            host_config=host_config,
+            mounts=mounts.points(config, host_config, self._mounts_of),
+            endpoints=self._endpoints(body, host_config),
+        )
+
+    def _mounts_of(self, reference: str) -> list[MountPoint]:
+        return self._parts.registry.find(reference).record.mounts
+
+    def _hostname(self, id: str, host_config: HostConfig) -> str:
+        if host_config.network_mode == "host" or host_config.uts_mode == "host":
+            return socket.gethostname()
+        if host_config.network_mode.startswith("container:"):
+            return self._parts.registry.find(host_config.network_mode.removeprefix("container:")).config.hostname
+        return id[:12]
+
+    def _endpoints(self, body: CreateBody, host_config: HostConfig) -> dict[str, EndpointSettings]:
+        """The one network of the container, by its mode, with what was asked for there."""
+        mode = host_config.network_mode
+        if mode.startswith("container:"):
+            return {}
+        asked = (body.networking_config.endpoints_config if body.networking_config else None) or {}
+        others = set(asked) - {mode, "default"}
+        if others:
+            raise InvalidParameter(f"containers cannot be connected to more than one network: {', '.join(others)}")
+        return {mode: asked.get(mode) or asked.get("default") or EndpointSettings()}
+
+    def _make_files(self, record: Record, image: Image) -> None:
+        """The container's directory comes first: recovery knows by it what may have been left half made."""
+        directory = self._parts.settings.container_dir(record.id)
+        directory.mkdir(mode=0o710)
+        if record.host_config.log_config.type == "local":
+            (directory / "local-logs").mkdir(mode=0o700)
+        self._parts.layers.create_root(
+            record.id, image.chain_id, host=image.host, volatile=record.host_config.auto_remove
+        )
+
+    def _remove_files(self, id: str) -> None:
+        self._parts.layers.remove_root(id)
+        shutil.rmtree(self._parts.settings.container_dir(id), ignore_errors=True)

@@ -1,0 +1,251 @@
+"""Making a container run: its network, root, name files and volumes, the runtime spec, and the backend's system.
+
+Order matters: what is made first is undone last, and a failure at any point undoes all that came before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+from msgspec import Struct
+
+from knarr.compute.interface import Backend, CreateRequest, System
+from knarr.compute.spec import Process, RuntimeSpec
+from knarr.engine import inspection, log_settings, mounts, publishing, runtime_spec
+from knarr.engine.container import Container
+from knarr.engine.parts import Parts
+from knarr.engine.runtime_spec import Defaults, SpecInputs
+from knarr.engine.shared_memory import SharedMemory
+from knarr.errors import Conflict, KnarrError
+from knarr.network import name_files
+from knarr.network.controller import Endpoint, EndpointRequest, NetworkInfo
+
+_JOINABLE = {"ipc": "ipc_mode", "pid": "pid_mode", "network": "network_mode"}
+
+
+class _Network(Struct):
+    """A container's place: a namespace of its own with or without an endpoint, or somebody else's."""
+
+    fd: int | None = None
+    endpoint: Endpoint | None = None
+
+
+class Launcher:
+    """Brings systems up, and gives back what they used."""
+
+    def __init__(self, parts: Parts, defaults: Defaults) -> None:
+        self._parts = parts
+        self._defaults = defaults
+        self._shared_memory = SharedMemory(parts.settings.run_root / "shm")
+
+    async def launch(self, container: Container) -> System:
+        """A running system for `container`. Raises KnarrError, StartFailed, OSError; then nothing is left of it."""
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self.release, container)
+            joined = self._joined(container)
+            with ExitStack() as fds:
+                network = await self._connect(container)
+                if network.fd is not None:
+                    fds.callback(os.close, network.fd)
+                request = await self._request(container, network, joined, fds)
+                request.attachments = container.take_attachments()
+                fds.pop_all()  # the backend's from here on
+            system = await self.backend(container).create(request)
+            container.process = request.spec.process
+            undo.push_async_callback(system.delete)
+            await system.start()
+            undo.pop_all()
+        return system
+
+    def backend(self, container: Container) -> Backend:
+        """What runs this container."""
+        return self._parts.backends[container.host_config.runtime]
+
+    async def _request(
+        self, container: Container, network: _Network, joined: dict[str, Container], fds: ExitStack
+    ) -> CreateRequest:
+        parts, record = self._parts, container.record
+        directory = parts.settings.container_dir(record.id)
+        mounts.make_sources(record.mounts)
+        sources = await parts.volumes.acquire(record.id, record.mounts)
+        files = self._write_name_files(container, network.endpoint, directory)
+        inputs = SpecInputs(
+            id=record.id,
+            config=record.config,
+            host_config=record.host_config,
+            root_fd=-1,
+            files=files,
+            mounts=mounts.runtime_mounts(record.mounts, sources),
+            pids={kind: other.state.pid for kind, other in joined.items()},
+            shm_path=self._shm_path(container, joined),
+            console_size=container.terminal_size,
+            defaults=self._defaults,
+        )
+        inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs)
+        fds.callback(os.close, inputs.root_fd)
+        return CreateRequest(
+            id=record.id,
+            spec=spec,
+            run_dir=parts.settings.run_dir(record.id),
+            root_fd=inputs.root_fd,
+            network_fd=network.fd,
+            log=log_settings.settings(record, inspection.log_path(container, directory)),
+            stdin_open=record.config.open_stdin,
+            init=parts.settings.init if record.host_config.init is None else record.host_config.init,
+        )
+
+    def main_process(self, container: Container, root_fd: int) -> Process:
+        """What the main process of a container is made from, as at its start."""
+        inputs = SpecInputs(
+            id=container.id,
+            config=container.config,
+            host_config=container.host_config,
+            root_fd=root_fd,
+            pids=dict.fromkeys(_JOINABLE, 0),
+            defaults=self._defaults,
+        )
+        process = runtime_spec.build(inputs).process
+        assert process is not None
+        return process
+
+    def _mount_and_build(self, inputs: SpecInputs) -> tuple[int, RuntimeSpec]:
+        """In a thread: mounting takes its time, and so may reading the image's passwd."""
+        inputs.root_fd = self._parts.layers.mount_root(inputs.id)
+        try:
+            return inputs.root_fd, runtime_spec.build(inputs)
+        except BaseException:
+            os.close(inputs.root_fd)
+            raise
+
+    # Namespaces of others
+
+    def _joined(self, container: Container) -> dict[str, Container]:
+        """By kind of namespace, the container whose is joined. Raises NotFound, Conflict."""
+        found = {}
+        for kind, attribute in _JOINABLE.items():
+            mode: str = getattr(container.host_config, attribute)
+            if mode.startswith("container:"):
+                found[kind] = self._joinable(container, mode.removeprefix("container:"), kind)
+        return found
+
+    def _joinable(self, container: Container, reference: str, kind: str) -> Container:
+        other = self._parts.registry.find(reference)
+        words = kind if kind == "network" else kind.upper()
+        if other is container:
+            raise Conflict(f"cannot join own {words} namespace")
+        if other.state.status == "restarting":
+            raise Conflict(f"container {other.id} is restarting, wait until the container is running")
+        if other.system is None:
+            raise Conflict(f"cannot join {words} namespace of a non running container: {other.id}")
+        if kind == "ipc" and other.host_config.ipc_mode == "private":
+            raise Conflict(
+                f"can't join IPC of container {other.id}: non-shareable IPC "
+                "(hint: use IpcMode:shareable for the donor container)"
+            )
+        return other
+
+    def _shm_path(self, container: Container, joined: dict[str, Container]) -> str:
+        if "ipc" in joined:
+            return str(self._shared_memory.path(joined["ipc"].id))
+        if container.host_config.ipc_mode == "shareable":
+            return str(self._shared_memory.make(container.id, container.host_config.shm_size))
+        return ""
+
+    # Network
+
+    async def _connect(self, container: Container) -> _Network:
+        mode = container.host_config.network_mode
+        if mode.startswith("container:"):
+            return _Network()
+        try:
+            info = self._parts.network.network(mode)
+            if info.driver == "host":
+                connected = _Network()
+            elif info.driver == "null":
+                connected = _Network(await self._parts.network.empty_sandbox())
+            else:
+                endpoint, fd = await self._parts.network.connect(self._endpoint_request(container, info.name))
+                connected = _Network(fd, endpoint)
+        except KnarrError as error:
+            raise type(error)(f"failed to set up container networking: {error}") from error
+        container.network = info
+        self._parts.events.publish("network", "connect", info.id, _network_attributes(container, info))
+        return connected
+
+    def _endpoint_request(self, container: Container, network: str) -> EndpointRequest:
+        asked = container.record.endpoints[network]
+        return EndpointRequest(
+            container_id=container.id,
+            network=network,
+            name=container.name,
+            address=(asked.ipam_config.ipv4_address or None) if asked.ipam_config else None,
+            mac=asked.mac_address or container.config.mac_address or None,
+            ports=publishing.mappings(container.config, container.host_config),
+        )
+
+    async def release(self, container: Container) -> None:
+        """Give back what a run has used beyond its system. Whatever is not in use is passed over."""
+        info, container.network = container.network, None
+        if info is not None:
+            await self._parts.network.disconnect(container.id)
+            self._parts.events.publish("network", "disconnect", info.id, _network_attributes(container, info))
+        self._shared_memory.remove(container.id)
+        await self._parts.volumes.release(container.id, container.record.mounts)
+
+    def retain(self, ids: set[str]) -> None:
+        """Give back what all other containers have left on the host."""
+        self._shared_memory.retain(ids)
+
+    # Files
+
+    def _write_name_files(self, container: Container, endpoint: Endpoint | None, directory: Path) -> dict[str, str]:
+        """The host's paths of the container's name files, by path in the container. Who shares a network shares
+        them."""
+        mode = container.host_config.network_mode
+        if mode.startswith("container:"):
+            donor = self._parts.registry.find(mode.removeprefix("container:"))
+            directory = self._parts.settings.container_dir(donor.id)
+        else:
+            self._write(container, endpoint, directory)
+        return {f"/etc/{name}": str(directory / name) for name in ("resolv.conf", "hostname", "hosts")}
+
+    def _write(self, container: Container, endpoint: Endpoint | None, directory: Path) -> None:
+        config, host_config, settings = container.config, container.host_config, self._parts.settings
+        on_host = host_config.network_mode == "host"
+        (directory / "hostname").write_text(name_files.hostname_file(config.hostname))
+        if on_host and not host_config.extra_hosts:
+            hosts = _host_file("/etc/hosts")
+        else:
+            hosts = name_files.hosts_file(
+                config.hostname,
+                config.domainname,
+                addresses=[address for address in (endpoint.address, endpoint.address_v6) if address]
+                if endpoint
+                else [],
+                extra_hosts=host_config.extra_hosts or [],
+                host_gateway=endpoint.gateway if endpoint else self._parts.network.network("bridge").gateway,
+            )
+        (directory / "hosts").write_text(hosts)
+        dns = host_config.dns or settings.dns
+        search = host_config.dns_search or settings.dns_search
+        options = host_config.dns_options or settings.dns_opts
+        if on_host and not (dns or search or options):
+            names = _host_file("/etc/resolv.conf")
+        else:
+            host_text = name_files.read_host_resolv_conf()
+            names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
+        (directory / "resolv.conf").write_text(names)
+
+
+def _host_file(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="surrogateescape")
+    except FileNotFoundError:
+        return ""
+
+
+def _network_attributes(container: Container, network: NetworkInfo) -> dict[str, str]:
+    return {"container": container.id, "name": network.name, "type": network.driver}

@@ -1,0 +1,179 @@
+"""Runs of containers: how they begin, what happens when they end, and the next one if the restart policy wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+from knarr.compute.interface import ExitStatus, StartFailed, System
+from knarr.engine import restart_policy, times
+from knarr.engine.container import Container
+from knarr.engine.execs import Execs
+from knarr.engine.health import HealthMonitor
+from knarr.engine.launcher import Launcher
+from knarr.engine.parts import Parts
+from knarr.engine.removal import Removal
+from knarr.errors import Conflict, InvalidParameter, KnarrError, NotModified
+
+_log = logging.getLogger(__name__)
+
+_CANNOT_RUN = (126, 127)
+_UNKNOWN_FAILURE = 128
+
+
+class Lifecycle:
+    """Starts containers and watches over those that run: one task each, which waits for the end."""
+
+    def __init__(self, parts: Parts, launcher: Launcher, removal: Removal, execs: Execs) -> None:
+        self._parts = parts
+        self._launcher = launcher
+        self._removal = removal
+        self._execs = execs
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def start(self, container: Container) -> None:
+        """Start a container that does not run. Raises NotModified, Conflict, and what keeps it from running.
+
+        A failure is undone, and is noted in the container's state.
+        """
+        async with container.lock:
+            check_startable(container)
+            container.state.restart_count = 0
+            await self._run(container)
+
+    async def restart_now(self, container: Container) -> None:
+        """Start a container again for its restart policy, at the engine's start. Failures are logged."""
+        async with container.lock:
+            try:
+                await self._run(container)
+            except KnarrError as error:
+                _log.error("container %s could not be started again: %s", container.id, error)
+
+    async def _run(self, container: Container) -> None:
+        try:
+            system = await self._launcher.launch(container)
+        except (KnarrError, OSError) as error:
+            raise await self._failed(container, error) from error
+        container.begin_run(system, times.now())
+        self._parts.save_state(container)
+        self._parts.publish(container, "start")
+        self.watch(container, system)
+
+    async def _failed(self, container: Container, error: KnarrError | OSError) -> KnarrError:
+        """Note why a container could not be started. The error to raise."""
+        state = container.state
+        state.exit_code = error.exit_code if isinstance(error, StartFailed) else _UNKNOWN_FAILURE
+        state.error = str(error)
+        if state.status == "restarting":
+            state.status = "exited"
+        self._parts.save_state(container)
+        container.drop_attachments()
+        container.tell_exit()
+        if container.host_config.auto_remove:
+            await self._removal.remove_now(container)
+        if isinstance(error, StartFailed) and error.exit_code in _CANNOT_RUN:
+            return InvalidParameter(state.error)
+        return error if isinstance(error, KnarrError) else KnarrError(state.error)
+
+    def watch(self, container: Container, system: System) -> None:
+        """Wait for the end of a running system in the background, and do what there is to do then."""
+        self._begin(self._watch(container, system))
+
+    async def _watch(self, container: Container, system: System) -> None:
+        report = asyncio.create_task(self._report_ooms(container, system))
+        monitor = HealthMonitor.begin(container, self._parts)
+        try:
+            exit = await asyncio.shield(system.exited)
+        finally:
+            report.cancel()
+            if monitor is not None:
+                monitor.cancel()
+        async with container.lock:
+            await self._ended(container, system, exit)
+
+    async def _report_ooms(self, container: Container, system: System) -> None:
+        while True:
+            await system.on_oom.wait()
+            system.on_oom.clear()
+            self._parts.publish(container, "oom")
+
+    async def _ended(self, container: Container, system: System, exit: ExitStatus) -> None:
+        ran = exit.at - container.state.started_at
+        await self.note_exit(container, exit)
+        await system.delete()
+        if container.state.status == "restarting":
+            container.restart_wait = restart_policy.next_delay(container.restart_wait, ran)
+            self.restart_later(container)
+        elif container.host_config.auto_remove and not (container.restarting_by_hand or container.being_removed):
+            await self._removal.remove_now(container)
+
+    async def note_exit(self, container: Container, exit: ExitStatus) -> None:
+        """A container's main process has ended: give back what it used, commit, tell everybody."""
+        again = not self._closing and restart_policy.wants_restart(container, exit.code)
+        container.end_run(exit, "restarting" if again else "exited")
+        container.state.restart_count += again
+        self._parts.publish(container, "die", exitCode=str(exit.code))
+        await self._launcher.release(container)
+        self._parts.save_state(container)
+        self._execs.forget(container)
+        container.tell_exit()
+
+    def restart_soon(self, container: Container) -> None:
+        """Start a container for its restart policy, in the background."""
+        self._begin(self.restart_now(container))
+
+    def restart_later(self, container: Container) -> None:
+        """Start a container that is `restarting` after its delay, unless that is cancelled."""
+        container.restart_delay = asyncio.get_running_loop().create_future()
+        self._begin(self._restart_after(container, container.restart_delay))
+
+    async def _restart_after(self, container: Container, cancelled: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.wait_for(cancelled, container.restart_wait)
+            return
+        except TimeoutError:
+            pass
+        if container.restart_delay is cancelled and container.state.status == "restarting":
+            await self.restart_now(container)
+
+    def cancel_restart(self, container: Container) -> None:
+        """Let a container that is `restarting` stay stopped."""
+        if container.restart_delay is not None and not container.restart_delay.done():
+            container.restart_delay.set_result(None)
+        container.restart_delay = None
+        container.state.status = "exited"
+        self._parts.save_state(container)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("watching a container failed", exc_info=error)
+
+    def begin_shutdown(self) -> None:
+        """From now on nothing is started again."""
+        self._closing = True
+
+    async def close(self) -> None:
+        """Stop watching. What runs goes on."""
+        self._closing = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def check_startable(container: Container) -> None:
+    """Raises NotModified if it runs, Conflict if it cannot be started now."""
+    if container.state.status == "paused":
+        raise Conflict("cannot start a paused container, try unpause instead")
+    if container.running:
+        raise NotModified(f"container {container.id} is already running")
+    if container.being_removed or container.state.status in ("removing", "dead"):
+        raise Conflict("container is marked for removal and cannot be started")

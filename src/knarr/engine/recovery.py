@@ -1,0 +1,109 @@
+"""The engine's start: what a stop, a crash or a reboot left is taken over, finished or cleared away."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from knarr.compute.interface import ExitStatus, System
+from knarr.engine import restart_policy, times
+from knarr.engine.container import Container
+from knarr.engine.launcher import Launcher
+from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.parts import Parts
+from knarr.engine.removal import Removal
+from knarr.errors import KnarrError, NotFound
+from knarr.network.controller import NetworkInfo
+
+_log = logging.getLogger(__name__)
+
+_UNKNOWN_EXIT = 255
+"""What dockerd records for a container that ended unseen, as at a reboot."""
+
+
+class Recovery:
+    """Runs once, before anybody is served."""
+
+    def __init__(self, parts: Parts, launcher: Launcher, lifecycle: Lifecycle, removal: Removal) -> None:
+        self._parts = parts
+        self._launcher = launcher
+        self._lifecycle = lifecycle
+        self._removal = removal
+
+    async def run(self) -> None:
+        """Bring memory, database and kernel to agree."""
+        for record, state in self._parts.store.load():
+            self._parts.registry.add(Container(record, state))
+        containers = self._parts.registry.all()
+        await asyncio.gather(*(self._recover(container) for container in containers))
+        await self._clear_strangers({container.id for container in containers})
+        running = {container.id for container in containers if container.system is not None}
+        self._parts.network.retain(running)
+        self._launcher.retain(running)
+        await self._parts.volumes.retain({container.id for container in containers})
+        for container in containers:
+            await self._resume(container)
+
+    async def _recover(self, container: Container) -> None:
+        run_dir = self._parts.settings.run_dir(container.id)
+        found = None
+        if run_dir.exists():
+            found = await self._launcher.backend(container).recover(container.id, run_dir)
+        if container.state.status not in ("running", "paused"):
+            if found is not None and not isinstance(found, ExitStatus):
+                await found.delete()  # from a start that was not acknowledged
+        elif found is None or isinstance(found, ExitStatus):
+            container.network = self._network_of(container)
+            lost = ExitStatus(_UNKNOWN_EXIT, times.now())
+            await self._lifecycle.note_exit(container, found or lost)
+        else:
+            self._adopt(container, found)
+
+    def _adopt(self, container: Container, system: System) -> None:
+        container.adopt(system)
+        self._parts.volumes.resume(container.id, container.record.mounts)
+        container.network = self._network_of(container)
+        self._lifecycle.watch(container, system)
+
+    def _network_of(self, container: Container) -> NetworkInfo | None:
+        mode = container.host_config.network_mode
+        try:
+            return None if mode.startswith("container:") else self._parts.network.network(mode)
+        except NotFound:
+            return None
+
+    async def _clear_strangers(self, known: set[str]) -> None:
+        """What belongs to no container: the rests of creations and removals that were cut short."""
+        settings = self._parts.settings
+        for id in _entries(settings.run_root / "containers") - known:
+            for backend in set(self._parts.backends.values()):
+                found = await backend.recover(id, settings.run_dir(id))
+                if found is not None and not isinstance(found, ExitStatus):
+                    await found.delete()
+        for id in set(self._parts.layers.roots()) - known:
+            await asyncio.to_thread(self._parts.layers.remove_root, id)
+        for id in _entries(settings.data_root / "containers") - known:
+            await asyncio.to_thread(shutil.rmtree, settings.container_dir(id))
+
+    async def _resume(self, container: Container) -> None:
+        """Go on with what was meant to happen to a container that does not run."""
+        status = container.state.status
+        if status in ("removing", "dead") or (status == "exited" and container.host_config.auto_remove):
+            await self._finish_removal(container)
+        elif status == "restarting":
+            self._lifecycle.restart_later(container)
+        elif not container.running and restart_policy.wants_start(container):
+            self._lifecycle.restart_soon(container)
+
+    async def _finish_removal(self, container: Container) -> None:
+        try:
+            await self._removal.remove(container, volumes=container.host_config.auto_remove)
+        except KnarrError as error:
+            _log.error("container %s could not be removed: %s", container.id, error)
+
+
+def _entries(directory: Path) -> set[str]:
+    return set(os.listdir(directory))

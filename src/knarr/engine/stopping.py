@@ -1,0 +1,149 @@
+"""Everything that sends signals to containers: stop, kill, restart, pause."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import suppress
+
+from knarr.engine import signals
+from knarr.engine.container import Container, not_running
+from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.parts import Parts
+from knarr.errors import Conflict, KnarrError, NotFound, NotModified
+
+_DEFAULT_TIMEOUT = 10
+_KILL_TIMEOUT = 10.0
+"""Seconds in which a killed container has to end. Only a process stuck in the kernel needs longer."""
+
+
+class Stopping:
+    """Asks containers to end, and sees to it that they do."""
+
+    def __init__(self, parts: Parts, lifecycle: Lifecycle) -> None:
+        self._parts = parts
+        self._lifecycle = lifecycle
+
+    async def stop(self, container: Container, timeout: int | None = None, signal_name: str | None = None) -> None:
+        """The stop signal, `timeout` seconds (-1: no limit), then KILL. Returns when it has ended.
+
+        Raises NotModified if it does not run, InvalidParameter for a signal that is none.
+        """
+        number = signals.parse(signal_name) if signal_name else _stop_signal(container)
+        async with container.lock:  # a start that is under way comes first
+            if not container.running:
+                raise NotModified(f"container {container.id} is already stopped")
+        await self._end(container, number, _stop_timeout(container) if timeout is None else timeout)
+        self._parts.publish(container, "stop")
+
+    async def stop_for_shutdown(self, container: Container, timeout: float) -> None:
+        """As `stop`, but its restart policy takes it for running when the engine starts again."""
+        async with container.lock:
+            by_hand = container.state.stopped_by_hand
+        with suppress(NotModified, KnarrError):
+            await self.stop(container, int(timeout))
+        container.state.stopped_by_hand = by_hand
+        self._parts.save_state(container)
+
+    async def restart(self, container: Container, timeout: int | None = None, signal_name: str | None = None) -> None:
+        """Stop it if it runs, and start it."""
+        container.restarting_by_hand = True  # so that --rm does not remove it in between
+        try:
+            with suppress(NotModified):
+                await self.stop(container, timeout, signal_name)
+            await self._lifecycle.start(container)
+        finally:
+            container.restarting_by_hand = False
+        self._parts.publish(container, "restart")
+
+    async def kill(self, container: Container, signal_name: str | None = None) -> None:
+        """Send a signal, KILL by default, and wait for the end if it is KILL.
+
+        Raises InvalidParameter, Conflict if it does not run.
+        """
+        number = signals.parse(signal_name or "KILL")
+        if not container.running:
+            raise not_running(container)
+        if number == signal.SIGKILL:
+            await self._end(container, number, None)
+        elif number == _stop_signal(container):
+            await self._ask_to_end(container, number)
+        else:
+            await self._signal(container, number)
+
+    async def kill_for_removal(self, container: Container) -> None:
+        """End it at once. It may have ended already."""
+        with suppress(Conflict):
+            await self._end(container, signal.SIGKILL, None)
+
+    async def _end(self, container: Container, number: int, timeout: float | None) -> None:
+        """Signal, and kill after `timeout` seconds (below 0: never; None: give the signal _KILL_TIMEOUT)."""
+        ended = container.run_ended
+        await self._ask_to_end(container, number)
+        if container.system is None or ended is None:
+            return
+        limit = _KILL_TIMEOUT if timeout is None else timeout if timeout >= 0 else None
+        try:
+            await asyncio.wait_for(asyncio.shield(ended), limit)
+        except TimeoutError:
+            if timeout is None:
+                raise KnarrError(
+                    f"container {container.id}: tried to kill container, but did not receive an exit event"
+                ) from None
+            with suppress(Conflict):
+                await self._end(container, signal.SIGKILL, None)
+
+    async def _ask_to_end(self, container: Container, number: int) -> None:
+        """A signal that is meant to end it: its restart policy is over, and a paused one must run to end."""
+        container.state.stopped_by_hand = True
+        if container.state.status == "restarting":
+            self._lifecycle.cancel_restart(container)
+            return
+        await self._signal(container, number)
+        if container.state.status == "paused":
+            await self._resume(container)
+
+    async def _signal(self, container: Container, number: int) -> None:
+        try:
+            await container.live_system().kill(number)
+        except NotFound:
+            raise not_running(container) from None
+        self._parts.publish(container, "kill", signal=str(number))
+
+    async def _resume(self, container: Container) -> None:
+        async with container.lock:
+            if container.state.status == "paused" and container.system is not None:
+                await container.system.resume()
+                container.state.status = "running"
+                self._parts.publish(container, "unpause")
+
+    async def pause(self, container: Container) -> None:
+        """Freeze it. Raises Conflict."""
+        async with container.lock:
+            if container.state.status == "paused":
+                raise Conflict(f"container {container.id} is already paused")
+            if container.state.status == "restarting":
+                raise Conflict(f"container {container.id} is restarting, wait until the container is running")
+            await container.live_system().pause()
+            container.state.status = "paused"
+            self._parts.save_state(container)
+            self._parts.publish(container, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Thaw it. Raises Conflict."""
+        async with container.lock:
+            if container.state.status != "paused":
+                raise Conflict(f"container {container.id} is not paused")
+            await container.live_system().resume()
+            container.state.status = "running"
+            self._parts.save_state(container)
+            self._parts.publish(container, "unpause")
+
+
+def _stop_signal(container: Container) -> int:
+    return signals.parse(container.config.stop_signal or "TERM")
+
+
+def _stop_timeout(container: Container) -> int:
+    timeout = container.config.stop_timeout
+    return _DEFAULT_TIMEOUT if timeout is None else timeout
