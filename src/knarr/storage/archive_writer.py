@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 
-from knarr.kernel import paths
 from knarr.storage import tar_format as tar
 from knarr.storage import trees
 from knarr.storage.tar_format import BLOCK, Entry
@@ -19,7 +18,6 @@ _END = bytes(2 * BLOCK)
 _MAX_OCTAL_7 = 0o7777777
 _MAX_OCTAL_11 = 0o77777777777
 _SECOND = 1_000_000_000
-_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
 _KINDS = {
     stat.S_IFREG: tar.REGULAR,
     stat.S_IFDIR: tar.DIRECTORY,
@@ -131,9 +129,8 @@ class TreePacker:
 
     def _member(self, path: bytes, prefix: bytes) -> Iterator[bytes]:
         head, _, name = path.rpartition(b"/")
-        try:
-            parent = paths.openat2(self._root, head or b".", os.O_PATH | os.O_DIRECTORY, resolve=_NO_LINKS)
-        except (FileNotFoundError, NotADirectoryError):
+        parent = trees.open_directory(self._root, head, os.O_PATH | os.O_DIRECTORY)
+        if parent is None:
             return
         try:
             info = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -210,9 +207,8 @@ def tree_names(root_fd: int, start: bytes = b"") -> Iterator[bytes]:
     waiting = [start]
     while waiting:
         path = waiting.pop()
-        try:
-            fd = paths.openat2(root_fd, path or b".", trees.DIRECTORY_FLAGS, resolve=_NO_LINKS)
-        except (FileNotFoundError, NotADirectoryError):
+        fd = trees.open_directory(root_fd, path)
+        if fd is None:
             continue
         with trees.owned(fd), os.scandir(fd) as entries:
             found = sorted((os.fsencode(entry.name), entry.is_dir(follow_symlinks=False)) for entry in entries)

@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 
-from knarr.kernel import paths
 from knarr.storage import trees
 from knarr.storage.archive_writer import TreePacker, end, whiteout
 from knarr.storage.directories import is_opaque
@@ -14,8 +13,6 @@ from knarr.storage.directories import is_opaque
 MODIFIED = 0
 ADDED = 1
 DELETED = 2
-
-_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
 
 
 class Comparison:
@@ -52,11 +49,11 @@ class Comparison:
         return dict(sorted(self._found.items()))
 
     def _compare_directory(self, path: bytes, has_old: bool, shows_old: bool) -> None:
-        new = _open(self.new_fd, path)
+        new = trees.open_directory(self.new_fd, path)
         if new is None:
             return
         with trees.owned(new):
-            old = _open(self._old_fd, path) if has_old and self._old_fd is not None else None
+            old = trees.open_directory(self._old_fd, path) if has_old and self._old_fd is not None else None
             if self._overlay and shows_old and path and is_opaque(new):
                 shows_old = False
             if old is None:
@@ -99,13 +96,6 @@ class Comparison:
         if stat.S_ISDIR(info.st_mode):
             has_old = before is not None and stat.S_ISDIR(before.st_mode) and path not in self.emptied
             self._waiting.append((path, has_old, shows_old))
-
-
-def _open(fd: int, path: bytes) -> int | None:
-    try:
-        return paths.openat2(fd, path or b".", trees.DIRECTORY_FLAGS, resolve=_NO_LINKS)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
 
 
 def _stat(dir_fd: int, name: bytes) -> os.stat_result | None:

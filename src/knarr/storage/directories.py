@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
-from knarr.kernel import paths
 from knarr.storage import trees
 from knarr.storage.tar_format import MAX_PATH, ArchiveError, os_text
 from knarr.storage.trees import DIRECTORY_FLAGS
@@ -58,7 +56,8 @@ class Directories:
         self.overlay = overlay
         self.times: dict[bytes, tuple[int, int]] = {}  # to be set when all is unpacked: path -> (atime, mtime) in ns
         self.whiteouts: set[bytes] = set()  # marks of deletion that this overlay layer has
-        self.made: set[bytes] = set()  # what this layer has put into a plain tree, next to what those below did
+        self.made: set[bytes] = set()  # what this layer has entries for
+        self.links: set[bytes] = set()  # symbolic links that were followed: when one goes, what was resolved is wrong
         self._cache: dict[bytes, Directory] = {}
         self._aliases: dict[bytes, bytes] = {}
         below = None if below_fd is None else os.open(b".", os.O_PATH | os.O_CLOEXEC, dir_fd=below_fd)
@@ -77,6 +76,7 @@ class Directories:
                 directory.close()
         self._cache.clear()
         self._aliases.clear()
+        self.links.clear()
         if keep is not None and keep is not self.root:
             self._cache[keep.path] = keep
 
@@ -106,19 +106,13 @@ class Directories:
             head, _, name = path.rpartition(b"/")
             by_parent.setdefault(head, []).append((name or b".", times))
         for path, children in by_parent.items():
-            with suppress(FileNotFoundError, NotADirectoryError), self._opened_again(path) as fd:
+            fd = trees.open_directory(self.root.fd, path, os.O_PATH | os.O_DIRECTORY)
+            if fd is None:
+                continue
+            with trees.owned(fd):
                 for name, times in children:
                     with suppress(FileNotFoundError):
                         os.utime(name, ns=times, dir_fd=fd, follow_symlinks=False)
-
-    @contextmanager
-    def _opened_again(self, path: bytes) -> Iterator[int]:
-        flags = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS
-        fd = paths.openat2(self.root.fd, path or b".", os.O_PATH | os.O_DIRECTORY, resolve=flags)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
 
     def _parent(self, path: bytes) -> Directory:
         head = path.rpartition(b"/")[0]
@@ -151,6 +145,7 @@ class Directories:
             if isinstance(child, Directory):
                 here = child
                 continue
+            self.links.add(here.path + b"/" + name if here.path else name)
             links += 1
             if links > _MAX_LINKS:
                 raise ArchiveError(f"too many levels of symbolic links: {os_text(b'/'.join(parts))}")
@@ -217,8 +212,7 @@ class Directories:
     def _other(self, parent: Directory, name: bytes, path: bytes) -> Directory | bytes:
         with suppress(OSError):
             return os.readlink(name, dir_fd=parent.fd)
-        below = path not in self.made and not self.overlay
-        if not below and path not in self.whiteouts:
+        if path in self.made:
             raise ArchiveError(f"not a directory: /{os_text(path)}")
         self.whiteouts.discard(path)
         os.unlink(name, dir_fd=parent.fd)

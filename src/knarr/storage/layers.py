@@ -201,9 +201,10 @@ class LayerStore:
         """
         root = _Root(parent, RootOptions(host=host, writable=writable, volatile=volatile))
         with self._in_use(parent):
-            if id in self._roots:
-                raise Conflict(f"root {id} exists")
-            self._driver.create_root(id, self._names(parent), root.options)
+            try:
+                self._driver.create_root(id, self._names(parent), root.options)
+            except FileExistsError:
+                raise Conflict(f"root {id} exists") from None
             try:
                 self._database.execute(
                     "INSERT INTO roots (driver, id, parent, host, writable, volatile) VALUES (?, ?, ?, ?, ?, ?)",

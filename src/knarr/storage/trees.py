@@ -12,7 +12,10 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from knarr.kernel import paths
+
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PLAIN = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
 _FICLONE = 0x40049409
 _DEPTH = 100  # directories are opened one within the other down to here; what lies deeper is brought up first
 _NO_XATTRS = (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES)
@@ -36,6 +39,16 @@ def owned(fd: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def open_directory(root_fd: int, path: bytes, flags: int = DIRECTORY_FLAGS) -> int | None:
+    """A directory below a root, no symbolic link on the way; None if there is none there (any more)."""
+    try:
+        return paths.openat2(root_fd, path or b".", flags, resolve=_PLAIN)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return None
+        raise
 
 
 def remove_tree(dir_fd: int, name: str | bytes) -> None:

@@ -92,7 +92,7 @@ class _Unpacking:
         self._whiteouts = whiteouts
         self._limits = limits
         self._umask = _umask()
-        self._above_made: set[bytes] = set()  # directories on the way to what the layer has put into a plain tree
+        self._above_made: set[bytes] = set()  # directories on the way to what the layer has
         self._head: bytes | None = None
         self._head_parts: list[bytes] = []
         self._makers: dict[bytes, Callable[[Directory, bytes, bytes, Entry], None]] = {
@@ -137,8 +137,9 @@ class _Unpacking:
             parent = self._directories.open(parts)  # resolving a hard link's target may have closed it
             self._clear(parent, name, path)
             maker(parent, name, path, entry)
-        if not self._directories.overlay:
-            self._note_made(path)
+        if path in self._directories.links:
+            self._directories.forget()
+        self._note_made(path)
 
     def _split(self, path: bytes) -> tuple[list[bytes], bytes]:
         """The directory that a path is in, as components, and its own name; that of the root is empty."""
@@ -154,11 +155,12 @@ class _Unpacking:
 
     def _note_made(self, path: bytes) -> None:
         self._directories.made.add(path)
-        while path:
-            path = path.rpartition(b"/")[0]
-            if path in self._above_made:
-                return
+        self._note_above(path.rpartition(b"/")[0])
+
+    def _note_above(self, path: bytes) -> None:
+        while path not in self._above_made:
             self._above_made.add(path)
+            path = path.rpartition(b"/")[0]
 
     def _clear(self, parent: Directory, name: bytes, path: bytes) -> None:
         """Make room for an entry: a later one of the same name replaces an earlier one, whatever that is."""
@@ -246,7 +248,7 @@ class _Unpacking:
             source = self._directories.open(parts)
             where = source.path + b"/" + target if source.path else target
             if where == path:
-                return
+                raise ArchiveError(f"hard link {os_text(entry.name)!r} to itself")
             self._link(source, target, where, fd, name, entry)
         finally:
             os.close(fd)
@@ -284,27 +286,26 @@ class _Unpacking:
         if hidden in (b"", b".", b".."):
             raise ArchiveError(f"invalid whiteout {os_text(name)!r} in layer archive")
         path = parent.path + b"/" + hidden if parent.path else hidden
-        if self._directories.overlay:
-            self._hide(parent, hidden, path)
-        else:
-            self._delete(parent, hidden, path)
+        self._note_above(parent.path)
+        self._delete_unless_made(parent.fd, hidden, path)
+        self._cover(parent, hidden, path)
+        self._directories.forget(keep=parent)
 
     def _hide_all(self, directory: Directory) -> None:
-        if not self._directories.overlay:
-            self._purge(directory.fd, directory.path)
-        elif directory.below is None:
-            return
-        elif directory is self._directories.root:  # overlayfs heeds the mark everywhere but in a layer's root
-            with trees.opened(b".", dir_fd=directory.below) as below:
-                for name in map(os.fsencode, os.listdir(below)):
-                    self._hide(directory, name, name)
-        else:
-            make_opaque(directory.fd)
-            directory.drop_below()
+        self._note_above(directory.path)
+        self._purge(directory.fd, directory.path)
+        if directory.below is not None:
+            if directory is self._directories.root:  # overlayfs heeds the mark everywhere but in a layer's root
+                with trees.opened(b".", dir_fd=directory.below) as below:
+                    for name in map(os.fsencode, os.listdir(below)):
+                        self._cover(directory, name, name)
+            else:
+                make_opaque(directory.fd)
+                directory.drop_below()
         self._directories.forget(keep=directory)
 
-    def _hide(self, parent: Directory, name: bytes, path: bytes) -> None:
-        """A whiteout in an overlay layer. What this very layer has under the name stays; only what is below goes."""
+    def _cover(self, parent: Directory, name: bytes, path: bytes) -> None:
+        """Have overlayfs hide what layers below have under a name; what this very layer has there stays."""
         if parent.below is None:
             return
         try:
@@ -316,23 +317,18 @@ class _Unpacking:
         if stat.S_ISDIR(mode):
             with trees.opened(name, dir_fd=parent.fd) as fd:
                 make_opaque(fd)
-            self._directories.forget(keep=parent)
-
-    def _delete(self, parent: Directory, name: bytes, path: bytes) -> None:
-        """A whiteout in a plain tree."""
-        self._delete_unless_made(parent.fd, name, path)
-        self._directories.forget(keep=parent)
 
     def _purge(self, fd: int, path: bytes) -> None:
-        """Remove from a directory what layers below put there."""
+        """Remove from a directory what is not of this very layer: of those below, or brought up from them."""
         for name in map(os.fsencode, os.listdir(fd)):
             self._delete_unless_made(fd, name, path + b"/" + name if path else name)
 
     def _delete_unless_made(self, fd: int, name: bytes, path: bytes) -> None:
         if path not in self._directories.made and path not in self._above_made:
             trees.remove_tree(fd, name)
+            self._directories.whiteouts.discard(path)
             return
-        with suppress(NotADirectoryError), trees.opened(name, dir_fd=fd) as inner:
+        with suppress(FileNotFoundError, NotADirectoryError), trees.opened(name, dir_fd=fd) as inner:
             self._purge(inner, path)
 
 
