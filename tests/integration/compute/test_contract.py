@@ -13,7 +13,7 @@ from compute_bench import Bench, runtime_spec
 
 from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
 from knarr.compute.native.backend import NativeBackend, NativeSystem
-from knarr.compute.spec import ConsoleSize, Memory, Resources
+from knarr.compute.spec import ConsoleSize, Memory, Namespace, Resources
 from knarr.errors import NotFound
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup, detect
@@ -139,6 +139,22 @@ def test_terminal_with_size_and_resize(bench: Bench) -> None:
     bench(system.resize(41, 133))
     bench(client.send(b"stty size\n"))
     bench(client.read_until(b"41 133"))
+
+
+def test_namespaces_of_another_system_are_joined(bench: Bench) -> None:
+    other = bench.start(runtime_spec("sleep", "60"))
+    kinds = {"network": "net", "ipc": "ipc", "pid": "pid", "uts": "uts"}
+    paths = {kind: f"/proc/{other.pid}/ns/{file}" for kind, file in kinds.items()}
+    spec = runtime_spec("sh", "-c", "for i in net ipc pid uts; do readlink /proc/self/ns/$i; done")
+    spec.linux.namespaces = [Namespace(kind.type, paths.get(kind.type)) for kind in spec.linux.namespaces]
+    assert bench.run(spec)[1].split() == [os.readlink(path) for path in paths.values()]
+
+
+def test_a_network_namespace_by_descriptor_is_joined(bench: Bench) -> None:
+    other = bench.start(runtime_spec("sleep", "60"))
+    network = os.open(f"/proc/{other.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    _, output = bench.run(runtime_spec("readlink", "/proc/self/ns/net"), network_fd=network)
+    assert output.strip() == os.readlink(f"/proc/{other.pid}/ns/net")
 
 
 def test_exec_shares_everything(bench: Bench) -> None:

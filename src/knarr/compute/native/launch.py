@@ -8,8 +8,7 @@ from __future__ import annotations
 import array
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from knarr.compute.native import stage
@@ -179,28 +178,24 @@ def _inherit(
     return stage.Inherited(root_fd, join_fds, prepared, streams)
 
 
+_OWN = dict(namespaces.TYPES.values())
+
+
 def _clone(passing: ExitStack, plan: Plan, network_fd: int | None, cgroup: Cgroup) -> tuple[int, int]:
     flags = plan.new & ~namespaces.CLONE_NEWCGROUP | namespaces.CLONE_PARENT
     unified = cgroup.open_unified()
     if unified is not None:
         passing.callback(os.close, unified)
-    with _joined(plan, network_fd):
-        return namespaces.clone3(flags, unified)
-
-
-_OWN = dict(namespaces.TYPES.values())
-
-
-@contextmanager
-def _joined(plan: Plan, network_fd: int | None) -> Iterator[None]:
-    """Be in the namespaces that the child is to share, for as long as it takes to make the child."""
-    with ExitStack() as back:
+    with ExitStack() as home:
         for join in plan.joins:
-            home = os.open(f"/proc/self/ns/{_OWN[join.flag]}", os.O_RDONLY | os.O_CLOEXEC)
-            back.callback(os.close, home)
+            own = os.open(f"/proc/self/ns/{_OWN[join.flag]}", os.O_RDONLY | os.O_CLOEXEC)
+            home.callback(os.close, own)
             _join(join.flag, join.path, network_fd)
-            back.callback(namespaces.setns, home, join.flag)
-        yield
+            home.callback(namespaces.setns, own, join.flag)
+        pid, pidfd = namespaces.clone3(flags, unified)
+        if pid == 0:
+            home.pop_all()  # the child stays where it was made
+    return pid, pidfd
 
 
 def _join(flag: int, path: str, network_fd: int | None) -> None:
