@@ -333,14 +333,14 @@ def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool = False) ->
 
 def _check_security(host_config: HostConfig) -> None:
     """Names of capabilities, security options, and that a seccomp profile can be read."""
+    security.normalize("CapAdd", host_config.cap_add or [])
+    security.normalize("CapDrop", host_config.cap_drop or [])
     bounding = security.bounding_set(
         host_config.cap_add or [],
         host_config.cap_drop or [],
         privileged=host_config.privileged,
         own=runtime_spec.own_capabilities(),
     )
-    if not host_config.privileged:
-        security.normalize("CapDrop", host_config.cap_drop or [])
     options = security.parse_options(host_config.security_opt or [])
     if options.seccomp not in ("", "unconfined"):
         seccomp_profile.parse(options.seccomp, frozenset(bounding))
