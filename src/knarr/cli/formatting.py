@@ -37,14 +37,11 @@ def compile_template(text: str, functions: dict[str, Callable[..., Any]] | None 
         raise CommandError(f"failed to parse template: {error}") from error
 
 
-def show_list(rows: Iterable[Row], headings: Mapping[str, str], default: str, wanted: str = "") -> None:
+def show_list(rows: Iterable[Row], headings: Mapping[str, Any], default: str, wanted: str = "") -> None:
     """Print rows. `default` is the table's template; `wanted` is what --format says. Raises CommandError."""
     wanted = wanted.strip() or "table"
-    if wanted == "json":
-        from knarr.cli.template.functions import to_json
-
-        for row in rows:
-            print(to_json({name: value for name, value in sorted(row.items()) if not callable(value)}))
+    if wanted in ("json", "{{json .}}"):
+        _show_json(rows)
         return
     is_table = wanted.split()[0] == "table"
     text = (wanted.removeprefix("table").lstrip() or default) if is_table else wanted
@@ -55,6 +52,20 @@ def show_list(rows: Iterable[Row], headings: Mapping[str, str], default: str, wa
         sys.stdout.write(align("".join(f"{line}\n" for line in lines)))
     else:
         print("".join(f"{line}\n" for line in lines), end="")
+
+
+def _show_json(rows: Iterable[Row]) -> None:
+    """One object a line. Unlike single values in a template, these have <, > and & escaped."""
+    from knarr.cli.template.functions import to_json
+
+    for row in rows:
+        text = to_json({name: value for name, value in sorted(row.items()) if not callable(value)})
+        print(text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"))
+
+
+def label_heading(name: str) -> str:
+    """The heading of {{.Label "name"}} in a table."""
+    return name.split(".")[-1].replace("-", " ").replace("_", " ")
 
 
 def _render(template: Template, row: Row) -> str:
@@ -87,5 +98,5 @@ def parse_filter(word: str) -> tuple[str, str]:
     """The parser of --filter."""
     name, separator, value = word.partition("=")
     if not separator:
-        raise ValueError(f"invalid filter '{word}'")
+        raise ValueError("bad format of filter (expected name=value)")
     return name.strip().lower(), value.strip()

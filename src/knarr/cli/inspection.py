@@ -42,8 +42,11 @@ def _show(found: list[Any], layout: str) -> None:
     if not layout:
         print(json.dumps(found, indent=4, ensure_ascii=False))
         return
+    if layout == "json":
+        print(json.dumps(found, separators=(",", ":"), ensure_ascii=False))
+        return
     try:
-        template = compile_template("{{json .}}" if layout == "json" else layout)
+        template = compile_template(layout)
     except CommandError as error:
         words = str(error).removeprefix("failed to parse template: ")
         raise CommandError(f"template parsing error: {words}", _WRONG_TEMPLATE) from error
@@ -51,6 +54,7 @@ def _show(found: list[Any], layout: str) -> None:
         try:
             print(template.render(item))
         except TemplateError as error:
+            print()
             raise CommandError(f"template parsing error: {error}") from error
     if not found:
         print()

@@ -8,7 +8,7 @@ from knarr.cli import formatting, times
 from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import text, words
-from knarr.cli.template import TemplateError
+from knarr.cli.template import Renamed, TemplateError
 from knarr.client import system
 
 TYPE_CHECKING = False
@@ -23,6 +23,7 @@ _FLAGS = (
     text("since", "Show what has happened since a time, or a duration ago"),
     text("until", "Stop at a time, or a duration ago"),
 )
+_GO_NAMES = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano"}
 
 
 def _run(invocation: Invocation) -> int:
@@ -61,19 +62,7 @@ def describe(event: Event) -> str:
 def _renamed(event: Event) -> dict[str, Any]:
     """The event under Go's field names for {{.Time}}, and under JSON's for {{json .}}."""
     old = ("status", "id", "from")  # of clients before 1.22
-    return _Event({name: value for name, value in event.items() if name not in old})
-
-
-class _Event(dict):  # type: ignore[type-arg]
-    """Finds scope, time and timeNano under Go's names too."""
-
-    _JSON_NAMES = {"Scope": "scope", "Time": "time", "TimeNano": "timeNano"}  # noqa: RUF012
-
-    def __contains__(self, name: object) -> bool:
-        return dict.__contains__(self, self._JSON_NAMES.get(str(name), name))
-
-    def __getitem__(self, name: str) -> Any:
-        return dict.__getitem__(self, self._JSON_NAMES.get(name, name))
+    return Renamed({name: value for name, value in event.items() if name not in old}, _GO_NAMES)
 
 
 COMMAND = Command(

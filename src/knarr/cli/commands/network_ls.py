@@ -29,6 +29,7 @@ _HEADINGS = {
     "Internal": "INTERNAL",
     "Labels": "LABELS",
     "CreatedAt": "CREATED AT",
+    "Label": formatting.label_heading,
 }
 
 

@@ -22,7 +22,7 @@ def _run(invocation: Invocation) -> int:
     number, _, protocol = wanted[0].partition("/")
     port = f"{number}/{protocol or 'tcp'}"
     if not ports.get(port):
-        raise CommandError(f"no public port '{wanted[0]}' published for {name}")
+        raise CommandError(f"Error: No public port '{wanted[0]}' published for {name}")
     print("\n".join(_addresses(ports[port])))
     return 0
 

@@ -42,7 +42,7 @@ _HEADINGS = {
     "LocalVolumes": "LOCAL VOLUMES",
     "Networks": "NETWORKS",
     "Platform": "PLATFORM",
-    "Label": lambda name: name.split(".")[-1].replace("-", " ").replace("_", " "),
+    "Label": formatting.label_heading,
 }
 
 

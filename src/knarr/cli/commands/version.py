@@ -11,7 +11,7 @@ from knarr.cli.errors import CommandError
 from knarr.cli.formatting import compile_template
 from knarr.cli.inspection import FORMAT_FLAG
 from knarr.cli.tables import align
-from knarr.cli.template import TemplateError
+from knarr.cli.template import Renamed, TemplateError
 from knarr.client import system
 from knarr.client.calls import LATEST_VERSION
 from knarr.errors import KnarrError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_GO_NAMES = {"APIVersion": "ApiVersion"}
 _DETAILS = (
     ("GitCommit", "Git commit"),
     ("GoVersion", "Go version"),
@@ -38,7 +39,10 @@ def _run(invocation: Invocation) -> int:
         server = invocation.session.engine.call(system.version())
     except KnarrError as error:
         failure = error
-    found = {"Client": _client(invocation, server), "Server": server}
+    found = {
+        "Client": Renamed(_client(invocation, server), _GO_NAMES),
+        "Server": Renamed(server, _GO_NAMES) if server else None,
+    }
     if template is None:
         sys.stdout.write(_describe(found))
     else:

@@ -29,6 +29,7 @@ _HEADINGS = {
     "Availability": "AVAILABILITY",
     "Group": "GROUP",
     "Status": "STATUS",
+    "Label": formatting.label_heading,
 }
 
 

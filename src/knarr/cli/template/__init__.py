@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knarr.cli.template.evaluate import Functions, execute
+from knarr.cli.template.evaluate import Functions, Renamed, execute
 from knarr.cli.template.functions import FUNCTIONS
 from knarr.cli.template.parse import TemplateError, parse
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from knarr.cli.template.parse import Node
 
-__all__ = ["Template", "TemplateError"]
+__all__ = ["Renamed", "Template", "TemplateError"]
 
 
 class Template:

@@ -43,8 +43,22 @@ _LEFT_OUT: dict[str, Any] = {
 }
 
 
-class Map(dict[str, Any] if TYPE_CHECKING else dict):
+class Map(dict):  # type: ignore[type-arg]
     """A member that is a map in the engine's types; other objects are structs."""
+
+
+class Renamed(dict):  # type: ignore[type-arg]
+    """An object whose members are also found under other names: Go's field names where JSON has different ones."""
+
+    def __init__(self, members: Any, names: dict[str, str]) -> None:
+        super().__init__(members)
+        self._names = names
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(self._names.get(str(name), name))
+
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(self._names.get(name, name))
 
 
 class Null:
@@ -94,12 +108,16 @@ def show(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, Map):
-        return f"map[{' '.join(f'{key}:{_inner(value[key])}' for key in sorted(value))}]"
+        return f"map[{' '.join(f'{key}:{_of_map(value[key])}' for key in sorted(value))}]"
     if isinstance(value, dict):
         return f"{{{' '.join(_inner(_typed(item, name)) for name, item in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{' '.join(map(_inner, value))}]"
     return str(value)
+
+
+def _of_map(value: Any) -> str:
+    return "[]" if value is None else show(value)
 
 
 def _inner(value: Any) -> str:

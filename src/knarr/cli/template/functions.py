@@ -17,9 +17,8 @@ _VERB = re.compile(r"%([-+# 0]*)(\d+)?(?:\.(\d+))?([a-zA-Z%])")
 
 
 def to_json(value: Any) -> str:
-    """JSON as Go writes it: no spaces, and <, >, & escaped."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_null)
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    """JSON without spaces."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_null)
 
 
 def _null(value: Any) -> None:
