@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec import Struct
 
 from knarr.api import decoding
@@ -126,3 +129,21 @@ def test_integers(text: str, value: int) -> None:
 def test_what_is_no_integer(text: Any) -> None:
     with pytest.raises(InvalidParameter, match="strconv"):
         decoding.integer(text)
+
+
+_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+_NAMES = st.sampled_from(["Image", "cmd", "ENV", "HostConfig", "Labels", "Memory", "PortBindings", "Ulimits", "Mounts"])
+_BODIES = st.dictionaries(_NAMES, _VALUES | st.dictionaries(_NAMES, _VALUES, max_size=4), max_size=4)
+
+
+@settings(max_examples=300, deadline=None)
+@given(_BODIES)
+def test_any_json_is_a_body_or_refused(body: dict[str, Any]) -> None:
+    try:
+        decoding.decode(json.dumps(body).encode(), CreateBody)
+    except InvalidParameter:
+        pass
