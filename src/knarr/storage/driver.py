@@ -15,7 +15,7 @@ and is used like this (`parents` are layers' names, the topmost first):
     driver.create_root("c1", ["3f…", "a0…"])        # an empty writable layer on top of them
     fd = driver.mount_root("c1", ["3f…", "a0…"])    # the root file system, a detached mount
     driver.changes("c1", [...]), driver.diff(...)   # what the container has changed
-    driver.remove_root("c1")
+    driver.remove_root("c1")()                      # out of sight at once, off the disk with the second call
 
 After a crash `repair` removes what no `publish` and no `create_root` has finished.
 """
@@ -96,8 +96,8 @@ class Driver(Protocol):
         """
         ...
 
-    def remove_root(self, name: str) -> None:
-        """Forget a writable layer with its content. A missing one is fine."""
+    def remove_root(self, name: str) -> Callable[[], None]:
+        """Forget a writable layer; its files go when the result is called. A missing one is fine."""
         ...
 
     def root_usage(self, name: str) -> int:

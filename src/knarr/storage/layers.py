@@ -21,6 +21,7 @@ from knarr.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from knarr.storage.archive_reader import ArchiveReader, Readable
 from knarr.storage.driver import Driver, RootOptions
 from knarr.storage.overlay import OverlayDriver
+from knarr.storage.reaper import Reaper
 from knarr.storage.unpack import Limits, unpack
 from knarr.storage.vfs import VfsDriver
 
@@ -69,6 +70,7 @@ class LayerStore:
         self._database = database
         self._limits = limits or Limits()
         self._lock = threading.RLock()
+        self._reaper = Reaper()
         self._driver = _choose(root, driver, [root, *hidden])
         self._layers: dict[str, Layer] = {}
         self._roots: dict[str, _Root] = {}
@@ -86,7 +88,8 @@ class LayerStore:
         return self._driver.status()
 
     def close(self) -> None:
-        """Give up the driver's descriptors. Mounts stay."""
+        """Finish removing, give up the driver's descriptors. Mounts stay."""
+        self._reaper.settle()
         self._driver.close()
 
     def _load(self) -> None:
@@ -174,7 +177,7 @@ class LayerStore:
             del self._layers[chain_id]
             self._leave(layer.parent)
             clean_up = self._driver.remove_layer(_name(chain_id))
-        clean_up()
+        self._reaper.submit(clean_up)
 
     def layer_archive(self, chain_id: str) -> Iterator[bytes]:
         """A layer as an archive made anew: the same files, not the same bytes as the archive that it came from."""
@@ -211,7 +214,7 @@ class LayerStore:
                     (self.driver, id, parent, host, writable, volatile),
                 )
             except BaseException:
-                self._driver.remove_root(id)
+                self._driver.remove_root(id)()
                 raise
             with self._lock:
                 self._roots[id] = root
@@ -240,7 +243,11 @@ class LayerStore:
                 return
             self._database.execute("DELETE FROM roots WHERE driver = ? AND id = ?", (self.driver, id))
             self._leave(root.parent)
-        self._driver.remove_root(id)
+        self._reaper.submit(self._driver.remove_root(id))
+
+    def settle(self) -> None:
+        """Wait until the files of all that was removed are gone: removing only takes them out of sight."""
+        self._reaper.settle()
 
     def root_usage(self, id: str) -> int:
         """The bytes of files in the writable layer. Raises NotFound."""

@@ -182,9 +182,9 @@ class OverlayDriver:
             return False
         return True
 
-    def remove_root(self, name: str) -> None:
+    def remove_root(self, name: str) -> Callable[[], None]:
         """See Driver."""
-        self._shelves.discard(self._shelves.roots, name)()
+        return self._shelves.discard(self._shelves.roots, name)
 
     def root_usage(self, name: str) -> int:
         """See Driver."""

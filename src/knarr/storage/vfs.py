@@ -76,9 +76,9 @@ class VfsDriver:
             raise
         return mount
 
-    def remove_root(self, name: str) -> None:
+    def remove_root(self, name: str) -> Callable[[], None]:
         """See Driver."""
-        self._shelves.discard(self._shelves.roots, name)()
+        return self._shelves.discard(self._shelves.roots, name)
 
     def root_usage(self, name: str) -> int:
         """See Driver: the whole tree is the root's own."""
