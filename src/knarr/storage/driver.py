@@ -33,7 +33,7 @@ class RootOptions:
     """How a root is made and mounted; the same at every call for one root.
 
     host      over the host's own root file system instead of layers
-    writable  False: no writable layer, the mount is read-only
+    writable  False: mounted read-only
     volatile  its content need not outlive a crash of the machine: nothing is synced to disk, also when it is unmounted
     """
 

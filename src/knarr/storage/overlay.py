@@ -133,23 +133,16 @@ class OverlayDriver:
             for name in _HIDDEN_ON_HOST:
                 os.mkdir(name, 0o755, dir_fd=upper)
                 with opened(name, dir_fd=upper) as fd:
-                    info = os.stat(name, dir_fd=host)
-                    os.fchown(fd, info.st_uid, info.st_gid)
-                    os.fchmod(fd, stat.S_IMODE(info.st_mode))
+                    _imitate(host, name, fd)
                     make_opaque(fd)
             for path in self._hidden:
                 _mask_path(host, upper, path)
 
     def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
         """See Driver."""
-        lower = ["/"] if options.host else [f"layers/{parent}" for parent in parents]
-        base = f"roots/{name}"
-        if not options.writable:
-            return self._mount([f"{base}/upper", *lower, *([] if lower else [f"{base}/work"])])
-        if not lower:  # an image without layers: overlayfs still wants a lower directory
-            lower = [self._empty_layer()]
+        lower = ["/"] if options.host else [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
         try:
-            return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+            mount = self._mount_writable(name, lower, options)
         except OSError as error:
             if options.host and error.errno == errno.EINVAL and trees.filesystem_name("/") == "overlay":
                 raise Unsupported(
@@ -158,9 +151,20 @@ class OverlayDriver:
                 ) from error
             if not self._forget_volatile(name):
                 raise
-        return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+            mount = self._mount_writable(name, lower, options)
+        if not options.writable:
+            try:
+                mounts.mount_setattr(mount, set=mounts.MOUNT_ATTR_RDONLY)
+            except BaseException:
+                os.close(mount)
+                raise
+        return mount
+
+    def _mount_writable(self, name: str, lower: list[str], options: RootOptions) -> int:
+        return self._mount(lower, f"roots/{name}/upper", f"roots/{name}/work", volatile=options.volatile)
 
     def _empty_layer(self) -> str:
+        """What is below a root without layers: overlayfs wants at least one lower directory."""
         try:
             os.mkdir("empty", 0o755, dir_fd=self._shelves.fd)
         except FileExistsError:
@@ -287,6 +291,16 @@ class OverlayDriver:
                 mounts.umount(target)
         mounts.mount_setattr(copy, propagation=mounts.MS_PRIVATE)
         return copy
+
+
+def _imitate(host: int, name: bytes, fd: int) -> None:
+    """Give a directory the owner and mode of the host's, if it has one."""
+    try:
+        info = os.stat(name, dir_fd=host)
+    except FileNotFoundError:
+        return
+    os.fchown(fd, info.st_uid, info.st_gid)
+    os.fchmod(fd, stat.S_IMODE(info.st_mode))
 
 
 def _mask_path(host: int, upper: int, path: bytes) -> None:

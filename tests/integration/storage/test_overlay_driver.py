@@ -110,6 +110,14 @@ def test_a_fresh_host_root_has_no_changes(host_root: int, host: tuple[Path, Laye
     assert host[1].changes("c1") == [(0, "/tmp"), (1, "/tmp/file")]
 
 
+def test_a_read_only_host_root(host: tuple[Path, LayerStore]) -> None:
+    host[1].create_root("c1", None, host=True, writable=False)
+    mount = host[1].mount_root("c1")
+    with pytest.raises(OSError, match="Read-only"):
+        os.mkdir("new", dir_fd=mount)
+    os.close(mount)
+
+
 @pytest.fixture
 def elsewhere() -> Iterator[Path]:
     """A directory that the host root would show: pytest's own are below /tmp."""
