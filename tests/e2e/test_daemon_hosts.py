@@ -57,7 +57,6 @@ def test_tcp_without_client_certificates_is_refused_off_loopback(new_daemon: New
     daemon.hosts.append(f"tcp://0.0.0.0:{free_port()}")
     with pytest.raises(StartError, match="whoever reaches it would be root on this host"):
         daemon.start()
-    daemon.hosts.pop()
 
 
 def test_a_socket_from_systemd(new_daemon: NewDaemon) -> None:
@@ -72,14 +71,12 @@ def test_a_socket_from_systemd(new_daemon: NewDaemon) -> None:
     daemon.stop()
     assert daemon.socket_path.exists()  # it is systemd's
     daemon.socket_path.unlink()
-    daemon.hosts, daemon.launcher = [daemon.host], []
 
 
 def test_activation_without_sockets_is_refused(new_daemon: NewDaemon) -> None:
     daemon = new_daemon(hosts=["fd://"])
     with pytest.raises(StartError, match="no sockets found via socket activation"):
         daemon.start()
-    daemon.hosts = [daemon.host]
 
 
 @pytest.fixture(scope="module")
@@ -137,5 +134,3 @@ def test_certificates_must_exist(new_daemon: NewDaemon) -> None:
     daemon.hosts.append(f"tcp://127.0.0.1:{free_port()}")
     with pytest.raises(StartError, match=r"could not load X509 key pair \(cert: /nowhere.pem"):
         daemon.start()
-    daemon.hosts.pop()
-    daemon.flags = []

@@ -43,14 +43,12 @@ def test_a_data_root_has_one_daemon(engine_host: Daemon, new_daemon: NewDaemon) 
     second.flags = ["--data-root", str(engine_host.data_root)]  # the last one counts
     with pytest.raises(StartError, match=r"in use by another knarrd \(process \d+\)"):
         second.start()
-    second.flags = []
 
 
 def test_a_socket_has_one_daemon(engine_host: Daemon, new_daemon: NewDaemon) -> None:
     second = new_daemon(hosts=[engine_host.host])
     with pytest.raises(StartError, match="another process answers there"):
         second.start()
-    second.hosts = [second.host]
     assert engine_host.request("GET", "/_ping")[0] == 200
 
 

@@ -45,15 +45,15 @@ def ended(pid: int) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_container_goes_on(daemon: Daemon, number: signal.Signals) -> None:
-    daemon.docker("run", "-d", "--name", "c", "busybox", "sleep", "600")
-    before = state(daemon, "c")
+    daemon.docker("run", "-d", "--name", "box", "busybox", "sleep", "600")
+    before = state(daemon, "box")
     daemon.stop(number)
     os.kill(before["Pid"], 0)
     daemon.start()
-    assert state(daemon, "c") == before
-    assert daemon.text("exec", "c", "echo", "hello") == "hello"
-    daemon.docker("kill", "c")
-    assert state(daemon, "c")["ExitCode"] == 137
+    assert state(daemon, "box") == before
+    assert daemon.text("exec", "box", "echo", "hello") == "hello"
+    daemon.docker("kill", "box")
+    assert state(daemon, "box")["ExitCode"] == 137
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
@@ -65,24 +65,24 @@ def test_what_happened_meanwhile_is_known(daemon: Daemon, number: signal.Signals
         "-v",
         f"{daemon.directory}:/d",
         "--name",
-        "c",
+        "box",
         "busybox",
         "sh",
         "-c",
         f"mkfifo /d/f; {{ {script}; }} < /d/f",
     )
-    pid = state(daemon, "c")["Pid"]
+    pid = state(daemon, "box")["Pid"]
     daemon.stop(number)
     (daemon.directory / "f").write_text("meanwhile\n")
     ended(pid)
     daemon.start()
-    assert (state(daemon, "c")["Status"], state(daemon, "c")["ExitCode"]) == ("exited", 7)
-    assert daemon.text("logs", "c") == "before\nmeanwhile"
+    assert (state(daemon, "box")["Status"], state(daemon, "box")["ExitCode"]) == ("exited", 7)
+    assert daemon.text("logs", "box") == "before\nmeanwhile"
 
 
 def test_rm_is_done_at_the_next_start(daemon: Daemon) -> None:
-    daemon.docker("run", "-d", "--rm", "--name", "c", "busybox", "sleep", "600")
-    pid = state(daemon, "c")["Pid"]
+    daemon.docker("run", "-d", "--rm", "--name", "box", "busybox", "sleep", "600")
+    pid = state(daemon, "box")["Pid"]
     daemon.kill()
     os.kill(pid, signal.SIGKILL)
     ended(pid)
@@ -100,27 +100,27 @@ def test_containers_stop_with_the_daemon_if_asked(daemon: Daemon, how: str) -> N
     else:
         daemon.flags = [how]
     daemon.start()
-    daemon.docker("run", "-d", "--name", "c", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    daemon.docker("run", "-d", "--name", "box", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
     daemon.docker(
         "run", "-d", "--name", "again", "--restart", "always", "--stop-signal", "KILL", "busybox", "sleep", "9"
     )
-    pid = state(daemon, "c")["Pid"]
+    pid = state(daemon, "box")["Pid"]
     daemon.stop()
     ended(pid)
     assert daemon.processes() == []
     daemon.start()
-    assert (state(daemon, "c")["Status"], state(daemon, "c")["ExitCode"]) == ("exited", 3)
+    assert (state(daemon, "box")["Status"], state(daemon, "box")["ExitCode"]) == ("exited", 3)
     assert state(daemon, "again")["Running"]
 
 
 def test_published_ports_work_across_a_kill(daemon: Daemon) -> None:
     daemon.docker(
-        "run", "-d", "--name", "c", "-p", "127.0.0.1::80", "busybox", "sh", "-c", "echo hi > /index.html; httpd -f -h /"
+        "run", "-d", "--name", "box", "-p", "127.0.0.1::80", "busybox", "sh", "-c", "echo hi > /index.html; httpd -f -h /"
     )
-    port = daemon.text("port", "c", "80")
+    port = daemon.text("port", "box", "80")
     daemon.kill()
     daemon.start()
-    assert daemon.text("port", "c", "80") == port
+    assert daemon.text("port", "box", "80") == port
     fetch = ["/bin/busybox", "wget", "-qO-", f"http://{port}"]
     assert subprocess.run(fetch, capture_output=True, check=True, timeout=SECONDS).stdout == b"hi\n"
 
@@ -155,9 +155,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal(daemon: Daemon) -> Iterator[Terminal]:
-    daemon.docker("create", "-it", "--name", "c", "busybox", "sh")
+    daemon.docker("create", "-it", "--name", "box", "busybox", "sh")
     environment = {**os.environ, "DOCKER_CONFIG": str(daemon.directory / "docker")}
-    made = Terminal(["docker", "--host", daemon.host, "start", "-ai", "c"], environment)
+    made = Terminal(["docker", "--host", daemon.host, "start", "-ai", "box"], environment)
     yield made
     made.close()
 
@@ -171,4 +171,4 @@ def test_an_attached_terminal_survives_kill_and_restart(daemon: Daemon, terminal
     daemon.start()
     terminal.type("echo three-$((3+3)); exit 5\n")
     terminal.expect(b"three-6")
-    assert daemon.request("POST", "/containers/c/wait")[1]["StatusCode"] == 5
+    assert daemon.request("POST", "/containers/box/wait")[1]["StatusCode"] == 5

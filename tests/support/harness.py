@@ -77,6 +77,7 @@ class Daemon:
             address.unlink(missing_ok=True)
             ready.bind(str(address))
             env = {**os.environ, "NOTIFY_SOCKET": str(address), **(environment or {})}
+            env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile everything at each start takes a second
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=log, env=env, **options)
             self._await_ready(self.process, ready)
 
@@ -102,6 +103,7 @@ class Daemon:
                 if not readable:
                     process.kill()
                 process.wait()
+                self.process = None
                 raise StartError(f"exit code {process.returncode}\n{self.log}")
         finally:
             os.close(pidfd)
@@ -169,12 +171,8 @@ class Daemon:
 
         Raises AssertionError if something is left.
         """
-        if self.process is None:
-            self.start()
-        _, containers = self.request("GET", "/containers/json?all=1")
-        for container in containers:
-            self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
-        self.stop()
+        if (self.data_root / "state.db").exists():
+            self._remove_containers()
         left = self.leaks()
         for pid in self.pids():
             os.kill(pid, signal.SIGKILL)
@@ -184,6 +182,15 @@ class Daemon:
         assert not left, f"left behind: {left}"
         remove_cgroups(self.cgroup)
         self._own_cgroup().rmdir()
+
+    def _remove_containers(self) -> None:
+        if self.process is None:
+            self.hosts, self.flags, self.launcher = [self.host], [], []
+            self.start()
+        _, containers = self.request("GET", "/containers/json?all=1")
+        for container in containers:
+            self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
+        self.stop()
 
     def leaks(self) -> dict[str, list[str]]:
         """What of ours is still there, by kind."""

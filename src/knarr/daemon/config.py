@@ -21,7 +21,7 @@ from knarr.errors import InvalidParameter, Unsupported
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
-RUNTIME = "knarr"
+RUNTIMES = ("knarr", "runc")  # one and the same: clients ask for Docker's own by name
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
@@ -158,7 +158,7 @@ def check(config: DaemonConfig) -> None:
     """Refuse values that make no sense. Raises InvalidParameter, Unsupported."""
     if config.log_level not in LOG_LEVELS:
         raise InvalidParameter(f"invalid logging level: {config.log_level}")
-    if config.default_runtime not in ("", RUNTIME):
+    if config.default_runtime not in ("", *RUNTIMES):
         raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
     if config.mtu < 0:
         raise InvalidParameter(f"invalid default MTU: {config.mtu}")
