@@ -223,6 +223,11 @@ class NativeSystem:
         execution = self._execs.pop(message.exec_id, None)
         if execution is not None:
             _settle(execution.exited, status)
+        self._release = asyncio.ensure_future(self._release_exec(message.exec_id))
+
+    async def _release_exec(self, exec_id: str) -> None:
+        with suppress(ShimLost):
+            await self._connection.request(messages.Release(exec_id=exec_id))
 
     def _on_lost(self) -> None:
         """The shim is gone. If it did not say how the system ended, it was killed: so is the system."""
@@ -310,7 +315,7 @@ class NativeSystem:
 
     async def update(self, resources: Resources) -> None:
         """Change limits. Raises KnarrError with the control file that did not take its value."""
-        for write in limits.writes(resources, self._host.hierarchies):
+        for write in limits.writes(resources, self._host.hierarchies, update=True):
             try:
                 self._cgroup.write(write.controller, write.file, write.value)
             except OSError as error:
