@@ -24,7 +24,7 @@ from knarr.engine.config import (
     MountPoint,
     VolumeOptions,
 )
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter, KnarrError, NotFound
 
 PROPAGATIONS = frozenset({"private", "rprivate", "slave", "rslave", "shared", "rshared"})
 _MODE_CLASSES = (
@@ -47,7 +47,7 @@ def points(
 ) -> list[MountPoint]:
     """The mount points of a new container, volumes without a name given one. Nothing is created.
 
-    `points_of` gives those of another container (VolumesFrom; raises NotFound). Raises InvalidParameter.
+    `points_of` gives those of another container (VolumesFrom; may raise NotFound). Raises InvalidParameter.
     """
     found: dict[str, MountPoint] = {}
     for text in host_config.volumes_from or []:
@@ -228,6 +228,10 @@ def _borrowed(text: str, points_of: Callable[[str], Iterable[MountPoint]]) -> li
         raise InvalidParameter("malformed volumes-from specification: " + (text or "''"))
     if separator and (not is_mode(mode) or any(word in PROPAGATIONS or word == "nocopy" for word in mode.split(","))):
         raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
+    try:
+        others = list(points_of(reference))
+    except NotFound as error:  # not for the client to take for a missing image
+        raise InvalidParameter(str(error)) from None
     read_only = "ro" in mode.split(",")
     return [
         MountPoint(
@@ -240,7 +244,7 @@ def _borrowed(text: str, points_of: Callable[[str], Iterable[MountPoint]]) -> li
             propagation=point.propagation,
             spec=point.spec,
         )
-        for point in points_of(reference)
+        for point in others
         if point.type != "tmpfs"
     ]
 

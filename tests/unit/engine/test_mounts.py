@@ -15,7 +15,7 @@ from knarr.engine.config import (
     VolumeOptions,
     to_wire,
 )
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter, KnarrError, NotFound
 
 
 def points(config: ContainerConfig | None = None, **host: object) -> list[MountPoint]:
@@ -142,6 +142,14 @@ def test_volumes_from_another_container() -> None:
     ]
     with pytest.raises(InvalidParameter, match="invalid mode for volumes-from: foo"):
         mounts.points(ContainerConfig(), HostConfig(volumes_from=["a:foo"]), others.__getitem__)
+
+
+def test_volumes_from_nobody() -> None:
+    def find(reference: str) -> list[MountPoint]:
+        raise NotFound(f"No such container: {reference}")
+
+    with pytest.raises(InvalidParameter, match="No such container: nope"):
+        mounts.points(ContainerConfig(), HostConfig(volumes_from=["nope"]), find)
 
 
 @pytest.mark.parametrize("name", ["a b", "rel/path", "/abs", "!bad", ".hidden"])
