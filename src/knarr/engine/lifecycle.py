@@ -48,7 +48,10 @@ class Lifecycle:
         """Start a container again for its restart policy, at the engine's start. Failures are logged."""
         async with container.lock:
             try:
+                check_startable(container)
                 await self._run(container)
+            except NotModified:
+                pass  # somebody was faster
             except KnarrError as error:
                 _log.error("container %s could not be started again: %s", container.id, error)
 
@@ -120,10 +123,6 @@ class Lifecycle:
         self._parts.save_state(container)
         self._execs.forget(container)
         container.tell_exit()
-
-    def restart_soon(self, container: Container) -> None:
-        """Start a container for its restart policy, in the background."""
-        self._begin(self.restart_now(container))
 
     def restart_later(self, container: Container) -> None:
         """Start a container that is `restarting` after its delay, unless that is cancelled."""

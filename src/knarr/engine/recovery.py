@@ -44,8 +44,7 @@ class Recovery:
         self._parts.network.retain(running)
         self._launcher.retain(running)
         await self._parts.volumes.retain({container.id for container in containers})
-        for container in containers:
-            await self._resume(container)
+        await asyncio.gather(*(self._resume(container) for container in containers))
 
     async def _recover(self, container: Container) -> None:
         run_dir = self._parts.settings.run_dir(container.id)
@@ -96,7 +95,7 @@ class Recovery:
         elif status == "restarting":
             self._lifecycle.restart_later(container)
         elif not container.running and restart_policy.wants_start(container):
-            self._lifecycle.restart_soon(container)
+            await self._lifecycle.restart_now(container)
 
     async def _finish_removal(self, container: Container) -> None:
         try:
