@@ -19,6 +19,7 @@ from knarr.engine.launcher import Launcher
 from knarr.engine.parts import Parts
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 
+_CANNOT_RUN = 126
 _REMEMBERED = 300.0
 """Seconds for which an exec that is over can still be inspected."""
 
@@ -33,7 +34,7 @@ class ExecRecord:
         self.keys = detach_keys.parse(config.detach_keys)
         self.started = False
         self.process: Exec | None = None
-        self.failed: StartFailed | None = None
+        self.failure_code: int | None = None
         self.terminal_size = config.console_size
 
     @property
@@ -45,10 +46,8 @@ class ExecRecord:
     @property
     def exit_code(self) -> int | None:
         """None as long as it has not ended."""
-        if self.failed is not None:
-            return self.failed.exit_code
         if self.process is None or not self.process.exited.done():
-            return None
+            return self.failure_code
         return self.process.exited.result().code
 
     @property
@@ -98,9 +97,11 @@ class Execs:
             record.started = True
             await self._start(record, None if detach else fd, tty)
         except (KnarrError, OSError) as error:
+            self._note_failure(id, error)
             if detach or fd is None:
                 raise
-            _tell(fd, str(error), framed=not tty)
+            if not isinstance(error, StartFailed):  # of that the client has heard from the system
+                _tell(fd, str(error), framed=not tty)
         finally:
             if fd is not None:
                 os.close(fd)
@@ -111,15 +112,16 @@ class Execs:
         if fd is not None:
             request.attachment = _attachment(record, os.dup(fd), tty)
         self._publish(record, f"exec_start: {record.words}")
-        try:
-            record.process = await system.exec(request)
-        except StartFailed as error:
-            record.failed = error
-            self._over(record)
-            raise
+        record.process = await system.exec(request)
         watch = asyncio.create_task(self._watch(record, record.process))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
+
+    def _note_failure(self, id: str, error: KnarrError | OSError) -> None:
+        record = self._records.get(id)
+        if record is not None and record.started and record.process is None:
+            record.failure_code = error.exit_code if isinstance(error, StartFailed) else _CANNOT_RUN
+            self._over(record)
 
     def _process(self, record: ExecRecord, system: System) -> Process:
         """In a thread: the container's passwd may be slow to read."""
