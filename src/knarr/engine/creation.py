@@ -97,7 +97,10 @@ class Creation:
         kind, separator, reference = mode.partition(":")
         if kind != "container" or not separator:
             return mode
-        return f"container:{self._parts.registry.find(reference).id}"
+        try:
+            return f"container:{self._parts.registry.find(reference).id}"
+        except NotFound as error:  # a client would take it for a missing image
+            raise InvalidParameter(str(error)) from None
 
     def _record(self, id: str, name: str, image: Image, body: CreateBody, host_config: HostConfig) -> Record:
         config = merging.merge(body.config(), image.config.config)

@@ -56,7 +56,7 @@ class Volumes:
         self._driver = LocalDriver(root)
         self._lock = asyncio.Lock()
         self._copying = asyncio.Lock()  # held much longer: whoever needs no copy does not wait for those who do
-        self._runs: dict[str, set[str]] = {}  # volume -> containers that run with it, for volumes that are mounted
+        self._runs: dict[str, set[str]] = {}  # volume -> containers that run with it
         self._parts: dict[str, list[int]] = {}  # container -> descriptors of volumes' subpaths, for its start
         database.add_schema(_SCHEMA)
         self._volumes = {volume.name: volume for volume in self._load()}
@@ -182,8 +182,8 @@ class Volumes:
             sources = {}
             for point in wanted:
                 volume = self._get(point.name)
+                self._runs.setdefault(volume.name, set()).add(container_id)
                 if volume.options:
-                    self._runs.setdefault(volume.name, set()).add(container_id)
                     await asyncio.to_thread(self._driver.mount, volume.name, volume.options)
                 sources[point.destination] = await self._source(container_id, point)
                 self._events.publish("volume", "mount", volume.name, _mount_attributes(container_id, point))
@@ -216,14 +216,15 @@ class Volumes:
     def resume(self, container_id: str, points: Sequence[MountPoint]) -> None:
         """After a restart of the engine: a container goes on running with its volumes."""
         for point in points:
-            volume = self._volumes.get(point.name) if point.type == "volume" else None
-            if volume is not None and volume.options:
-                self._runs.setdefault(volume.name, set()).add(container_id)
+            if point.type == "volume" and point.name in self._volumes:
+                self._runs.setdefault(point.name, set()).add(container_id)
 
     async def retain(self, container_ids: set[str]) -> None:
         """After a restart of the engine: forget users that are no containers any more, finish removals."""
         for container in {user for users in self._users.values() for user in users} - container_ids:
             self._leave(container)
+        for name in [name for name in self._volumes if not self._driver.path(name).is_dir()]:
+            self._forget(name)
         await asyncio.to_thread(self._driver.sweep)
 
     # Parts
@@ -262,12 +263,15 @@ class Volumes:
 
     async def _remove(self, volume: Volume) -> int:
         aside = await asyncio.to_thread(self._driver.set_aside, volume.name)
-        self._database.execute("DELETE FROM volumes WHERE name = ?", (volume.name,))
-        del self._volumes[volume.name]
-        self._runs.pop(volume.name, None)
+        self._forget(volume.name)
         size = await asyncio.to_thread(self._driver.delete, aside)
         self._events.publish("volume", "destroy", volume.name, {"driver": _DRIVER})
         return size
+
+    def _forget(self, name: str) -> None:
+        self._database.execute("DELETE FROM volumes WHERE name = ?", (name,))
+        del self._volumes[name]
+        self._runs.pop(name, None)
 
     def _use(self, container_id: str, names: set[str]) -> None:
         with self._database.transaction():
@@ -311,7 +315,8 @@ class Volumes:
         runs.discard(container_id)
         if not runs:
             del self._runs[name]
-            await asyncio.to_thread(self._driver.unmount, name)
+            if self._get(name).options:
+                await asyncio.to_thread(self._driver.unmount, name)
         self._events.publish("volume", "unmount", name, {"container": container_id, "driver": _DRIVER})
 
     def _json(self, volume: Volume) -> dict[str, Any]:

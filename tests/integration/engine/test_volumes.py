@@ -125,6 +125,16 @@ async def test_they_are_there_after_a_restart(volumes: Volumes, tmp_path: Path, 
 
 
 @in_loop
+async def test_a_removal_cut_short_is_finished(volumes: Volumes, tmp_path: Path) -> None:
+    top = Path((await volumes.create(VolumeCreate(name="data")))["Mountpoint"])
+    (top / "file").touch()
+    top.parent.rename(tmp_path / "volumes/.removed-1234")  # what is done first
+    await volumes.retain(set())
+    assert volumes.list()["Volumes"] == []
+    assert os.listdir(tmp_path / "volumes") == []
+
+
+@in_loop
 async def test_lists_are_filtered(volumes: Volumes) -> None:
     await volumes.create(VolumeCreate(name="one", labels={"a": "1"}))
     await volumes.create(VolumeCreate(name="two"))
