@@ -158,10 +158,21 @@ class Bench:
         """Run to the end; the status and all output."""
         client = self.client()
         system = self.start(spec, attachments=[client.attachment()], **settings)
-        output = self(client.read_all())
-        status = self(system.exited)
-        self(system.delete())
-        return status, output.decode(errors="replace")
+        output = self.rest(system, client)
+        return self(system.exited), output.decode(errors="replace")
+
+    def rest(self, system: NativeSystem, client: Client) -> bytes:
+        """All that a client still gets of a system that ends by itself."""
+
+        async def end() -> None:
+            await system.exited
+            await system.delete()
+
+        async def both() -> bytes:
+            data, _ = await asyncio.gather(client.read_all(), end())
+            return data
+
+        return self(both())
 
     def output(self, script: str, **process: Any) -> str:
         """What a shell script prints in a default system."""

@@ -147,7 +147,10 @@ class System(Protocol):
         """The host process ids of all processes in the system."""
 
     async def delete(self) -> None:
-        """Kill what is left and free everything, the run directory too. May be called at any time, more than once."""
+        """Kill what is left and free everything, the run directory too. May be called at any time, more than once.
+
+        Clients see the end of the streams only now: what they ask about the exit then must be known.
+        """
 
 
 class Backend(Protocol):

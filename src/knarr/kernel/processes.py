@@ -32,14 +32,28 @@ def set_name(name: str) -> None:
     check(libc.prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0))
 
 
-def set_title(text: str) -> None:
-    """What ps shows as the command line: written over the process's own arguments, cut to their length."""
+_title = (0, 0)
+
+
+def find_title() -> None:
+    """Find where this process's arguments are (proc(5), stat's arg_start and arg_end), for it and its children."""
+    global _title
     fd = os.open("/proc/self/stat", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fields = os.read(fd, 4096).rpartition(b") ")[2].split()
     finally:
         os.close(fd)
-    start, end = int(fields[45]), int(fields[46])
+    _title = int(fields[45]), int(fields[46])
+
+
+def set_title(text: str) -> None:
+    """What ps shows as the command line: written over the process's own arguments, cut to their length.
+
+    Does nothing unless `find_title` was called, by this process or the one it was forked from.
+    """
+    start, end = _title
+    if start == end:
+        return
     data = text.encode()[: end - start - 1]
     ctypes.memmove(start, data.ljust(end - start, b"\0"), end - start)
 

@@ -71,8 +71,8 @@ def test_output_goes_to_the_log_by_stream(bench: Bench) -> None:
 
 def test_framed_attachment_tells_the_streams_apart(bench: Bench) -> None:
     client = bench.client()
-    bench.start(runtime_spec("sh", "-c", "echo err >&2"), attachments=[client.attachment(framed=True)])
-    assert bench(client.read_all()) == b"\x02\0\0\0\0\0\0\x04err\n"
+    system = bench.start(runtime_spec("sh", "-c", "echo err >&2"), attachments=[client.attachment(framed=True)])
+    assert bench.rest(system, client) == b"\x02\0\0\0\0\0\0\x04err\n"
 
 
 def test_stdin_reaches_the_program_and_ends_with_the_client(bench: Bench) -> None:
@@ -81,20 +81,22 @@ def test_stdin_reaches_the_program_and_ends_with_the_client(bench: Bench) -> Non
     system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
     bench(client.send(b"hello"))
     client.end_input()
-    assert bench(client.read_all()) == b"hello"
+    assert bench.rest(system, client) == b"hello"
     assert bench(system.exited).code == 0
 
 
 def test_large_input_and_output_pass_unharmed(bench: Bench) -> None:
     client = bench.client()
     attachment = client.attachment(stdin=True, stdin_once=True)
-    bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
+    system = bench.start(runtime_spec("cat"), stdin_open=True, attachments=[attachment])
     data = os.urandom(3 << 20)
 
     async def both() -> bytes:
         reading = asyncio.ensure_future(client.read_all())
         await client.send(data)
         client.end_input()
+        await system.exited
+        await system.delete()
         return await reading
 
     assert bench(both()) == data
@@ -106,8 +108,8 @@ def test_a_system_without_stdin_reads_its_end(bench: Bench) -> None:
 
 def test_two_clients_get_the_same(bench: Bench) -> None:
     first, second = bench.client(), bench.client()
-    bench.start(runtime_spec("echo", "x"), attachments=[first.attachment(), second.attachment()])
-    assert bench(first.read_all()) == bench(second.read_all()) == b"x\n"
+    system = bench.start(runtime_spec("echo", "x"), attachments=[first.attachment(), second.attachment()])
+    assert bench.rest(system, first) == bench(second.read_all()) == b"x\n"
 
 
 def test_a_late_client_gets_what_comes(bench: Bench) -> None:

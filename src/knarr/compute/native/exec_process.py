@@ -47,6 +47,7 @@ class ExecProcess:
         on_exit: Callable[[str, int], None],
     ) -> None:
         self.pid = 0
+        self.ended = False
         self.streams = Streams(reactor, None)
         self._reactor = reactor
         self._system = system
@@ -129,8 +130,9 @@ class ExecProcess:
                 launch.reap(self._pidfd)
                 os.close(self._pidfd)
             self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
+            self.streams.drain()
+            self.streams.hang_up()
             answer(self._failed.text, self._failed.code)
-            self.streams.end()
             return
         answer("", 0)
         assert self._pidfd is not None
@@ -141,5 +143,6 @@ class ExecProcess:
         self._reactor.forget(self._pidfd)
         code = launch.reap(self._pidfd)
         os.close(self._pidfd)
-        self.streams.end()
+        self.streams.drain()
+        self.ended = True
         self._on_exit(self._exec_id, code)

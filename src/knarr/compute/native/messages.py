@@ -72,8 +72,13 @@ class Exec(Request, kw_only=True):
     attachment: AttachSpec | None = None
 
 
-class Release(Request):
-    """The exit status is recorded: end."""
+class Release(Request, kw_only=True):
+    """The exit of the main process, or of an exec by its id, is known here: clients may see the end of its output.
+
+    A client that asks for the exit status at that moment must get it.
+    """
+
+    exec_id: str = ""
 
 
 class Reply(Struct, tag=True):

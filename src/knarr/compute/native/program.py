@@ -189,5 +189,7 @@ def _split_init(process: ProcessPlan, sync: socket.socket) -> None:
             init.own_foreground()
         return
     sync.close()
+    processes.set_name("docker-init")
+    processes.set_title("/sbin/docker-init -- " + " ".join(process.args))
     _drop_privileges(process)
     init.supervise(child)

@@ -161,6 +161,9 @@ class Shim:
         connection.close()
         if not self._started and not self._connections and self._exit is None:
             self._abandon()
+        if not self._connections:
+            for exec_id in [id for id, process in self._execs.items() if process.ended]:
+                self._release_exec(exec_id)
         self._finish_if_done()
 
     def _abandon(self) -> None:
@@ -197,6 +200,8 @@ class Shim:
                 self._streams.attach(request.spec, fds.pop())
             case messages.Resize():
                 done.missing = not self._resize(request)
+            case messages.Release(exec_id=exec_id) if exec_id:
+                self._release_exec(exec_id)
             case messages.Release():
                 self._released = True
         self._send(connection, done)
@@ -235,7 +240,7 @@ class Shim:
         assert self._system is not None and self._streams is not None
         self._forget_system_fds()
         self._system.destroy()
-        self._streams.end()
+        self._streams.drain()
         self._exit = Exit(128, time.time_ns(), False)
         self._released = True
 
@@ -278,7 +283,7 @@ class Shim:
         self._forget_system_fds()
         code = launch.reap(self._system.pidfd)
         oom_killed = self._system.finish()
-        self._streams.end()
+        self._streams.drain()
         self._exit = Exit(code, time.time_ns(), oom_killed)
         write_file(self._run_dir, EXIT_NAME, msgspec.json.encode(self._exit))
         self._tell(self._exited())
@@ -313,8 +318,14 @@ class Shim:
         process.start(request.exec_id, answer)
 
     def _on_exec_exit(self, exec_id: str, code: int) -> None:
-        if self._execs.pop(exec_id, None) is not None:
-            self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
+        self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
+        if not self._connections:
+            self._release_exec(exec_id)
+
+    def _release_exec(self, exec_id: str) -> None:
+        process = self._execs.pop(exec_id, None)
+        if process is not None:
+            process.streams.hang_up()
         self._finish_if_done()
 
     # -- the end ----------------------------------------------------------------------------------------------------
@@ -325,6 +336,8 @@ class Shim:
             return
         if self._connections and not self._released:
             return
+        if self._streams is not None:
+            self._streams.hang_up()
         if self._listener is not None:
             self.reactor.forget(self._listener.fileno())
             self._listener.close()

@@ -117,8 +117,8 @@ class Streams:
         """Whether somebody still has output to get."""
         return bool(self._clients)
 
-    def end(self) -> None:
-        """The process has ended: read what is left, flush the log, let clients have the rest and hang up.
+    def drain(self) -> None:
+        """The process has ended: read what is left and flush the log.
 
         Output of a descendant that still holds a pipe is not waited for.
         """
@@ -134,6 +134,9 @@ class Streams:
         if self.terminal_fd is not None:
             os.close(self.terminal_fd)
             self.terminal_fd = None
+
+    def hang_up(self) -> None:
+        """Let clients have what is queued for them, then end their connections."""
         self._ended = True
         for client in list(self._clients):
             client.finish()

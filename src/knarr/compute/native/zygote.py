@@ -23,6 +23,7 @@ def main(control: socket.socket) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
     processes.set_name("knarr-zygote")
+    processes.find_title()
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     gc.disable()
     gc.collect()
