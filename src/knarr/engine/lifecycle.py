@@ -44,16 +44,17 @@ class Lifecycle:
             container.state.restart_count = 0
             await self._run(container)
 
-    async def restart_now(self, container: Container) -> None:
-        """Start a container again for its restart policy, at the engine's start. Failures are logged."""
+    async def start_for_policy(self, container: Container) -> None:
+        """Start a container as its restart policy wants it at the engine's start. Failures are logged."""
         async with container.lock:
-            try:
-                check_startable(container)
-                await self._run(container)
-            except NotModified:
-                pass  # somebody was faster
-            except KnarrError as error:
-                _log.error("container %s could not be started again: %s", container.id, error)
+            if not container.running:
+                await self._run_again(container)
+
+    async def _run_again(self, container: Container) -> None:
+        try:
+            await self._run(container)
+        except KnarrError as error:
+            _log.error("container %s could not be started again: %s", container.id, error)
 
     async def _run(self, container: Container) -> None:
         try:
@@ -135,8 +136,9 @@ class Lifecycle:
             return
         except TimeoutError:
             pass
-        if container.restart_delay is cancelled and container.state.status == "restarting":
-            await self.restart_now(container)
+        async with container.lock:
+            if container.restart_delay is cancelled and container.state.status == "restarting":
+                await self._run_again(container)
 
     def cancel_restart(self, container: Container) -> None:
         """Let a container that is `restarting` stay stopped."""

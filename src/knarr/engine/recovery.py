@@ -95,7 +95,7 @@ class Recovery:
         elif status == "restarting":
             self._lifecycle.restart_later(container)
         elif not container.running and restart_policy.wants_start(container):
-            await self._lifecycle.restart_now(container)
+            await self._lifecycle.start_for_policy(container)
 
     async def _finish_removal(self, container: Container) -> None:
         try:
