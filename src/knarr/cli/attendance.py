@@ -46,7 +46,7 @@ def attend(
             with session.engine.stream(containers.wait(container, condition=_condition(removed, start))) as waiting:
                 if start:
                     _start(session, container, waiting, removed=removed)
-                foreground.resize()
+                foreground.resize(redraw=not start)
                 foreground.converse(channel, stdin=streams["stdin"], keys=keys)
                 again = containers.wait(container, condition=_condition(removed, False))
                 return foreground.exit_status(waiting, again)

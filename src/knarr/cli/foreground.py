@@ -97,13 +97,19 @@ class Foreground:
         except ConnectionFailed:
             return None
 
-    def resize(self) -> None:
-        """Tell the size of our terminal. A process that has just ended has no terminal any more: no error."""
+    def resize(self, *, redraw: bool = False) -> None:
+        """Tell the size of our terminal. A process that has just ended has no terminal any more: no error.
+
+        With `redraw` another size is told first: a program that is running draws its screen again.
+        """
         size = terminal.size(1)
         if self._resize is None or size is None:
             return
+        rows, columns = size
         try:
-            self._session.engine.call(self._resize(*size))
+            if redraw:
+                self._session.engine.call(self._resize(rows + 1, columns + 1))
+            self._session.engine.call(self._resize(rows, columns))
         except (EngineError, ConnectionFailed):
             pass
 

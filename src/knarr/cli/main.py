@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -116,6 +117,7 @@ GLOBAL_FLAGS = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name) and give the exit status."""
+    gc.set_threshold(100_000)  # a command leaves too little garbage to look for it
     try:
         status = _call(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
-_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_HOST = r"(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.[a-zA-Z0-9-]+)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
-_REFERENCE = re.compile(
-    rf"(?P<name>(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*)(?::(?P<tag>\w[\w.-]{{0,127}}))?"
-    r"(?:@(?P<digest>[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?",
-    re.ASCII,
-)
 DEFAULT_TAG = "latest"
+
+_LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ALPHANUMERIC = _LOWER | frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+_HEXADECIMAL = frozenset("0123456789abcdefABCDEF")
+_LONGEST_TAG = 128
+_SHORTEST_DIGEST = 32
 
 
 class Reference:
@@ -33,11 +30,52 @@ class Reference:
 
 def parse(text: str) -> Reference:
     """Raises ValueError with docker's words."""
-    match = _REFERENCE.fullmatch(text)
-    if match is None:
-        lower = _REFERENCE.fullmatch(text.lower())
-        if lower is not None and lower["name"] != text[: len(lower["name"])]:
-            full = text if "/" in text else f"library/{text}"
-            raise ValueError(f"invalid reference format: repository name ({full.split(':')[0]}) must be lowercase")
+    rest, at, digest = text.partition("@")
+    path, slash, last = rest.rpartition("/")
+    last, colon, tag = last.partition(":")
+    name = path + slash + last
+    if (at and not _is_digest(digest)) or (colon and not _is_tag(tag)) or not _is_name(name.lower()):
         raise ValueError("invalid reference format")
-    return Reference(match["name"], match["tag"] or "", match["digest"] or "")
+    if not _is_name(name):
+        full = name if "/" in name else f"library/{name}"
+        raise ValueError(f"invalid reference format: repository name ({full}) must be lowercase")
+    return Reference(name, tag, digest)
+
+
+def _is_name(name: str) -> bool:
+    first, *others = name.split("/")
+    if not others:
+        return _is_component(first)
+    return (_is_component(first) or _is_host(first)) and all(map(_is_component, others))
+
+
+def _is_component(word: str) -> bool:
+    """Lower-case letters and digits, with one of . _ __ or any number of - between them."""
+    if not word or word[0] not in _LOWER or word[-1] not in _LOWER:
+        return False
+    separators = "".join(" " if letter in _LOWER else letter for letter in word).split()
+    return all(separator in (".", "_", "__") or not separator.strip("-") for separator in separators)
+
+
+def _is_host(word: str) -> bool:
+    host, colon, port = word.rpartition(":")
+    if not colon or word.endswith("]"):
+        host, port = word, "0"
+    if host.startswith("[") and host.endswith("]"):
+        return port.isdigit() and _HEXADECIMAL.union(":").issuperset(host[1:-1])
+    labels = host.split(".")
+    allowed = _ALPHANUMERIC.union("-")
+    return port.isdigit() and all(
+        label and allowed.issuperset(label) and label[0] != "-" and label[-1] != "-" for label in labels
+    )
+
+
+def _is_tag(word: str) -> bool:
+    allowed = _ALPHANUMERIC.union("_")
+    return 0 < len(word) <= _LONGEST_TAG and word[0] in allowed and allowed.union(".-").issuperset(word)
+
+
+def _is_digest(word: str) -> bool:
+    algorithm, _, digits = word.partition(":")
+    named = _ALPHANUMERIC.union("-_+.").issuperset(algorithm) and algorithm[:1].isalpha()
+    return named and len(digits) >= _SHORTEST_DIGEST and _HEXADECIMAL.issuperset(digits)

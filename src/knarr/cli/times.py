@@ -8,11 +8,8 @@ import time
 from knarr.cli.errors import CommandError
 from knarr.cli.units import parse_duration, rough_duration
 
-_TIME = re.compile(
-    r"(\d{4}-\d\d-\d\d)(?:T(\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?))?(Z|[+-]\d\d:\d\d)?",
-)
-_UNIX = re.compile(r"\d+(?:\.\d+)?")
-_ENGINE_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_TIME = r"(\d{4}-\d\d-\d\d)(?:T(\d\d(?::\d\d(?::\d\d(?:\.\d+)?)?)?))?(Z|[+-]\d\d:\d\d)?"
+_ENGINE_TIME = r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d+)?(Z|[+-]\d\d:\d\d)"
 
 
 def to_unix(text: str, name: str = "") -> str | None:
@@ -22,7 +19,7 @@ def to_unix(text: str, name: str = "") -> str | None:
     """
     if not text:
         return None
-    if _UNIX.fullmatch(text):
+    if re.fullmatch(r"\d+(?:\.\d+)?", text):
         return text
     try:
         nanoseconds = time.time_ns() - parse_duration(text)
@@ -32,7 +29,7 @@ def to_unix(text: str, name: str = "") -> str | None:
 
 
 def _parse(text: str, name: str) -> int:
-    match = _TIME.fullmatch(text)
+    match = re.fullmatch(_TIME, text)
     if match is None:
         wrong = f'failed to parse value as time or duration: "{text}"'
         raise CommandError(f'invalid value for "{name}": {wrong}' if name else wrong)
@@ -52,7 +49,7 @@ def _seconds(text: str, zone: str | None) -> int:
 
 def parse_engine_time(text: str) -> float:
     """Seconds since 1970 of the engine's RFC 3339; 0 for what is none."""
-    match = _ENGINE_TIME.fullmatch(text)
+    match = re.fullmatch(_ENGINE_TIME, text)
     if match is None:
         return 0.0
     return _seconds(match[1], match[3]) + float(match[2] or 0)

@@ -7,8 +7,8 @@ import re
 _BINARY = {unit: 1024**power for power, unit in enumerate("bkmgtp")}
 _DECIMAL_NAMES = ("B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB")
 _BINARY_NAMES = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
-_SIZE = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?([a-zA-Z]*)")
-_DURATION_PART = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
+_SIZE = r"(\d+(?:\.\d*)?|\.\d+) ?([a-zA-Z]*)"  # compiled on use, as most commands have none
+_DURATION_PART = r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)"
 _MICRO = {"us": 10**3, "µs": 10**3, "μs": 10**3}
 _NANOSECONDS = {"ns": 1, **_MICRO, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -17,7 +17,7 @@ MINUTE, HOUR, DAY, WEEK, MONTH, YEAR = 60, 3600, 86400, 7 * 86400, 30 * 86400, 3
 
 def parse_size(word: str) -> int:
     """Bytes of `64m`, `1.5g`, `1 GiB` (all of them binary). Raises ValueError."""
-    match = _SIZE.fullmatch(word)
+    match = re.fullmatch(_SIZE, word)
     if match is None:
         raise ValueError(f"invalid size: '{word}'")
     suffix = match[2].lower()
@@ -38,7 +38,7 @@ def parse_duration(word: str) -> int:
     sign = -1 if word.startswith("-") else 1
     if text == "0":
         return 0
-    parts = _DURATION_PART.findall(text)
+    parts = re.findall(_DURATION_PART, text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(_duration_error(word, text))
     return sign * sum(_nanoseconds(number, _NANOSECONDS[unit]) for number, unit in parts)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import _socket
 import os
-import socket
 
 from knarr.client.errors import ConnectionFailed
 from knarr.errors import InvalidParameter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as Socket
     from collections.abc import Mapping
     from ssl import SSLContext
 
@@ -80,21 +81,26 @@ class Address:
     def prefix(self) -> str:
         return "" if self.unix else self.path
 
-    def connect(self, timeout: float | None = None) -> socket.socket:
+    def connect(self, timeout: float | None = None) -> Socket:
         """A connected stream socket; the time limit (seconds) is for connecting. Raises ConnectionFailed."""
         try:
-            if self.unix:
-                return _connect_unix(self.path, timeout)
-            plain = socket.create_connection((self.host, self.port), timeout)
-            plain.settimeout(None)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return plain if self.tls is None else self.tls.context().wrap_socket(plain, server_hostname=self.host)
+            return _connect_unix(self.path, timeout) if self.unix else self._connect_tcp(timeout)
         except OSError as error:
             raise unreachable(self, error) from error
 
+    def _connect_tcp(self, timeout: float | None) -> Socket:
+        import socket
 
-def _connect_unix(path: str, timeout: float | None) -> socket.socket:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        plain = socket.create_connection((self.host, self.port), timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = plain if self.tls is None else self.tls.context().wrap_socket(plain, server_hostname=self.host)
+        connection.settimeout(None)
+        return connection
+
+
+def _connect_unix(path: str, timeout: float | None) -> Socket:
+    # The module below `socket`: importing that one, with its enums, takes longer than all of a command's own work.
+    connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
         connection.connect(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import select
 
@@ -12,7 +13,7 @@ from knarr.client.errors import ConnectionFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import socket
+    from _socket import socket as Socket
     from collections.abc import Iterator
     from typing import Generic, Self, TypeVar
 
@@ -45,7 +46,7 @@ class Client:
             address = addresses.from_environment(os.environ)
         self.address = addresses.parse(address) if isinstance(address, str) else address
         self._version = version
-        self._idle: socket.socket | None = None
+        self._idle: Socket | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -82,7 +83,7 @@ class Client:
         assert connection is not None
         return Channel(connection, taken)
 
-    def _carry_out(self, call: Call[T], version: str, *, keep: bool = False) -> tuple[T, socket.socket | None]:
+    def _carry_out(self, call: Call[T], version: str, *, keep: bool = False) -> tuple[T, Socket | None]:
         """The answer, and with `keep` the connection, which then is the caller's."""
         connection = self._connection()
         wire = Wire(self.address.host_header, self.address.prefix, version)
@@ -99,7 +100,7 @@ class Client:
             connection.close()
         return answer, None
 
-    def _connection(self) -> socket.socket:
+    def _connection(self) -> Socket:
         connection, self._idle = self._idle, None
         if connection is None:
             return self.address.connect()
@@ -109,7 +110,7 @@ class Client:
         return connection
 
 
-def _drive(connection: socket.socket, conversation: Conversation[T]) -> T:
+def _drive(connection: Socket, conversation: Conversation[T]) -> T:
     try:
         step = next(conversation)
         while True:
@@ -125,7 +126,7 @@ def _drive(connection: socket.socket, conversation: Conversation[T]) -> T:
         raise ConnectionFailed(f"the connection to the engine broke: {error.strerror}") from error
 
 
-def _do(connection: socket.socket, step: bytes | Iterator[bytes] | None) -> bytes:
+def _do(connection: Socket, step: bytes | Iterator[bytes] | None) -> bytes:
     if step is None:
         return connection.recv(_PIECE)
     if isinstance(step, bytes):
@@ -137,7 +138,7 @@ def _do(connection: socket.socket, step: bytes | Iterator[bytes] | None) -> byte
 class Stream(Generic[T]):
     """An answer that comes bit by bit: an iterator, a context manager, and something to poll for reading."""
 
-    def __init__(self, connection: socket.socket, opened: Opened[T]) -> None:
+    def __init__(self, connection: Socket, opened: Opened[T]) -> None:
         self._connection = connection
         self._reader, self._decoder, rest = opened
         self._items = self._decode(rest) if rest else iter(())
@@ -183,20 +184,18 @@ class Channel:
 
     __slots__ = ("early", "media_type", "socket")
 
-    def __init__(self, connection: socket.socket, taken: Takeover) -> None:
+    def __init__(self, connection: Socket, taken: Takeover) -> None:
         self.socket = connection
         self.early = taken.early
         self.media_type = taken.media_type
 
     def finish_writing(self) -> None:
         """Close our half: the other side sees the end of its input and goes on writing."""
-        import socket
-
         try:
             if hasattr(self.socket, "unwrap"):
                 self._send_close_notify()
             else:
-                self.socket.shutdown(socket.SHUT_WR)
+                self.socket.shutdown(_socket.SHUT_WR)
         except OSError:
             pass  # the peer was faster
 

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_CDI_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*")
+_CDI_NAME = r"[A-Za-z](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*"
 
 
 def parse_devices(specs: list[str]) -> tuple[list[dict[str, str]], list[str]]:
@@ -19,7 +19,7 @@ def parse_devices(specs: list[str]) -> tuple[list[dict[str, str]], list[str]]:
     files: list[dict[str, str]] = []
     names: list[str] = []
     for spec in specs:
-        if _CDI_NAME.fullmatch(spec):
+        if re.fullmatch(_CDI_NAME, spec):
             names.append(spec)
         else:
             files.append(_parse_file(spec))

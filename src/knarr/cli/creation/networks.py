@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
     from knarr.cli.flags import Options
 
-_FIELDS = re.compile(r"\w+=\w+(,\w+=\w+)*")
 _PREDEFINED = ("default", "bridge", "host", "none")
 
 
@@ -67,7 +66,7 @@ class Attachment:
 
 def parse_network(word: str) -> Attachment:
     """A `--network` value: a name, or fields with `name=`. Raises ValueError."""
-    if not _FIELDS.match(word):
+    if not re.match(r"\w+=\w+", word):
         return Attachment(word)
     attachment = Attachment("")
     for field in csv_fields(word):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import socket
 
 from knarr.cli.units import parse_size
 
@@ -15,8 +14,8 @@ _SYSCTLS = (
     *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem"),
     *("kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"),
 )
-_DEVICE_RULE = re.compile(r"[acb] (?:[0-9]+|\*):(?:[0-9]+|\*) [rwm]{1,3}")
-_MAC = re.compile(r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}")
+_DEVICE_RULE = r"[acb] (?:[0-9]+|\*):(?:[0-9]+|\*) [rwm]{1,3}"  # compiled on use, as most commands have none
+_MAC = r"[0-9a-fA-F]{2}(?:[:-][0-9a-fA-F]{2}){5}"
 
 
 def attach_stream(word: str) -> str:
@@ -47,6 +46,8 @@ def link(word: str) -> str:
 
 
 def is_ip(word: str) -> bool:
+    import socket
+
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             socket.inet_pton(family, word)
@@ -71,7 +72,7 @@ def dns_search(word: str) -> str:
 
 
 def is_mac(word: str) -> bool:
-    return _MAC.fullmatch(word) is not None
+    return re.fullmatch(_MAC, word) is not None
 
 
 def extra_host(word: str) -> str:
@@ -131,7 +132,7 @@ def _limit(word: str) -> int:
 
 
 def device_rule(word: str) -> str:
-    if not _DEVICE_RULE.fullmatch(word):
+    if not re.fullmatch(_DEVICE_RULE, word):
         raise ValueError(f"invalid device cgroup format '{word}'")
     return word
 
