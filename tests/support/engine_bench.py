@@ -22,7 +22,7 @@ from knarr.engine.config import CreateBody, ExecConfig, HostConfig
 from knarr.engine.engine import Engine
 from knarr.engine.logs import LogOptions
 from knarr.engine.settings import EngineSettings
-from knarr.errors import NotFound
+from knarr.errors import KnarrError, NotFound
 from knarr.images.importer import Import, import_archive
 from knarr.images.platforms import of_host
 from knarr.images.references import parse
@@ -139,12 +139,69 @@ class EngineBench:
 
         return self.run(collect())
 
+    def log_options(self, **options: Any) -> LogOptions:
+        return LogOptions(**options)
+
+    def follow_until(self, id: str, text: bytes) -> None:
+        """Return when its output has `text`."""
+
+        async def follow() -> None:
+            seen = b""
+            chunks = await self.engine.containers.logs(id, LogOptions(follow=True))
+            async for chunk in chunks:
+                seen += chunk
+                if text in seen:
+                    await chunks.aclose()
+                    return
+            raise AssertionError(f"ended after {seen!r}")
+
+        self.run(follow())
+
+    def up_ready(self, *command: str, **options: Any) -> str:
+        """A container that has said that it is ready."""
+        id = self.up(*command, **options)
+        self.follow_until(id, b"ready\n")
+        return id
+
+    def failed(self, *command: str, **options: Any) -> str:
+        """A container that could not be started."""
+        id = self.create(*command, **options)
+        try:
+            self.run(self.engine.containers.start(id))
+        except KnarrError:
+            return id
+        raise AssertionError("it was started")
+
+    def wait_gone(self, id: str) -> None:
+        """Return when it has been removed."""
+
+        async def wait() -> None:
+            try:
+                removal = self.engine.containers.wait(id, "removed")
+            except NotFound:
+                return
+            await removal
+
+        self.run(wait())
+
+    def leftovers(self) -> list[str]:
+        """Directories and roots that belong to no container."""
+        known = {row["Id"] for row in self.run(self.engine.containers.list(all=True))}
+        found = {*self.layers.roots()}
+        for root in (self.settings.data_root, self.settings.run_root):
+            found |= {entry.name for entry in (root / "containers").iterdir()}
+        return sorted(found - known)
+
     def attach(self, id: str, **options: Any) -> socket.socket:
         """Our end of a client's connection, blocking for ten seconds at most."""
         ours, theirs = socket.socketpair()
         ours.settimeout(10)
         self.run(self.engine.containers.attach(id, AttachOptions(**options), theirs.detach()))
         return ours
+
+    def read(self, client: socket.socket) -> bytes:
+        """Everything that a client gets until the end."""
+        return self.run(asyncio.to_thread(read_all, client))
 
     def exec(self, id: str, *command: str, **config: Any) -> tuple[bytes, int | None]:
         """What an exec writes, still framed, and its exit code."""
@@ -160,18 +217,22 @@ class EngineBench:
 
         return self.run(run())
 
+    def events(self) -> list[dict[str, Any]]:
+        """All events so far."""
+
+        async def collect() -> list[dict[str, Any]]:
+            return [event async for event in self.engine.events.subscribe(since="1", until="0s")]
+
+        return self.run(collect())
+
     def actions(self, id: str) -> list[str]:
         """The actions of all events about a container so far."""
 
-        async def collect() -> list[str]:
-            events = self.engine.events.subscribe(since="1", until="0s")
-            return [
-                event["Action"]
-                async for event in events
-                if id in (event["Actor"]["ID"], event["Actor"]["Attributes"].get("container"))
-            ]
-
-        return self.run(collect())
+        return [
+            event["Action"]
+            for event in self.events()
+            if id in (event["Actor"]["ID"], event["Actor"]["Attributes"].get("container"))
+        ]
 
 
 def read_all(client: socket.socket) -> bytes:

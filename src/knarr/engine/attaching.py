@@ -76,7 +76,7 @@ async def _replay(parts: Parts, container: Container, options: AttachOptions, cl
     client.setblocking(False)
     loop = asyncio.get_running_loop()
     try:
-        async for chunk in logs.read(path, wanted, framed=options.framed, ended=None):
+        async for chunk in await logs.read(path, wanted, framed=options.framed, ended=None):
             await loop.sock_sendall(client, chunk)
     except ConnectionError:  # gone, which is no matter of ours
         pass

@@ -213,7 +213,7 @@ class Containers:
             raise Unsupported("configured logging driver does not support reading")
         path = inspection.log_path(container, self._parts.settings.container_dir(container.id))
         ended = container.run_ended if container.running else None
-        return logs.read(path, options, framed=not container.config.tty, ended=ended)
+        return await logs.read(path, options, framed=not container.config.tty, ended=ended)
 
     def attachable(self, reference: str) -> Container:
         """The container, if a client can attach to it now. Raises NotFound, Conflict."""

@@ -151,21 +151,26 @@ def _decode_one(decoder: msgspec.json.Decoder[_R], line: bytes) -> list[_R]:
         return []
 
 
-def read(
+async def read(
     path: Path, options: LogOptions, *, framed: bool, ended: asyncio.Future[None] | None
 ) -> AsyncGenerator[bytes, None]:
     """What `options` want of the log at `path`. To follow needs `ended`, which is done when the container has ended.
 
-    Raises InvalidParameter at once, not when the result is iterated.
+    What counts as the end of the log is known on return: what is written later is new. Raises InvalidParameter.
     """
     format = LogFormat(options, framed=framed)
     follow = options.follow and ended is not None and not ended.done()
-    return _follow(path, options, format, ended) if follow and ended else _read_once(path, options, format)
+    chunks = _follow(path, options, format, ended) if follow and ended else _read_once(path, options, format)
+    await anext(chunks)  # from here on, closing it closes its files
+    return chunks
 
 
 async def _read_once(path: Path, options: LogOptions, format: LogFormat) -> AsyncGenerator[bytes, None]:
+    """An empty piece first, when the files are open."""
     with ExitStack() as stack:
-        for file in await asyncio.to_thread(_open_from_tail, LogFiles(path), options.tail, stack):
+        files = await asyncio.to_thread(_open_from_tail, LogFiles(path), options.tail, stack)
+        yield b""
+        for file in files:
             async for chunk in _to_end(file, format):
                 yield chunk
 
@@ -203,10 +208,12 @@ def _next_chunk(blocks: Iterator[bytes], format: LogFormat) -> bytes | None:
 async def _follow(
     path: Path, options: LogOptions, format: LogFormat, ended: asyncio.Future[None]
 ) -> AsyncGenerator[bytes, None]:
+    """An empty piece first, when the files are open."""
     log = LogFiles(path)
     with ExitStack() as stack:
         watch = stack.enter_context(_Watch(path.parent, ended))
         files = await asyncio.to_thread(_open_from_tail, log, options.tail, stack)
+        yield b""
         while not format.past_until:
             over = ended.done()  # asked before reading: what is written until then is read below
             rotated = bool(files) and log.rotated(files[-1])

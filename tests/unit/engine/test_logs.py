@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Path:
 
 
 async def _collect(path: Path, options: LogOptions, framed: bool, ended: asyncio.Future[None] | None) -> bytes:
-    return b"".join([chunk async for chunk in logs.read(path, options, framed=framed, ended=ended)])
+    return b"".join([chunk async for chunk in await logs.read(path, options, framed=framed, ended=ended)])
 
 
 def output(path: Path, *, framed: bool = False, **options: object) -> bytes:
@@ -154,7 +154,7 @@ def test_newer_files(path: Path) -> None:
 async def _follow(path: Path, write: list[tuple[str, bool]]) -> bytes:
     """Follow the log while `write` goes to it: texts, each into a new file if so marked."""
     ended = asyncio.get_running_loop().create_future()
-    reader = logs.read(path, LogOptions(follow=True, tail="1"), framed=False, ended=ended)
+    reader = await logs.read(path, LogOptions(follow=True, tail="1"), framed=False, ended=ended)
     seen = await anext(reader)
     for text, rotate in write:
         if rotate:
