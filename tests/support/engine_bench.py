@@ -172,6 +172,22 @@ class EngineBench:
             return id
         raise AssertionError("it was started")
 
+    def wait_status(self, id: str, status: str, *, restarts: int = 0) -> None:
+        """Return when it has this status, and has been restarted so often."""
+
+        async def wait() -> None:
+            container = self.engine.containers.find(id)
+            events = self.engine.events.subscribe()
+            while container.state.status != status or container.state.restart_count < restarts:
+                await anext(events)
+                await asyncio.sleep(0)  # an event comes a moment before what it tells of has been noted
+
+        self.run(wait())
+
+    def forget_run_directories(self) -> None:
+        """What a reboot does to the run root."""
+        shutil.rmtree(self.settings.run_root / "containers")
+
     def wait_gone(self, id: str) -> None:
         """Return when it has been removed."""
 
