@@ -184,6 +184,16 @@ class EngineBench:
 
         self.run(wait())
 
+    def wait_event(self, id: str, action: str) -> None:
+        """Return when this has happened to it, be it already."""
+
+        async def wait() -> None:
+            async for event in self.engine.events.subscribe(since="1"):
+                if (event["Action"], event["Actor"]["ID"]) == (action, id):
+                    return
+
+        self.run(wait())
+
     def forget_run_directories(self) -> None:
         """What a reboot does to the run root."""
         shutil.rmtree(self.settings.run_root / "containers")

@@ -191,6 +191,7 @@ class Container:
     def adopt(self, system: System) -> None:
         """It runs as `system`, which may have been started by an earlier engine."""
         self.system = system
+        self.health = None
         self.run_ended = asyncio.get_running_loop().create_future()
 
     def begin_run(self, system: System, moment: int) -> None:
@@ -207,6 +208,8 @@ class Container:
     def end_run(self, exit: ExitStatus, status: Status) -> None:
         """It has ended; `status` is exited or restarting."""
         self.system = None
+        if self.health is not None:
+            self.health.status = "unhealthy"  # as dockerd has it: nobody vouches for it any more
         self.state.status = status
         self.state.pid = 0
         self.state.exit_code = exit.code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import signal
 import socket
 from typing import Any
 
@@ -20,6 +21,7 @@ from knarr.engine.parts import Parts
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 
 _CANNOT_RUN = 126
+_KEPT_OUTPUT = 4096
 _REMEMBERED = 300.0
 """Seconds for which an exec that is over can still be inspected."""
 
@@ -105,6 +107,28 @@ class Execs:
         finally:
             if fd is not None:
                 os.close(fd)
+
+    async def run(self, container: Container, config: ExecConfig, timeout: float) -> tuple[int, str]:
+        """Run a command for the engine itself: its exit code, and the beginning of its output.
+
+        Raises TimeoutError after `timeout` seconds, when it has been killed; StartFailed, Conflict.
+        """
+        record = ExecRecord(container, msgspec.structs.replace(config, attach_stdout=True, attach_stderr=True))
+        ours, theirs = socket.socketpair()
+        with ours:
+            self._publish(record, f"exec_create: {record.words}")
+            try:
+                await self._start(record, theirs.fileno(), tty=True)
+            finally:
+                theirs.close()
+            process = record.process
+            assert process is not None
+            try:
+                return await asyncio.wait_for(_outcome(process, ours), timeout)
+            except BaseException:
+                if not process.exited.done():
+                    os.kill(process.pid, signal.SIGKILL)
+                raise
 
     async def _start(self, record: ExecRecord, fd: int | None, tty: bool) -> None:
         system = record.container.live_system()
@@ -214,6 +238,17 @@ def _attachment(record: ExecRecord, fd: int, tty: bool) -> Attachment:
         stdin_once=True,
         detach_keys=record.keys if config.tty else b"",
     )
+
+
+async def _outcome(process: Exec, output: socket.socket) -> tuple[int, str]:
+    """Its exit code, and what it has written, up to a limit, when it has ended."""
+    output.setblocking(False)
+    loop = asyncio.get_running_loop()
+    kept = b""
+    while data := await loop.sock_recv(output, 65536):
+        kept = (kept + data)[:_KEPT_OUTPUT]
+    exit = await asyncio.shield(process.exited)
+    return exit.code, kept.decode(errors="replace")
 
 
 def _tell(fd: int, text: str, *, framed: bool) -> None:

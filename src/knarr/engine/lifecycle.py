@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any
 
 from knarr.compute.interface import ExitStatus, StartFailed, System
-from knarr.engine import restart_policy, times
+from knarr.engine import health, restart_policy, times
 from knarr.engine.container import Container
 from knarr.engine.execs import Execs
 from knarr.engine.health import HealthMonitor
@@ -87,14 +87,15 @@ class Lifecycle:
         self._begin(self._watch(container, system))
 
     async def _watch(self, container: Container, system: System) -> None:
-        report = asyncio.create_task(self._report_ooms(container, system))
-        monitor = HealthMonitor.begin(container, self._parts)
+        companions = [asyncio.create_task(self._report_ooms(container, system))]
+        if check := health.command(container):
+            monitor = HealthMonitor(self._parts, self._execs, container, check)
+            companions.append(asyncio.create_task(monitor.run()))
         try:
             exit = await asyncio.shield(system.exited)
         finally:
-            report.cancel()
-            if monitor is not None:
-                monitor.cancel()
+            for companion in companions:
+                companion.cancel()
         async with container.lock:
             await self._ended(container, system, exit)
 
