@@ -53,7 +53,7 @@ def _is_component(word: str) -> bool:
     """Lower-case letters and digits, with one of . _ __ or any number of - between them."""
     if not word or word[0] not in _LOWER or word[-1] not in _LOWER:
         return False
-    separators = "".join(" " if letter in _LOWER else letter for letter in word).split()
+    separators = "".join("/" if letter in _LOWER else letter for letter in word).split("/")
     return all(separator in (".", "_", "__") or not separator.strip("-") for separator in separators)
 
 

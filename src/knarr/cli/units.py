@@ -34,7 +34,7 @@ def parse_size_or_unlimited(word: str) -> int:
 
 def parse_duration(word: str) -> int:
     """Nanoseconds of Go's notation: `1h30m`, `1.5s`, `-300ms`, `0`. Raises ValueError."""
-    text = word.lstrip("+-") if word[:1] in ("+", "-") and len(word) > 1 else word
+    text = word[1:] if word[:1] in ("+", "-") else word
     sign = -1 if word.startswith("-") else 1
     if text == "0":
         return 0

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_HEXADECIMAL = frozenset(b"0123456789abcdefABCDEF")
 _LONGEST_HEAD = 1 << 20
 _LONGEST_CHUNK_LINE = 1 << 12
 
@@ -180,10 +181,10 @@ class Chunked:
         if self._last:
             self.finished = not line
             return True
-        try:
-            length = int(line.split(b";")[0].strip(), 16)
-        except ValueError:
-            raise ConnectionFailed(f"a chunk's length is not a number: {line[:40]!r}") from None
+        digits = line.split(b";")[0].strip()
+        if not digits or not _HEXADECIMAL.issuperset(digits):
+            raise ConnectionFailed(f"a chunk's length is not a number: {line[:40]!r}")
+        length = int(digits, 16)
         self._last = length == 0
         self._left = length + 2 if length else 0
         return True
