@@ -58,7 +58,7 @@ def _start(directory: Path, ready: socket.socket) -> dict[str, float]:
     environment = {**os.environ, "NOTIFY_SOCKET": str(directory / "notify")}
     since = clock()
     with subprocess.Popen(command, env=environment) as daemon:
-        answered = _first_answer(directory / "s", since)
+        answered = _first_answer(daemon, directory / "s", since)
         ready.recv(4096)
         row = {"first answer, ms": answered, "ready, ms": since()}
         row["knarrd, MiB"] = pss_kib(daemon.pid) / 1024
@@ -76,8 +76,8 @@ def clock() -> Callable[[], float]:
     return lambda: (time.perf_counter() - start) * 1e3
 
 
-def _first_answer(path: Path, since: Callable[[], float]) -> float:
-    while True:
+def _first_answer(daemon: subprocess.Popen[bytes], path: Path, since: Callable[[], float]) -> float:
+    while daemon.poll() is None:
         with socket.socket(socket.AF_UNIX) as client:
             try:
                 client.connect(str(path))
@@ -86,6 +86,7 @@ def _first_answer(path: Path, since: Callable[[], float]) -> float:
                 return since()
             except (FileNotFoundError, ConnectionRefusedError):
                 time.sleep(0.001)
+    raise SystemExit(f"knarrd ended with exit status {daemon.returncode}")
 
 
 def pss_kib(pid: int) -> int:

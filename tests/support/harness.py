@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
 import os
@@ -179,9 +180,9 @@ class Daemon:
         _run_quietly("ip", "link", "delete", self.bridge)
         _run_quietly("nft", "delete", "table", "inet", names.table_name(self.run_root))
         shutil.rmtree(self.directory, ignore_errors=bool(left))
+        for directory in [*cgroup_directories(self.cgroup), self._own_cgroup()]:
+            _remove_cgroup(directory)
         assert not left, f"left behind: {left}"
-        remove_cgroups(self.cgroup)
-        self._own_cgroup().rmdir()
 
     def _remove_containers(self) -> None:
         if self.process is None:
@@ -253,9 +254,15 @@ def _process_hierarchy() -> Path:
     raise FileNotFoundError("no cgroup hierarchy is mounted")
 
 
-def remove_cgroups(path: str) -> None:
-    for directory in cgroup_directories(path):
+def _remove_cgroup(directory: Path) -> None:
+    for child in directory.iterdir():
+        if child.is_dir():
+            _remove_cgroup(child)
+    try:
         directory.rmdir()
+    except OSError as error:  # something still runs in it, which the list of leaks tells
+        if error.errno != errno.EBUSY:
+            raise
 
 
 def _lines(path: str) -> list[str]:

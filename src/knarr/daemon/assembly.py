@@ -7,6 +7,8 @@ database ─► layers ─► images ─┐
 
 from __future__ import annotations
 
+import resource
+
 from knarr.api.server import ApiServer
 from knarr.compute.native.backend import NativeBackend
 from knarr.daemon.config import DaemonConfig
@@ -38,6 +40,7 @@ class Parts:
     async def start(self) -> None:
         """Put right what the last run left, and begin. Raises KnarrError, OSError."""
         await self.backend.start()
+        _lift_descriptor_limit()
         await self.network.start()
         await self.engine.start()
 
@@ -51,6 +54,12 @@ class Parts:
         await self.network.close()
         await self.backend.close()
         self.database.close()
+
+
+def _lift_descriptor_limit() -> None:
+    """Some descriptors a container add up. Containers get the limit that the zygote was started with."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def network_settings(config: DaemonConfig) -> NetworkSettings:

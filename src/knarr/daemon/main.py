@@ -5,7 +5,6 @@ command line, daemon.json ─► configuration ─► directories locked ─► 
 
 from __future__ import annotations
 
-import asyncio
 import faulthandler
 import logging
 import os
@@ -16,9 +15,9 @@ from contextlib import ExitStack
 
 from knarr.daemon import command_line, logs
 from knarr.daemon import config as configuration
+from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.locks import DirectoryLock
-from knarr.daemon.service import Service
 from knarr.errors import KnarrError
 
 _log = logging.getLogger(__name__)
@@ -45,11 +44,19 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with ExitStack() as held:
             _claim(config, held)
-            asyncio.run(Service(config, invocation).run())
+            _serve(config, invocation)
     except (KnarrError, OSError) as error:
         _log.debug("where it happened", exc_info=True)
         return _refuse(f"failed to start daemon: {error}")
     return 0
+
+
+def _serve(config: DaemonConfig, invocation: Invocation) -> None:
+    import asyncio  # only now: it takes longer than --help
+
+    from knarr.daemon.service import Service
+
+    asyncio.run(Service(config, invocation).run())
 
 
 def _refuse(words: str) -> int:

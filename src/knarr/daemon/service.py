@@ -41,6 +41,7 @@ class Service:
 
     async def run(self) -> None:
         """Listen, start, serve, stop. Raises KnarrError, OSError for what keeps it from starting."""
+        gc.disable()  # until everything is imported, which makes no garbage worth a look
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_WORKER_THREADS, "worker"))
@@ -61,9 +62,9 @@ class Service:
                 serving = await parts.server.serve(listener.socket, context if listener.tls else None)
                 undo.push_async_callback(serving.close)
                 _log.info("API listen on %s", listener.address)
-            gc.collect()
-            gc.freeze()
-            self._notifier.send("READY=1", "STATUS=serving")
+            self._notifier.send("READY=1")
+            gc.freeze()  # what is here now stays: no collection needs to look at it again
+            gc.enable()
             await stopped
             self._notifier.send("STOPPING=1")
             _log.info("stopping; containers %s", "go on" if self._config.live_restore else "are stopped")
