@@ -27,6 +27,7 @@ from knarr.images.importer import Import, import_archive
 from knarr.images.platforms import of_host
 from knarr.images.references import parse
 from knarr.images.store import ImageStore
+from knarr.kernel.cgroups import Cgroup, detect
 from knarr.network.controller import NetworkController, NetworkSettings
 from knarr.storage.layers import LayerStore
 
@@ -100,6 +101,7 @@ class EngineBench:
         self.stop()
         self._runner.close()
         shutil.rmtree(self.root)
+        Cgroup(detect(), self._cgroup).remove()
 
     # Short forms of what tests do all the time
 
