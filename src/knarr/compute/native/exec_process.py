@@ -131,8 +131,8 @@ class ExecProcess:
                 os.close(self._pidfd)
             self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
             self.streams.drain()
+            answer(self._failed.text, self._failed.code)  # first: whoever is hung up asks knarrd for the exit code
             self.streams.hang_up()
-            answer(self._failed.text, self._failed.code)
             return
         answer("", 0)
         assert self._pidfd is not None
