@@ -100,7 +100,9 @@ def test_containers_stop_with_the_daemon_if_asked(daemon: Daemon, how: str) -> N
     else:
         daemon.flags = [how]
     daemon.start()
-    daemon.docker("run", "-d", "--name", "box", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done")
+    daemon.docker(
+        "run", "-d", "--name", "box", "busybox", "sh", "-c", "trap 'exit 3' TERM; while :; do sleep 0.1; done"
+    )
     daemon.docker(
         "run", "-d", "--name", "again", "--restart", "always", "--stop-signal", "KILL", "busybox", "sleep", "9"
     )
@@ -115,7 +117,16 @@ def test_containers_stop_with_the_daemon_if_asked(daemon: Daemon, how: str) -> N
 
 def test_published_ports_work_across_a_kill(daemon: Daemon) -> None:
     daemon.docker(
-        "run", "-d", "--name", "box", "-p", "127.0.0.1::80", "busybox", "sh", "-c", "echo hi > /index.html; httpd -f -h /"
+        "run",
+        "-d",
+        "--name",
+        "box",
+        "-p",
+        "127.0.0.1::80",
+        "busybox",
+        "sh",
+        "-c",
+        "echo hi > /index.html; httpd -f -h /",
     )
     port = daemon.text("port", "box", "80")
     daemon.kill()
