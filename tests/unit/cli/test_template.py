@@ -34,6 +34,7 @@ _DATA: dict[str, Any] = {
         ("{{range $i, $w := .Config.Cmd}}{{$i}}{{$w}} {{end}}", "0sh 1-c 2x "),
         ("{{range $k, $v := .Config.Labels}}{{$k}}={{$v}};{{end}}", "a.b=1;c=2;"),
         ("{{range .Config.Env}}x{{else}}none{{end}}", "none"),
+        ("{{range.Config.Cmd}}{{.}}{{end}}{{if.State.Running}}!{{end}}", "sh-cx!"),
         ("{{range .Config.Cmd}}{{if eq . `-c`}}{{continue}}{{end}}{{.}}{{end}}", "shx"),
         ("{{if .State.Pid}}a{{else if .State.Running}}b{{else}}c{{end}}", "b"),
         ("{{with .State}}{{.ExitCode}}{{end}}", "3"),

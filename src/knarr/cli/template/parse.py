@@ -88,14 +88,14 @@ class _Parser:
                     nodes.append(Node("text", text=text))
             elif text.startswith("/*") and text.endswith("*/"):
                 continue
-            elif text == "end" or text.split(" ")[0] == "else":
+            elif _keyword(text)[0] in ("end", "else"):
                 return nodes, text
             else:
                 nodes.append(self._action(text))
         return nodes, ""
 
     def _action(self, text: str) -> Node:
-        keyword, _, rest = text.partition(" ")
+        keyword, rest = _keyword(text)
         if keyword in ("if", "range", "with"):
             return self._block(keyword, rest)
         if keyword in ("break", "continue") and not rest:
@@ -108,8 +108,7 @@ class _Parser:
         node = self._pipeline_node(keyword, condition)
         node.body, end = self.nodes()
         if end.startswith("else "):
-            inner, _, rest = end[5:].strip().partition(" ")
-            node.other = [self._block(inner, rest)]
+            node.other = [self._block(*_keyword(end[5:].strip()))]
             return node
         if end == "else":
             node.other, end = self.nodes()
@@ -151,7 +150,7 @@ class _Parser:
             variable, *names = text.split(".")
             return Node("variable", text=variable, names=names)
         if kind == "word":
-            return self._word(text)
+            return self._word(text, tokens)
         return Node("literal", value=_literal(kind, text))
 
     def _parenthesis(self, tokens: _Tokens) -> Node:
@@ -159,18 +158,24 @@ class _Parser:
         if tokens.text != ")":
             raise TemplateError("template: :1: unclosed left paren")
         tokens.advance()
-        node = Node("group", pipeline=commands)
+        return self._chained(Node("group", pipeline=commands), tokens)
+
+    def _chained(self, node: Node, tokens: _Tokens) -> Node:
+        """The node with the fields that follow it without a space."""
         if tokens.kind == "field" and tokens.adjacent:
             node.names = tokens.text[1:].split(".")
             tokens.advance()
         return node
 
-    def _word(self, text: str) -> Node:
+    def _word(self, text: str, tokens: _Tokens) -> Node:
         if text in _CONSTANTS:
             return Node("literal", value=_CONSTANTS[text])
         if text not in self._functions:
             raise TemplateError(f'template: :1: function "{text}" not defined')
-        return Node("function", text=text)
+        function = Node("function", text=text)
+        if tokens.kind == "field" and tokens.adjacent:
+            return self._chained(Node("group", pipeline=[Node("command", pipeline=[function])]), tokens)
+        return function
 
 
 class _Tokens:
@@ -199,6 +204,13 @@ class _Tokens:
 
     def looks_like(self, pattern: str) -> bool:
         return re.match(pattern, self._text) is not None
+
+
+def _keyword(text: str) -> tuple[str, str]:
+    """The word that an action begins with, and the rest: a field may follow without a space."""
+    match = re.match(r"\w*", text)
+    word = match[0] if match else ""
+    return word, text[len(word) :].strip()
 
 
 def _declared(tokens: _Tokens) -> list[str]:
