@@ -64,9 +64,10 @@ def split(path: str) -> list[str]:
     return parts
 
 
-def make_directories(root_fd: int, path: str, mode: int = 0o755, uid: int = -1, gid: int = -1) -> int:
-    """mkdir -p inside a root, one component at a time by descriptor; symbolic links on the way are followed in root.
+def make_directories(root_fd: int, path: str, mode: int = 0o755, uid: int = -1, gid: int = -1, links: int = 40) -> int:
+    """mkdir -p inside a root: what exists is opened, what is missing is made in its parent's descriptor.
 
+    Symbolic links are followed inside the root, dangling ones too (up to `links` of these): what they name is made.
     New directories get `mode` (umask applies) and, unless -1, `uid` and `gid`. Returns an O_PATH descriptor of the
     last one. Raises OSError (NotADirectoryError where a component is no directory, ELOOP on too many links).
     """
@@ -74,38 +75,18 @@ def make_directories(root_fd: int, path: str, mode: int = 0o755, uid: int = -1, 
         return open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY)
     except FileNotFoundError:
         pass
-    return _make_missing(root_fd, split(path), mode, uid, gid)
-
-
-def _make_missing(root_fd: int, parts: list[str], mode: int, uid: int, gid: int) -> int:
-    done = ""
-    links = 0
-    fd = os.dup(root_fd)
+    *parents, name = split(path)
+    parent = make_directories(root_fd, "/".join(parents), mode, uid, gid, links)
     try:
-        while parts:
-            part = parts.pop(0)
-            there = f"{done}/{part}"
-            try:
-                child = open_in_root(root_fd, there, os.O_PATH | os.O_DIRECTORY)
-            except FileNotFoundError:
-                target = _dangling_link(fd, part)
-                if target is not None:
-                    links += 1
-                    if links > 40:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), there) from None
-                    base = [] if target.startswith("/") else split(done)
-                    parts = split("/".join([*base, target])) + parts
-                    done = ""
-                    os.close(fd)
-                    fd = os.dup(root_fd)
-                    continue
-                child = _mkdir(fd, part, mode, uid, gid)
-            os.close(fd)
-            fd, done = child, there
-        return fd
-    except BaseException:
-        os.close(fd)
-        raise
+        target = _dangling_link(parent, name)
+        if target is None:
+            return _mkdir(parent, name, mode, uid, gid)
+    finally:
+        os.close(parent)
+    if links == 0:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    there = target if target.startswith("/") else "/".join([*parents, target])
+    return make_directories(root_fd, there, mode, uid, gid, links - 1)
 
 
 def _dangling_link(dir_fd: int, name: str) -> str | None:

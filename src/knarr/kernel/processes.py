@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import os
 import signal
 
@@ -104,15 +103,3 @@ def is_alive(pid: int, started: int) -> bool:
 def mask_signals(numbers: set[signal.Signals]) -> None:
     """Replace the blocked set of the calling thread."""
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)
-
-
-def memfd_sealed(name: str, data: bytes) -> int:
-    """A sealed, unwritable memory file with `data`."""
-    fd = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-    seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
-    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, seals)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -132,9 +132,10 @@ class BindMount(Operation):
         target = make(scene.root_fd, self.destination)
         try:
             _require_outside_proc(target, self.destination)
-            if self.propagation:
+            if not self.recursive:
+                mounts.mount_setattr(fd, set=self.set, clear=self.clear, propagation=self.propagation)
+            else:
                 mounts.mount_setattr(fd, propagation=self.propagation, recursive=self.recursive_propagation)
-            if self.set or self.clear:
                 mounts.mount_setattr(fd, set=self.set, clear=self.clear, recursive=self.recursive_attributes)
             mounts.move_mount(fd, target)
         finally:
