@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -148,6 +149,17 @@ class Daemon:
     def text(self, *arguments: str, **options: Any) -> str:
         """What the docker command prints, stripped."""
         return self.docker(*arguments, **options).stdout.decode().strip()
+
+    @contextmanager
+    def follow(self, container: str) -> Iterator[IO[bytes]]:
+        """A container's output, as it comes."""
+        command = ["docker", "--host", self.host, "logs", "--follow", container]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout
+            finally:
+                process.kill()
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """One request of the Engine API: status and decoded body."""
