@@ -31,7 +31,8 @@ class Lifecycle:
         self._launcher = launcher
         self._removal = removal
         self._execs = execs
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._finishing: set[asyncio.Task[None]] = set()
         self._closing = False
 
     async def start(self, container: Container) -> None:
@@ -42,6 +43,7 @@ class Lifecycle:
         async with container.lock:
             check_startable(container)
             container.state.restart_count = 0
+            container.restart_wait = 0.0
             await self._run(container)
 
     async def start_for_policy(self, container: Container) -> None:
@@ -84,7 +86,7 @@ class Lifecycle:
 
     def watch(self, container: Container, system: System) -> None:
         """Wait for the end of a running system in the background, and do what there is to do then."""
-        self._begin(self._watch(container, system))
+        self._begin(self._watch(container, system), self._waiting)
 
     async def _watch(self, container: Container, system: System) -> None:
         companions = [asyncio.create_task(self._report_ooms(container, system))]
@@ -96,6 +98,9 @@ class Lifecycle:
         finally:
             for companion in companions:
                 companion.cancel()
+        self._begin(self._finish(container, system, exit), self._finishing)
+
+    async def _finish(self, container: Container, system: System, exit: ExitStatus) -> None:
         async with container.lock:
             await self._ended(container, system, exit)
 
@@ -118,9 +123,10 @@ class Lifecycle:
     async def note_exit(self, container: Container, exit: ExitStatus) -> None:
         """A container's main process has ended: give back what it used, commit, tell everybody."""
         again = not self._closing and restart_policy.wants_restart(container, exit.code)
+        seconds = max(0, exit.at - container.state.started_at) // 1_000_000_000
         container.end_run(exit, "restarting" if again else "exited")
         container.state.restart_count += again
-        self._parts.publish(container, "die", exitCode=str(exit.code))
+        self._parts.publish(container, "die", exitCode=str(exit.code), execDuration=str(seconds))
         await self._launcher.release(container)
         self._parts.save_state(container)
         self._execs.forget(container)
@@ -129,7 +135,7 @@ class Lifecycle:
     def restart_later(self, container: Container) -> None:
         """Start a container that is `restarting` after its delay, unless that is cancelled."""
         container.restart_delay = asyncio.get_running_loop().create_future()
-        self._begin(self._restart_after(container, container.restart_delay))
+        self._begin(self._restart_after(container, container.restart_delay), self._waiting)
 
     async def _restart_after(self, container: Container, cancelled: asyncio.Future[None]) -> None:
         try:
@@ -149,26 +155,27 @@ class Lifecycle:
         container.state.status = "exited"
         self._parts.save_state(container)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("watching a container failed", exc_info=error)
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(_log_failure)
 
     def begin_shutdown(self) -> None:
         """From now on nothing is started again."""
         self._closing = True
 
     async def close(self) -> None:
-        """Stop watching. What runs goes on."""
+        """Stop waiting, finish what is being done. What runs goes on."""
         self._closing = True
-        for task in self._tasks:
+        for task in self._waiting:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._waiting, *self._finishing, return_exceptions=True)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("watching over a container failed", exc_info=error)
 
 
 def check_startable(container: Container) -> None:
