@@ -78,6 +78,7 @@ class Creation:
             network_mode=self._network_mode(asked.network_mode),
             ipc_mode=self._joined(asked.ipc_mode),
             pid_mode=self._joined(asked.pid_mode),
+            memory_swappiness=None if asked.memory_swappiness == -1 else asked.memory_swappiness,
             restart_policy=msgspec.structs.replace(asked.restart_policy, name=asked.restart_policy.name or "no"),
         )
         defaulting.fill(host_config, settings)

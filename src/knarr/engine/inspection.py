@@ -40,7 +40,7 @@ def container_json(container: Container, directory: Path, network: NetworkContro
         "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": to_wire(record.host_config),
-        "GraphDriver": {"Data": None, "Name": driver},
+        "GraphDriver": {"Data": {}, "Name": driver},
         "Mounts": to_wire(record.mounts),
         "Config": to_wire(record.config),
         "NetworkSettings": _network_settings(container, network),
