@@ -100,6 +100,11 @@ def is_alive(pid: int, started: int) -> bool:
     return pid > 0 and start_time(pid) == started
 
 
+def default_signal(number: signal.Signals) -> None:
+    """signal(2) with SIG_DFL, without the interpreter's book-keeping. For signals that have no Python handler."""
+    libc.signal(int(number), None)
+
+
 def mask_signals(numbers: set[signal.Signals]) -> None:
     """Replace the blocked set of the calling thread."""
     signal.pthread_sigmask(signal.SIG_SETMASK, numbers)

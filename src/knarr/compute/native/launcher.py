@@ -68,6 +68,7 @@ class Report(Struct):
 
 
 # Made before any fork: a decoder that is made in a shim costs its memory in every shim.
+encode_report = msgspec.msgpack.Encoder().encode
 decode_report = msgspec.msgpack.Decoder(Report).decode
 
 
@@ -131,7 +132,7 @@ def _report(request: Create, launched: launch.Launched) -> Report:
 
 
 def _send(handover: socket.socket, report: Report, fds: list[int]) -> None:
-    handover.sendmsg([msgspec.msgpack.encode(report)], frames.ancillary(fds))
+    handover.sendmsg([encode_report(report)], frames.ancillary(fds))
 
 
 def _listen(run_dir: str) -> int:

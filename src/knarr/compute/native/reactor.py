@@ -37,7 +37,15 @@ class Reactor:
     def run(self) -> None:
         """Dispatch until `running` is false."""
         while self.running:
-            for fd, events in self._epoll.poll():
-                callback = self._callbacks.get(fd)
-                if callback is not None:
-                    callback(events)
+            self.poll_once()
+
+    def poll_once(self) -> None:
+        """Wait for events and dispatch them."""
+        for fd, events in self._epoll.poll():
+            callback = self._callbacks.get(fd)
+            if callback is not None:
+                callback(events)
+
+    def close(self) -> None:
+        """Free the epoll descriptor; what is registered stays its owners'."""
+        self._epoll.close()

@@ -44,7 +44,7 @@ def main(control: socket.socket) -> NoReturn:
     shim = Shim()
     try:
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        processes.default_signal(signal.SIGCHLD)
         shim.await_launch(control)
         shim.reactor.run()
     except BaseException:  # noqa: BLE001 - the edge of a process
@@ -95,7 +95,7 @@ class Shim:
             self._send(control, Done(number=report.number, error=report.error, code=report.code))
             self.reactor.running = False
             return
-        self._take_over(report, fds)
+        self.take_over(report, fds)
         self.add_connection(control)
         self._send(control, Done(number=report.number, pid=report.pid))
 
@@ -105,7 +105,8 @@ class Shim:
             while True:
                 os.waitpid(-1, 0)
 
-    def _take_over(self, report: Report, fds: list[int]) -> None:
+    def take_over(self, report: Report, fds: list[int]) -> None:
+        """Become the owner of a launched system; `fds` are in the order that `Report` names."""
         processes.set_name("knarr-shim")
         processes.set_title(f"knarr-shim {report.id}")
         self._run_dir = report.run_dir
@@ -348,6 +349,17 @@ class Shim:
             connection.close()
         if self._streams is None or not self._streams.has_clients:
             self.reactor.running = False
+
+    def leave(self) -> None:
+        """Close everything but the system's own descriptors: for a shim that only played one."""
+        if self._streams is not None:
+            self._streams.drain()
+            self._streams.hang_up()
+            self._streams.close_log()
+        for sock in (self._sync, self._listener, *self._connections):
+            if sock is not None:
+                sock.close()
+        self.reactor.close()
 
     def crashed(self) -> None:
         """Leave the traceback where somebody can find it."""

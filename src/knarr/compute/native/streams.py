@@ -135,6 +135,11 @@ class Streams:
             os.close(self.terminal_fd)
             self.terminal_fd = None
 
+    def close_log(self) -> None:
+        """Nothing more will be logged."""
+        if self._log is not None:
+            self._log.close()
+
     def hang_up(self) -> None:
         """Let clients have what is queued for them, then end their connections."""
         self._ended = True

@@ -14,7 +14,7 @@ import signal
 import socket
 from typing import NoReturn
 
-from knarr.compute.native import shim
+from knarr.compute.native import rehearsal, shim
 from knarr.kernel import processes
 
 
@@ -25,6 +25,7 @@ def main(control: socket.socket) -> NoReturn:
     processes.set_name("knarr-zygote")
     processes.find_title()
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
+    rehearsal.rehearse()
     gc.disable()
     gc.collect()
     gc.freeze()
