@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from knarr.compute.interface import ExitStatus, System
+from knarr.compute.interface import ExitStatus
 from knarr.engine import restart_policy, times
 from knarr.engine.container import Container
 from knarr.engine.launcher import Launcher
@@ -54,18 +54,15 @@ class Recovery:
         if container.state.status not in ("running", "paused"):
             if found is not None and not isinstance(found, ExitStatus):
                 await found.delete()  # from a start that was not acknowledged
-        elif found is None or isinstance(found, ExitStatus):
-            container.network = self._network_of(container)
+            return
+        self._parts.volumes.resume(container.id, container.record.mounts)
+        container.network = self._network_of(container)
+        if found is None or isinstance(found, ExitStatus):
             lost = ExitStatus(_UNKNOWN_EXIT, times.now())
             await self._lifecycle.note_exit(container, found or lost)
         else:
-            self._adopt(container, found)
-
-    def _adopt(self, container: Container, system: System) -> None:
-        container.adopt(system)
-        self._parts.volumes.resume(container.id, container.record.mounts)
-        container.network = self._network_of(container)
-        self._lifecycle.watch(container, system)
+            container.adopt(found)
+            self._lifecycle.watch(container, found)
 
     def _network_of(self, container: Container) -> NetworkInfo | None:
         mode = container.host_config.network_mode

@@ -57,6 +57,18 @@ def check_options(name: str, options: dict[str, str]) -> None:
             raise InvalidParameter(f'create {name}: missing required option: "{option}"')
 
 
+def _is_mounted(path: Path) -> bool:
+    """Whether something is mounted on a directory. Path.is_mount does not see binds within one file system."""
+    with trees.opened(str(path.parent), os.O_PATH | os.O_DIRECTORY) as parent:
+        try:
+            os.close(paths.openat2(parent, path.name, os.O_PATH, resolve=paths.RESOLVE_NO_XDEV))
+        except OSError as error:
+            if error.errno == errno.EXDEV:
+                return True
+            raise
+    return False
+
+
 class LocalDriver:
     """The volumes' directories: `<root>/<name>/_data`."""
 
@@ -100,6 +112,7 @@ class LocalDriver:
         if self._root.is_dir():
             for name in os.listdir(self._root):
                 if name.startswith(_REMOVED):
+                    self.unmount(name)
                     self.delete(name)
 
     def usage(self, name: str) -> int:
@@ -113,7 +126,7 @@ class LocalDriver:
     def mount(self, name: str, options: dict[str, str]) -> None:
         """Mount what the options describe on the volume's directory, unless it is there. Raises KnarrError."""
         path = self.path(name)
-        if not options or path.is_mount():
+        if not options or _is_mounted(path):
             return
         flags, data = _parse_mount_options(options.get("o", ""))
         try:
@@ -127,8 +140,11 @@ class LocalDriver:
     def unmount(self, name: str) -> None:
         """Undo `mount`; without one, nothing happens."""
         path = self.path(name)
-        while path.is_mount():
-            mounts.umount(str(path), mounts.MNT_DETACH)
+        try:
+            while _is_mounted(path):
+                mounts.umount(str(path), mounts.MNT_DETACH)
+        except FileNotFoundError:
+            pass
 
     def fill(self, name: str, root_fd: int, path: str) -> None:
         """Copy what is at `path` in a root to an empty volume: content, owners, modes, extended attributes.

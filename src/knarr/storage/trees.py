@@ -10,7 +10,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from knarr.kernel import paths
 
@@ -52,7 +52,10 @@ def open_directory(root_fd: int, path: bytes, flags: int = DIRECTORY_FLAGS) -> i
 
 
 def remove_tree(dir_fd: int, name: str | bytes) -> None:
-    """Remove a file or a directory with all below it, however deep. A missing one is fine. Raises OSError."""
+    """Remove a file or a directory with all below it, however deep. A missing one is fine.
+
+    What is mounted there is left alone: EXDEV. Raises OSError.
+    """
     try:
         os.unlink(name, dir_fd=dir_fd)
         return
@@ -60,9 +63,14 @@ def remove_tree(dir_fd: int, name: str | bytes) -> None:
         return
     except (IsADirectoryError, PermissionError):
         pass
-    with opened(name, dir_fd=dir_fd) as fd:
+    with _opened_here(dir_fd, name) as fd:
         _empty(fd, fd, 0)
     os.rmdir(name, dir_fd=dir_fd)
+
+
+def _opened_here(dir_fd: int, name: str | bytes) -> AbstractContextManager[int]:
+    """A directory to be emptied: never one that is mounted there, whose files are somebody else's."""
+    return owned(paths.openat2(dir_fd, name, DIRECTORY_FLAGS, resolve=paths.RESOLVE_NO_XDEV))
 
 
 def _empty(top: int, fd: int, depth: int) -> None:
@@ -77,7 +85,7 @@ def _empty(top: int, fd: int, depth: int) -> None:
             elif depth == _DEPTH:
                 os.rename(name, _free_name(top), src_dir_fd=fd, dst_dir_fd=top)
             else:
-                with opened(name, dir_fd=fd) as child:
+                with _opened_here(fd, name) as child:
                     _empty(top, child, depth + 1)
                 os.rmdir(name, dir_fd=fd)
         if depth:

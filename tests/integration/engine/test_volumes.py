@@ -278,3 +278,19 @@ async def test_a_subpath_is_opened_inside_the_volume(volumes: Volumes, image: Ca
 async def test_usage(volumes: Volumes, image: Callable[[], int]) -> None:
     await volumes.prepare("c1", points("data:/data"), image)
     assert (await volumes.usage())[0]["UsageData"] == {"Size": 7, "RefCount": 1}
+
+
+@in_loop
+async def test_a_bind_on_the_same_file_system_is_undone(volumes: Volumes, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("the user's")
+    options = {"type": "none", "o": "bind", "device": str(source)}
+    point = MountPoint(type="volume", name="bound", destination="/d", spec=Mount(type="volume", source="bound"))
+    await volumes.create(VolumeCreate(name="bound", driver_opts=options))
+    for _ in range(2):
+        await volumes.acquire("c", [point])
+    await volumes.release("c", [point], remove_anonymous=False)
+    assert str(tmp_path / "volumes") not in Path("/proc/self/mountinfo").read_text()
+    await volumes.remove("bound")
+    assert (source / "file").read_text() == "the user's"
