@@ -34,6 +34,7 @@ class Streams:
         self._clients: list[Client] = []
         self._ended = False
         self._held = False
+        self.connected = False
         self.terminal_fd: int | None = None
         self.input: Input | None = None
 
@@ -43,12 +44,20 @@ class Streams:
             self.input = Input(self._reactor, stdin)
         self._add_output(stdout, "stdout")
         self._add_output(stderr, "stderr")
+        self._connect()
 
     def use_terminal(self, master: int) -> None:
         """Take a terminal's master."""
         self.terminal_fd = master
         self.input = Input(self._reactor, os.dup(master), closable=False)
         self._add_output(master, "stdout")
+        self._connect()
+
+    def _connect(self) -> None:
+        """From now on there is something that clients' input can go to; until then it waited in their sockets."""
+        self.connected = True
+        for client in list(self._clients):
+            client.begin()
 
     def _add_output(self, fd: int, name: str) -> None:
         os.set_blocking(fd, False)
@@ -235,9 +244,14 @@ class Client:
         self._queue: deque[bytes] = deque()
         self.waiting = 0
         self._finishing = False
-        self._reading = True
+        self._reading = streams.connected or not spec.stdin
         self._detach = DetachKeys(spec.detach_keys) if spec.detach_keys else None
-        reactor.register(fd, READ, self._on_event)
+        reactor.register(fd, READ if self._reading else 0, self._on_event)
+
+    def begin(self) -> None:
+        """The process's streams are there: take input."""
+        if self._spec.stdin:
+            self._resume()
 
     def offer(self, name: str, data: bytes) -> None:
         """Output for this client, if it wants that stream."""
