@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import platform
 import uuid
@@ -74,7 +75,7 @@ class SystemService:
             "ContainersStopped": len(statuses) - running - paused,
             "Images": len(self._parts.images.all()),
             "NFd": len(os.listdir("/proc/self/fd")),
-            "NGoroutines": len(os.listdir("/proc/self/task")),
+            "NGoroutines": len(asyncio.all_tasks()),
             "NEventsListener": self._parts.events.listeners,
             "SystemTime": times.rfc3339(times.now()),
         }
