@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 
 from knarr.client import Client, containers, execs
@@ -67,7 +68,7 @@ def one_exec(client: Client, image: str) -> float:
         client.call(containers.start(container))
         begin = time.perf_counter()
         made = client.call(execs.create(container, {"Cmd": ["true"], "AttachStdout": True}))["Id"]
-        with client.hijack(execs.attach(made)).socket as output:
+        with closing(client.hijack(execs.attach(made)).socket) as output:
             while output.recv(65536):
                 pass
         return (time.perf_counter() - begin) * 1e3
