@@ -131,7 +131,9 @@ class ImageService:
         report({"status": image.id})
 
     def _import_url(self, url: str, wanted: Import, report: Report) -> Image:
-        with importer.open_url(url) as archive:
+        from knarr.images import download
+
+        with download.open_url(url) as archive:
             report({"status": f"Downloading from {url}"})
             return importer.import_archive(self.store, wanted, archive)
 

@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import BinaryIO, cast
 
 from msgspec import Struct
 
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter
 from knarr.images import changes, config
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore, LayerBlob
-
-_TIMEOUT = 60.0  # seconds without a byte
 
 
 class Import(Struct, kw_only=True):
@@ -90,28 +82,3 @@ def complete_url(text: str) -> str:
     if not rest.strip("/"):
         raise InvalidParameter(f'Get "{text}": http: no Host in request URL')
     return url
-
-
-@contextmanager
-def open_url(url: str) -> Iterator[BinaryIO]:
-    """The content behind an http or https address; blocks. Raises KnarrError, also from the reading of it."""
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        urllib.request.ProxyHandler(),
-        urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPRedirectHandler(),
-        urllib.request.HTTPErrorProcessor(),
-    ):
-        opener.add_handler(handler)  # and none for file: and ftp:, to which a redirection could lead
-    try:
-        with opener.open(url, timeout=_TIMEOUT) as response:
-            yield cast(BinaryIO, response)
-    except urllib.error.HTTPError as error:
-        error.close()
-        raise KnarrError(f"Got HTTP status code >= 400: {error.code} {error.reason}") from error
-    except urllib.error.URLError as error:
-        raise KnarrError(f'Get "{url}": {error.reason}') from error
-    except (http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
-        raise KnarrError(f'Get "{url}": {error}') from error

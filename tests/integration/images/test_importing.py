@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from knarr.errors import Conflict, InvalidParameter, KnarrError
-from knarr.images import importer, platforms, references
+from knarr.images import download, importer, platforms, references
 from knarr.images.importer import Import
 from knarr.images.platforms import Platform
 
@@ -115,7 +115,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
 def test_from_an_address(place: Any, archives: Any, web: tuple[str, Path]) -> None:
     address, directory = web
     (directory / "root.tar").write_bytes(archives.tar({"file": b"x"}))
-    with importer.open_url(importer.complete_url(f"{address}/root.tar")) as archive:
+    with download.open_url(importer.complete_url(f"{address}/root.tar")) as archive:
         image = importer.import_archive(place.store, wanted(), archive)
     assert image.size == 1
 
@@ -124,12 +124,12 @@ def test_from_an_address(place: Any, archives: Any, web: tuple[str, Path]) -> No
     ("path", "words"), [("missing", "Got HTTP status code >= 400: 404"), ("elsewhere", "file:///etc/passwd")]
 )
 def test_addresses_that_give_nothing(web: tuple[str, Path], path: str, words: str) -> None:
-    with pytest.raises(KnarrError, match=words), importer.open_url(f"http://{web[0]}/{path}"):
+    with pytest.raises(KnarrError, match=words), download.open_url(f"http://{web[0]}/{path}"):
         pass
 
 
 def test_nobody_there() -> None:
-    with pytest.raises(KnarrError, match="Connection refused"), importer.open_url("http://127.0.0.1:1/x"):
+    with pytest.raises(KnarrError, match="Connection refused"), download.open_url("http://127.0.0.1:1/x"):
         pass
 
 
