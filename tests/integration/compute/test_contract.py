@@ -13,10 +13,12 @@ from compute_bench import Bench, runtime_spec
 
 from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
 from knarr.compute.native.backend import NativeBackend, NativeSystem
-from knarr.compute.spec import ConsoleSize, Memory, Namespace, Resources
-from knarr.errors import NotFound
+from knarr.compute.spec import ConsoleSize, Memory, Namespace, Pids, Resources
+from knarr.errors import InvalidParameter, NotFound
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup, detect
+
+_MEMORY_LIMIT = "memory.limit_in_bytes" if "memory" in detect().controllers else "memory.max"
 
 
 def lines(path: str) -> list[dict[str, str]]:
@@ -254,6 +256,35 @@ def test_failed_create_leaves_nothing(bench: Bench) -> None:
     assert not Cgroup(detect(), f"/knarr/{request.id}").exists()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(request.root_fd)
+
+
+def test_values_that_the_kernel_refuses_are_the_users_mistake(bench: Bench) -> None:
+    odd_sysctl, odd_limit = runtime_spec("true"), runtime_spec("true")
+    assert odd_sysctl.linux is not None and odd_limit.linux is not None
+    odd_sysctl.linux.sysctl["kernel.shmmax"] = "much"
+    odd_limit.linux.resources = Resources(pids=Pids(2**63 - 1))
+    for spec, words in ((odd_sysctl, "kernel.shmmax"), (odd_limit, "pids.max")):
+        with pytest.raises(InvalidParameter, match=words):
+            bench(bench.backend.create(bench.request(spec)))
+
+
+def test_an_update_changes_all_or_nothing(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    before = system._cgroup.read("memory", _MEMORY_LIMIT)
+    with pytest.raises(InvalidParameter, match="pids.max"):
+        bench(system.update(Resources(memory=Memory(limit=64 << 20), pids=Pids(2**63 - 1))))
+    assert system._cgroup.read("memory", _MEMORY_LIMIT) == before
+
+
+def test_exec_of_a_process_that_makes_no_sense_takes_the_client(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    process = runtime_spec("true", cwd="tmp").process
+    assert process is not None
+    attachment: Attachment = bench.client().attachment()
+    with pytest.raises(InvalidParameter, match="absolute path"):
+        bench(system.exec(ExecRequest("x", process, attachment)))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(attachment.fd)
 
 
 def _restart(bench: Bench) -> None:

@@ -6,11 +6,12 @@ A system's decisions are made here (see `planner`); everything that happens to i
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -27,12 +28,20 @@ from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.native.launcher import SOCKET_NAME, STATE_NAME, State
 from knarr.compute.native.messages import AttachSpec, Done
-from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.compute.native.plan import CgroupPlan, CgroupWrite, Plan
+from knarr.compute.native.program import is_refused_value
 from knarr.compute.native.shim import EXIT_NAME, Exit
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import Resources
-from knarr.errors import Conflict, KnarrError, NotFound
+from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 from knarr.kernel import capabilities, cgroups, processes
+from knarr.kernel.cgroups import Cgroup
+
+_log = logging.getLogger(__name__)
+
+_CGROUP_LINK = "cgroup"
+"""In the run directory, leads nowhere: the cgroup's path, for as long as there is no state yet that says more."""
+_ATTEMPTS = 2
 
 
 class NativeBackend:
@@ -65,29 +74,40 @@ class NativeBackend:
 
     async def _create(self, request: CreateRequest, fds: list[int]) -> NativeSystem:
         plan = planner.plan_system(request, self._host)
+        for _ in range(_ATTEMPTS):
+            try:
+                connection, pid = await self._make(request, plan, fds)
+            except ShimLost:  # killed, or it never came to be as the zygote was
+                continue
+            asyncio.get_running_loop().call_soon(self._zygote.prepare_shim)
+            return NativeSystem(request.id, pid, request.run_dir, plan.cgroup, connection, self._host)
+        raise KnarrError("the shim ended while it made the container")
+
+    async def _make(self, request: CreateRequest, plan: Plan, fds: list[int]) -> tuple[Connection, int]:
+        """Have a shim make the system. Raises StartFailed, ShimLost; then nothing is left of it."""
         request.run_dir.mkdir(mode=0o700)
         try:
+            (request.run_dir / _CGROUP_LINK).symlink_to(plan.cgroup.path)
             connection = Connection(self._zygote.take_shim())
             try:
                 done = await connection.request(_create_message(request, plan), fds)
                 _raise_failure(done)
-            except ShimLost:
-                raise KnarrError("the shim ended while it made the container") from None
             except BaseException:
                 connection.close()
                 raise
-        except BaseException:
+        except BaseException as error:
             shutil.rmtree(request.run_dir, ignore_errors=True)
+            if isinstance(error, ShimLost):
+                await asyncio.to_thread(_clear_cgroup, open_cgroup(plan.cgroup))
             raise
-        asyncio.get_running_loop().call_soon(self._zygote.prepare_shim)
-        return NativeSystem(request.id, done.pid, request.run_dir, plan.cgroup, connection, self._host)
+        return connection, done.pid
 
     async def recover(self, id: str, run_dir: Path) -> NativeSystem | ExitStatus | None:
         """Find a system again by its run directory."""
         try:
             state = msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
         except FileNotFoundError:
-            shutil.rmtree(run_dir, ignore_errors=True)
+            await asyncio.to_thread(self._clear_unfinished, run_dir)
             return None
         connection = _connect(run_dir)
         if connection is not None:
@@ -101,6 +121,17 @@ class NativeBackend:
         status = await asyncio.to_thread(_bury, run_dir, state)
         shutil.rmtree(run_dir, ignore_errors=True)
         return status
+
+    def _clear_unfinished(self, run_dir: Path) -> None:
+        """Take away what there is of a system whose making was cut short.
+
+        Its launcher may still be at it: without the directory it cannot finish, and undoes its work.
+        """
+        with suppress(FileNotFoundError):
+            path = os.readlink(run_dir / _CGROUP_LINK)
+            shutil.rmtree(run_dir, ignore_errors=True)
+            _clear_cgroup(Cgroup(self._host.hierarchies, path))
+        shutil.rmtree(run_dir, ignore_errors=True)
 
     async def close(self) -> None:
         """Let the zygote end; systems go on running."""
@@ -129,6 +160,8 @@ def _attach_spec(attachment: Attachment) -> AttachSpec:
 
 
 def _raise_failure(done: Done) -> None:
+    if done.invalid:
+        raise InvalidParameter(done.error)
     if done.error:
         raise StartFailed(done.error, done.code)
 
@@ -171,10 +204,15 @@ def _kill_orphan(state: State) -> None:
                 processes.pidfd_send_signal(pidfd, 9)
         finally:
             os.close(pidfd)
-    cgroup = open_cgroup(state.cgroup)
+    _clear_cgroup(open_cgroup(state.cgroup))
+
+
+def _clear_cgroup(cgroup: Cgroup) -> None:
     cgroup.kill()
-    with suppress(OSError):  # a member in uninterruptible sleep: the next recovery tries again
+    try:
         cgroup.remove()
+    except OSError as error:  # a member in uninterruptible sleep
+        _log.warning("cgroup %s stays: %s", cgroup.path, error)
 
 
 class NativeExec:
@@ -285,13 +323,13 @@ class NativeSystem:
             raise Conflict(f"container {self.id} has no terminal")
 
     async def exec(self, request: ExecRequest) -> NativeExec:
-        """Start one more process. Raises StartFailed, NotFound if the system has ended."""
-        plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
+        """Start one more process. Takes the attachment. Raises StartFailed, NotFound if the system has ended."""
         attachment = request.attachment
         fds = [attachment.fd] if attachment is not None else []
         spec = _attach_spec(attachment) if attachment is not None else None
-        execution = self._execs[request.id] = NativeExec(self._connection, request.id)
         try:
+            plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
+            execution = self._execs[request.id] = NativeExec(self._connection, request.id)
             done = await self._ask(messages.Exec(exec_id=request.id, process=plan, attachment=spec), fds)
             if done.missing:
                 raise NotFound(f"container {self.id} is not running")
@@ -314,13 +352,26 @@ class NativeSystem:
         await asyncio.to_thread(self._cgroup.thaw)
 
     async def update(self, resources: Resources) -> None:
-        """Change limits. Raises KnarrError with the control file that did not take its value."""
-        for write in limits.writes(resources, self._host.hierarchies, update=True):
-            try:
-                self._cgroup.write(write.controller, write.file, write.value)
-            except OSError as error:
-                if not write.optional:
-                    raise KnarrError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+        """Change all limits or none. Raises KnarrError with the control file that did not take its value."""
+        with ExitStack() as undo:
+            for write in limits.writes(resources, self._host.hierarchies, update=True):
+                self._change_limit(write, undo)
+            undo.pop_all()
+
+    def _change_limit(self, write: CgroupWrite, undo: ExitStack) -> None:
+        try:
+            before = self._cgroup.read(write.controller, write.file)
+            self._cgroup.write(write.controller, write.file, write.value)
+        except OSError as error:
+            if not write.optional:
+                kind = InvalidParameter if is_refused_value(error) else KnarrError
+                raise kind(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+        else:
+            undo.callback(self._restore_limit, write, before)
+
+    def _restore_limit(self, write: CgroupWrite, before: str) -> None:
+        with suppress(OSError):
+            self._cgroup.write(write.controller, write.file, before)
 
     def pids(self) -> list[int]:
         """The host process ids of all processes in the system."""

@@ -13,17 +13,19 @@ from typing import NamedTuple
 
 from knarr.compute.native import stage
 from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.compute.native.program import is_refused_value
 from knarr.kernel import bpf, namespaces, processes
 from knarr.kernel.cgroups import Cgroup, Hierarchies
 
 
 class LaunchError(Exception):
-    """A system or a process could not be started; `code` as in `StartFailed`."""
+    """A system or a process could not be started; `code` as in `StartFailed`, `invalid` as in `StageError`."""
 
-    def __init__(self, text: str, code: int = 128) -> None:
+    def __init__(self, text: str, code: int = 128, *, invalid: bool = False) -> None:
         super().__init__(text)
         self.text = text
         self.code = code
+        self.invalid = invalid
 
 
 class Message(NamedTuple):
@@ -125,6 +127,7 @@ def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None
         inherited = _inherit(passing, plan, root_fd, cgroup, streams)
         pid, pidfd = _clone(passing, plan, network_fd, cgroup)
         if pid == 0:
+            sync.close()  # or the stage would not notice the end of its shim
             stage.run(plan, child_sync, inherited)
         child_sync.close()
         undo.callback(os.close, pidfd)
@@ -132,6 +135,14 @@ def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None
         terminal = _see_through(pid, sync, plan)
         undo.pop_all()
         return Launched(pid, pidfd, sync.detach(), terminal, ours)
+
+
+def give_up(launched: Launched, plan: CgroupPlan) -> None:
+    """End a launched system that nobody takes over. Its descriptors end with the caller."""
+    cgroup = open_cgroup(plan)
+    _kill(cgroup, launched.pidfd)
+    with suppress(OSError):
+        cgroup.remove()
 
 
 def _kill(cgroup: Cgroup, pidfd: int) -> None:
@@ -147,7 +158,8 @@ def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
             cgroup.write(write.controller, write.file, write.value)
         except OSError as error:
             if not write.optional:
-                raise LaunchError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+                text = f'failed to write "{write.value}" to "{write.file}": {error.strerror}'
+                raise LaunchError(text, invalid=is_refused_value(error)) from error
     if plan.device_program:
         unified = cgroup.open_unified()
         assert unified is not None
@@ -233,7 +245,7 @@ def _see_through(pid: int, sync: socket.socket, plan: Plan) -> int | None:
                 undo.callback(os.close, terminal)
             elif message.kind == stage.FAILED:
                 failure = message.failure()
-                raise LaunchError(failure.text, failure.code)
+                raise LaunchError(failure.text, failure.code, invalid=failure.invalid)
             else:
                 raise LaunchError("the process ended before it was set up")
 

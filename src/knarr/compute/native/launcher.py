@@ -53,6 +53,7 @@ class Report(Struct):
     number: int
     error: str = ""
     code: int = 0
+    invalid: bool = False
     id: str = ""
     pid: int = 0
     run_dir: str = ""
@@ -93,8 +94,16 @@ def _serve(request: Create, fds: list[int], handover: socket.socket) -> None:
     try:
         launched = launch.launch(request.plan, fds[0], network_fd, request.stdin_open)
     except LaunchError as error:
-        _send(handover, Report(request.number, error=error.text, code=error.code), [])
+        _send(handover, Report(request.number, error=error.text, code=error.code, invalid=error.invalid), [])
         return
+    try:
+        _hand_over(request, launched, attachments, handover)
+    except BaseException:  # the run directory or the shim has gone meanwhile
+        launch.give_up(launched, request.plan.cgroup)
+        raise
+
+
+def _hand_over(request: Create, launched: launch.Launched, attachments: list[int], handover: socket.socket) -> None:
     report = _report(request, launched)
     oom = launch.open_cgroup(request.plan.cgroup).oom_eventfd()
     listener = _listen(request.plan.run_dir)

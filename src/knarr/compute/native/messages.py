@@ -86,11 +86,15 @@ class Reply(Struct, tag=True):
 
 
 class Done(Reply, kw_only=True):
-    """The end of a request: all well, or `error` with Docker's exit code. `pid` where a process was made."""
+    """The end of a request: all well, or `error` with Docker's exit code. `pid` where a process was made.
+
+    `invalid`: the kernel did not take a value that the user gave.
+    """
 
     number: int
     error: str = ""
     code: int = 0
+    invalid: bool = False
     missing: bool = False
     pid: int = 0
 

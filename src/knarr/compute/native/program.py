@@ -20,12 +20,21 @@ from knarr.kernel import capabilities, processes, seccomp
 
 
 class StageError(Exception):
-    """A step failed. `code` is the exit code that a client of Docker expects: 126, 127 or 128."""
+    """A step failed. `code` is the exit code that a client of Docker expects: 126, 127 or 128.
 
-    def __init__(self, text: str, code: int = 128) -> None:
+    `invalid`: the kernel did not take a value that the user gave.
+    """
+
+    def __init__(self, text: str, code: int = 128, *, invalid: bool = False) -> None:
         super().__init__(text)
         self.text = text
         self.code = code
+        self.invalid = invalid
+
+
+def is_refused_value(error: OSError) -> bool:
+    """Whether the kernel says that a value makes no sense, and not that something is missing or forbidden."""
+    return error.errno in (errno.EINVAL, errno.ERANGE)
 
 
 def take_streams(fds: tuple[int, int, int]) -> None:

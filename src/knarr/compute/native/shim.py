@@ -92,7 +92,8 @@ class Shim:
         report = decode_report(data)
         if report.error:
             self._reap_all()
-            self._send(control, Done(number=report.number, error=report.error, code=report.code))
+            done = Done(number=report.number, error=report.error, code=report.code, invalid=report.invalid)
+            self._send(control, done)
             self.reactor.running = False
             return
         self.take_over(report, fds)

@@ -18,7 +18,7 @@ import msgspec
 
 from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
-from knarr.compute.native.program import StageError, become, take_streams
+from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
 from knarr.kernel import mounts, namespaces, paths, processes, terminals
 
 GO = b"g"
@@ -33,6 +33,7 @@ class Failure(msgspec.Struct):
 
     text: str
     code: int
+    invalid: bool = False
 
 
 decode_failure = msgspec.msgpack.Decoder(Failure).decode
@@ -52,7 +53,7 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     try:
         _build(plan, sync, inherited)
     except StageError as error:
-        report(sync, error.text, error.code)
+        report(sync, error.text, error.code, invalid=error.invalid)
     except OSError as error:
         report(sync, f"{error.filename or 'system call'}: {(error.strerror or '').lower()}", 128)
     except BaseException as error:  # noqa: BLE001 - the edge of a process: nothing may unwind into the shim
@@ -70,16 +71,16 @@ def enter(process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, in
             take_streams(_with_null(streams))
         become(process, sync)
     except StageError as error:
-        report(sync, error.text, error.code)
+        report(sync, error.text, error.code, invalid=error.invalid)
     except BaseException as error:  # noqa: BLE001 - the edge of a process
         report(sync, f"{type(error).__name__}: {error}", 128)
     os._exit(1)
 
 
-def report(sync: socket.socket, text: str, code: int) -> None:
+def report(sync: socket.socket, text: str, code: int, *, invalid: bool = False) -> None:
     """Tell the shim which step failed."""
     try:
-        sync.send(FAILED + msgspec.msgpack.encode(Failure(text, code)))
+        sync.send(FAILED + msgspec.msgpack.encode(Failure(text, code, invalid)))
     except OSError:  # a profile without sendto, or a shim that is gone: the exit status has to tell
         os._exit(code)
 
@@ -161,7 +162,8 @@ def _execute(operation: Operation | AnyOperation, scene: Scene, fd: int | None) 
     try:
         operation.execute(scene, fd)
     except OSError as error:
-        raise StageError(f"{operation.describe()}: {(error.strerror or str(error)).lower()}") from None
+        text = f"{operation.describe()}: {(error.strerror or str(error)).lower()}"
+        raise StageError(text, invalid=is_refused_value(error)) from None
     finally:
         if fd is not None:
             os.close(fd)
@@ -188,8 +190,8 @@ def _write_sysctls(settings: list[tuple[str, str]]) -> None:
                 finally:
                     os.close(fd)
             except OSError as error:
-                text = (error.strerror or "").lower()
-                raise StageError(f"open sysctl {path.replace('/', '.')} file: {text}") from None
+                text = f"open sysctl {path.replace('/', '.')} file: {(error.strerror or '').lower()}"
+                raise StageError(text, invalid=is_refused_value(error)) from None
     finally:
         os.close(proc)
 
