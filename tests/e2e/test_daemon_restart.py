@@ -166,9 +166,9 @@ class Terminal:
 
 @pytest.fixture
 def terminal(daemon: Daemon) -> Iterator[Terminal]:
-    daemon.docker("create", "-it", "--name", "box", "busybox", "sh")
+    daemon.docker("run", "-dit", "--name", "box", "busybox", "sh")
     environment = {**os.environ, "DOCKER_CONFIG": str(daemon.directory / "docker")}
-    made = Terminal(["docker", "--host", daemon.host, "start", "-ai", "box"], environment)
+    made = Terminal(["docker", "--host", daemon.host, "attach", "box"], environment)
     yield made
     made.close()
 
