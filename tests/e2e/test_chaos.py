@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import random
+import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import census
 import pytest
-from harness import Daemon
+from crowd import Crowd, Life
+from harness import Daemon, cgroup_directories
+
+from knarr.kernel import processes
 
 CLIENTS = 24
 
@@ -73,3 +81,127 @@ def test_300_at_once(daemon: Daemon) -> None:
     in_parallel(lambda container: remove(daemon, container), made)
     assert daemon.text("ps", "--all", "--quiet") == ""
     census.await_same(daemon, before)
+
+
+# kill -9 at random moments. KNARR_SOAK=N makes N rounds of it, KNARR_SEED chooses which.
+ROUNDS = int(os.environ.get("KNARR_SOAK", "12"))
+SEED = int(os.environ.get("KNARR_SEED", "1"))
+
+
+def test_killed_at_random_moments(daemon: Daemon) -> None:
+    before = census.fully_started(daemon)
+    for seed in range(SEED, SEED + ROUNDS):
+        choices = random.Random(seed)
+        with Crowd(daemon, seed) as crowd:
+            time.sleep(choices.uniform(0.05, 1.2))
+            orphaned = kill_some(daemon, choices)
+        daemon.start()
+        problems = crowd.surprises + Aftermath(daemon).problems(crowd, orphaned)
+        assert not problems, f"seed {seed}: {problems}"
+        clear(daemon)
+    census.await_same(daemon, before)
+
+
+def kill_some(daemon: Daemon, choices: random.Random) -> set[str]:
+    """kill -9 of knarrd, and sometimes of the zygote or shims in the same moment. Containers that lost their shims."""
+    assert daemon.process is not None
+    others = [pid for pid in daemon.pids() if pid != daemon.process.pid]
+    victims = []
+    if choices.random() < 0.5:
+        victims = [pid for pid in others if choices.random() < choices.choice([0.2, 0.7])]
+    orphaned = set()
+    daemon.process.kill()
+    for pid in victims:
+        try:
+            orphaned.add(Path(f"/proc/{pid}/cmdline").read_bytes().rpartition(b" ")[2].strip(b"\0").decode())
+            os.kill(pid, signal.SIGKILL)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    daemon.process.wait()
+    daemon.process = None
+    return orphaned
+
+
+def clear(daemon: Daemon) -> None:
+    _, containers = daemon.request("GET", "/containers/json?all=1")
+    in_parallel(lambda container: remove(daemon, container["Id"]), containers)
+    for image in daemon.request("GET", "/images/json")[1]:
+        for tag in image["RepoTags"]:
+            if tag.startswith("image-"):
+                daemon.request("DELETE", f"/images/{tag}")
+    daemon.request("POST", "/volumes/prune")
+
+
+class Aftermath:
+    """What there is after a daemon has been killed and started again."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        listed = daemon.request("GET", "/containers/json?all=1")[1]
+        self._found = {one["Id"]: daemon.request("GET", f"/containers/{one['Id']}/json")[1] for one in listed}
+        self._running = {id for id, one in self._found.items() if one["State"]["Running"]}
+
+    def problems(self, crowd: Crowd, orphaned: set[str]) -> list[str]:
+        found = [*self._images(crowd), *self._leftovers()]
+        for life in crowd.lives:
+            here = self._found.get(life.id)
+            words = self._absent(life) if here is None else self._present(life, here["State"], life.id in orphaned)
+            found += [f"{text}: {life.id[:12]} {here and here['State']} {life}" for text in words]
+        return found
+
+    def _absent(self, life: Life) -> Iterator[str]:
+        if not life.removal_begun:
+            yield "lost"
+
+    def _present(self, life: Life, state: dict[str, Any], orphaned: bool) -> Iterator[str]:
+        if life.removed:
+            yield "back again"
+        if state["Running"] != self._alive(state["Pid"]):
+            yield "whether it runs"
+        if state["Status"] not in ("created", "running", "exited"):
+            yield "half made"
+        if life.auto_remove and state["Status"] == "exited":
+            yield "not removed at its end"
+        may_end = life.stop_begun or life.removal_begun or orphaned or life.exit_code is not None
+        if life.started and not state["Running"] and not may_end:
+            yield "ended"
+        if life.reported is not None and state["ExitCode"] != life.reported:
+            yield "another exit status than reported"
+        if life.started and state["Status"] == "created":
+            yield "never started"
+        by_itself = life.exit_code is not None and not orphaned and not life.removal_begun
+        if by_itself and state["Status"] == "exited" and state["ExitCode"] != life.exit_code:
+            yield "wrong exit status"
+        yield from self._log(life)
+
+    def _log(self, life: Life) -> Iterator[str]:
+        if not life.started:
+            return
+        lines = self._daemon.docker("logs", life.id, check=False).stdout.split()
+        if lines != [str(number).encode() for number in range(1, len(lines) + 1)]:
+            yield "a hole in the log"
+        if lines[: len(life.seen)] != life.seen:
+            yield f"lines lost: {len(lines)} of {len(life.seen)}"
+
+    def _images(self, crowd: Crowd) -> Iterator[str]:
+        tags = {tag for image in self._daemon.request("GET", "/images/json")[1] for tag in image["RepoTags"]}
+        yield from (f"image lost: {tag}" for tag in crowd.images - tags)
+        known = crowd.images | {f"{name}:latest" for name in crowd.doubtful_images} | {"busybox:latest", "host:latest"}
+        yield from (f"image back again: {tag}" for tag in tags - known)
+
+    def _leftovers(self) -> Iterator[str]:
+        here, running = set(self._found), self._running
+        data, run = self._daemon.data_root, self._daemon.run_root
+        places = [(data / "containers", here), (data / "overlay" / "roots", here), (run / "containers", running)]
+        places += [(directory, running) for directory in cgroup_directories(self._daemon.cgroup)]
+        for place, expected in places:
+            there = {path.name for path in place.iterdir() if path.is_dir()}
+            if there != expected:
+                yield f"{place}: more {there - expected}, less {expected - there}"
+        links = len(list(Path("/sys/class/net", self._daemon.bridge, "brif").iterdir()))
+        modes = [self._found[id]["HostConfig"]["NetworkMode"] for id in running]
+        if links != modes.count("bridge"):
+            yield f"{links} links, {modes.count('bridge')} running on the bridge"
+
+    def _alive(self, pid: int) -> bool:
+        return pid != 0 and processes.start_time(pid) is not None

@@ -162,10 +162,10 @@ class Daemon:
                 process.kill()
 
     def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """One request of the Engine API: status and decoded body."""
+        """One request of the Engine API, `body` as it is if bytes, else as JSON: status and decoded body."""
         connection = _UnixConnection(str(self.socket_path))
         try:
-            data = None if body is None else json.dumps(body)
+            data = body if body is None or isinstance(body, bytes) else json.dumps(body)
             connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
             response = connection.getresponse()
             content = response.read()
