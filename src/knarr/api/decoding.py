@@ -37,10 +37,15 @@ _Fold = Callable[[Any], Any]
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """A JSON document as a `kind` (a Struct). Raises InvalidParameter."""
+    """A JSON document as a `kind` (a Struct). Raises InvalidParameter.
+
+    No string may have a NUL character: all of them are to become arguments, paths or files' content some day.
+    """
     plain = parse(data)
     if plain is None:
         plain = {}
+    if b"\\u0000" in data and _has_nul(plain):
+        raise InvalidParameter("invalid JSON: a string has a NUL character")
     try:
         return msgspec.convert(fold(plain, kind), kind)
     except msgspec.ValidationError as error:
@@ -53,6 +58,14 @@ def parse(data: bytes) -> Any:
         return msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidParameter(_malformed(data, str(error))) from None
+
+
+def _has_nul(value: Any) -> bool:
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(_has_nul(key) or _has_nul(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_has_nul, value))
 
 
 def fold(value: Any, kind: Any) -> Any:

@@ -11,7 +11,7 @@ import stat
 
 from knarr.compute.spec import Device, DeviceRule
 from knarr.engine.config import DeviceMapping, DeviceRequest
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter
 
 DEFAULT_RULES: tuple[DeviceRule, ...] = (
     DeviceRule(False, access="rwm"),
@@ -44,6 +44,8 @@ def mapped(mapping: DeviceMapping) -> list[tuple[Device, DeviceRule]]:
         raise InvalidParameter(f"invalid device permissions: {access}")
     host, inside = mapping.path_on_host, mapping.path_in_container or mapping.path_on_host
     complaint = f'error gathering device information while adding custom device "{host}"'
+    if not host.startswith("/"):
+        raise InvalidParameter(f"{complaint}: no such file or directory")
     try:
         resolved = os.path.realpath(host, strict=True)
         if os.path.isdir(resolved):
@@ -76,10 +78,10 @@ def rule(text: str) -> DeviceRule:
 
 
 def refuse_requests(requests: list[DeviceRequest]) -> None:
-    """There are no drivers that could choose devices (GPUs). Raises KnarrError in dockerd's words."""
+    """There are no drivers that could choose devices (GPUs). Raises InvalidParameter in dockerd's words."""
     for request in requests:
         wanted = " ".join("[" + " ".join(names) + "]" for names in request.capabilities or [])
-        raise KnarrError(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
+        raise InvalidParameter(f'could not select device driver "{request.driver}" with capabilities: [{wanted}]')
 
 
 def block_number(path: str) -> tuple[int, int]:

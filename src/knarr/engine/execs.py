@@ -90,8 +90,8 @@ class Execs:
     async def start(self, id: str, *, detach: bool, tty: bool, fd: int | None) -> None:
         """Start it, with a client's connected socket `fd` on its streams, which is taken.
 
-        Raises what `startable` does and, if detached, StartFailed; a client that is attached is told through its
-        socket, as dockerd does it.
+        Raises what `startable` does and, if detached, InvalidParameter and StartFailed; a client that is attached is
+        told through its socket, as dockerd does it.
         """
         try:
             self.startable(id)
@@ -101,7 +101,7 @@ class Execs:
         except (KnarrError, OSError) as error:
             self._note_failure(id, error)
             if detach or fd is None:
-                raise
+                raise _refusal(error) from error
             if not isinstance(error, StartFailed):  # of that the client has heard from the system
                 _tell(fd, str(error), framed=not tty)
         finally:
@@ -238,6 +238,12 @@ def _attachment(record: ExecRecord, fd: int, tty: bool) -> Attachment:
         stdin_once=True,
         detach_keys=record.keys if config.tty else b"",
     )
+
+
+def _refusal(error: KnarrError | OSError) -> KnarrError | OSError:
+    """What a detached client is told: a program that is not there, or no program, is its mistake."""
+    wrong = isinstance(error, StartFailed) and error.exit_code in (126, 127)
+    return InvalidParameter(str(error)) if wrong else error
 
 
 async def _outcome(process: Exec, output: socket.socket) -> tuple[int, str]:

@@ -120,7 +120,7 @@ def _no_new_privileges(options: security.SecurityOptions, defaults: Defaults) ->
 def environment(config: ContainerConfig, home: str) -> list[str]:
     """The program's environment: what every program finds, overridden by the container's own.
 
-    A name without "=" takes the variable away.
+    A name without "=" takes the variable away. Raises InvalidParameter for a variable without a name.
     """
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": config.hostname}
     if config.tty:
@@ -134,6 +134,8 @@ def environment(config: ContainerConfig, home: str) -> list[str]:
 def _override(variables: dict[str, str], settings: list[str]) -> None:
     for setting in settings:
         name, separator, value = setting.partition("=")
+        if not name:
+            raise InvalidParameter(f'environment variable name can\'t be empty: "{setting}"')
         if separator:
             variables[name] = value
         else:

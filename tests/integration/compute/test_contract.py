@@ -189,6 +189,17 @@ def test_exec_of_a_missing_program_tells_the_client_too(bench: Bench) -> None:
     assert b"executable file not found in $PATH" in bench(client.read_all())
 
 
+def test_a_client_that_wants_stderr_only_is_told_why_nothing_ran(bench: Bench) -> None:
+    system = bench.start(runtime_spec("sleep", "60"))
+    client = bench.client()
+    process = runtime_spec("no-such").process
+    assert process is not None
+    request = ExecRequest(id="x", process=process, attachment=client.attachment(stdout=False))
+    with pytest.raises(StartFailed):
+        bench(system.exec(request))
+    assert b"executable file not found in $PATH" in bench(client.read_all())
+
+
 def test_exec_with_a_terminal(bench: Bench) -> None:
     system = bench.start(runtime_spec("sleep", "60"))
     status, output = bench.exec(system, "tty", terminal=True)
@@ -271,7 +282,7 @@ def test_values_that_the_kernel_refuses_are_the_users_mistake(bench: Bench) -> N
 def test_an_update_changes_all_or_nothing(bench: Bench) -> None:
     system = bench.start(runtime_spec("sleep", "60"))
     before = system._cgroup.read("memory", _MEMORY_LIMIT)
-    with pytest.raises(InvalidParameter, match="pids.max"):
+    with pytest.raises(InvalidParameter, match=r"pids\.max"):
         bench(system.update(Resources(memory=Memory(limit=64 << 20), pids=Pids(2**63 - 1))))
     assert system._cgroup.read("memory", _MEMORY_LIMIT) == before
 

@@ -164,6 +164,17 @@ def test_exec_that_fails(
     assert exit_code == code
 
 
+def test_a_detached_exec_that_fails_is_refused(bench: EngineBench) -> None:
+    id = bench.up(*SLEEP)
+
+    async def start() -> None:
+        exec_id = await bench.engine.execs.create(id, ExecConfig(cmd=["no-such-program"]))
+        await bench.engine.execs.start(exec_id, detach=True, tty=False, fd=None)
+
+    with pytest.raises(InvalidParameter, match="executable file not found"):
+        bench.run(start())
+
+
 def test_exec_lives_once(bench: EngineBench) -> None:
     id = bench.up(*SLEEP)
 

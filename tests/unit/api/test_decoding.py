@@ -131,6 +131,14 @@ def test_what_is_no_integer(text: Any) -> None:
         decoding.integer(text)
 
 
+def test_no_string_has_a_nul() -> None:
+    with pytest.raises(InvalidParameter, match="NUL character"):
+        decoding.decode(b'{"Labels":{"a":"b\\u0000"}}', CreateBody)
+    with pytest.raises(InvalidParameter, match="NUL character"):
+        decoding.decode(b'{"Labels":{"a\\u0000":"b"}}', CreateBody)
+    assert decoding.decode(b'{"Labels":{"a":"\\\\u0000"}}', CreateBody).labels == {"a": "\\u0000"}
+
+
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),

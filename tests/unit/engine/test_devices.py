@@ -5,7 +5,7 @@ import pytest
 from knarr.compute.spec import DeviceRule
 from knarr.engine import devices
 from knarr.engine.config import DeviceMapping, DeviceRequest
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter
 
 
 def test_one_device_under_another_name() -> None:
@@ -29,6 +29,8 @@ def test_a_link_and_a_directory() -> None:
         ("/dev/nope", 'while adding custom device "/dev/nope": no such file or directory'),
         ("/etc/passwd", 'while adding custom device "/etc/passwd": not a device node'),
         ("/etc/apt", "not a device node"),
+        ("", 'while adding custom device "": no such file or directory'),
+        ("dev/null", 'while adding custom device "dev/null": no such file or directory'),
     ],
 )
 def test_what_is_no_device(path: str, words: str) -> None:
@@ -51,7 +53,7 @@ def test_rules() -> None:
 
 def test_no_driver_chooses_devices() -> None:
     devices.refuse_requests([])
-    with pytest.raises(KnarrError, match=r'device driver "" with capabilities: \[\[gpu compute\]\]'):
+    with pytest.raises(InvalidParameter, match=r'device driver "" with capabilities: \[\[gpu compute\]\]'):
         devices.refuse_requests([DeviceRequest(count=-1, capabilities=[["gpu", "compute"]])])
 
 

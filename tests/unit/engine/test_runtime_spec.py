@@ -71,6 +71,11 @@ def test_the_program_and_its_environment(root: int) -> None:
     assert (found.cwd, found.terminal) == ("/", True)
 
 
+def test_a_variable_needs_a_name() -> None:
+    with pytest.raises(InvalidParameter, match="environment variable name can't be empty"):
+        runtime_spec.environment(ContainerConfig(env=["=x"]), "/")
+
+
 def test_a_terminal_has_a_type_and_a_size(root: int) -> None:
     found = process(root, {"console_size": (24, 80)}, tty=True)
     assert "TERM=xterm" in found.env

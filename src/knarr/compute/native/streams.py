@@ -102,7 +102,7 @@ class Streams:
     def say(self, text: str) -> None:
         """Something for the clients that the process did not write."""
         for client in list(self._clients):
-            client.offer("stdout", text.encode())
+            client.send("stdout", text.encode())
 
     def _hold_or_release(self) -> None:
         held = any(client.waiting > QUEUE_LIMIT for client in self._clients)
@@ -255,8 +255,11 @@ class Client:
 
     def offer(self, name: str, data: bytes) -> None:
         """Output for this client, if it wants that stream."""
-        if not (self._spec.stdout if name == "stdout" else self._spec.stderr):
-            return
+        if self._spec.stdout if name == "stdout" else self._spec.stderr:
+            self.send(name, data)
+
+    def send(self, name: str, data: bytes) -> None:
+        """Something for this client, whatever streams it wants."""
         if self._spec.framed:
             header = bytes((_STREAM_NUMBERS[name], 0, 0, 0)) + len(data).to_bytes(4, "big")
             self._queue.append(header)
