@@ -60,6 +60,8 @@ class State(Struct):
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_hand: bool = False
+    remove_volumes: bool = False
+    """While `removing`: its anonymous volumes go with it."""
 
 
 class WaitResult(Struct, frozen=True):

@@ -96,7 +96,8 @@ class Recovery:
 
     async def _finish_removal(self, container: Container) -> None:
         try:
-            await self._removal.remove(container, volumes=container.host_config.auto_remove)
+            volumes = container.state.remove_volumes or container.state.status == "exited"
+            await self._removal.remove(container, volumes=volumes)
         except KnarrError as error:
             _log.error("container %s could not be removed: %s", container.id, error)
 

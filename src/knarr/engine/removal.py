@@ -29,8 +29,9 @@ class Removal:
     async def remove_now(self, container: Container, *, volumes: bool = True) -> None:
         """As `remove`, for whoever holds the container's lock."""
         parts, state = self._parts, container.state
-        state.status = "removing"
-        if not container.host_config.auto_remove:  # of these, an exited one alone tells recovery to finish
+        finishes_anyway = container.host_config.auto_remove and state.status == "exited" and volumes
+        state.status, state.remove_volumes = "removing", volumes
+        if not finishes_anyway:
             parts.save_state(container)
         try:
             await asyncio.to_thread(self._remove_files, container)
@@ -40,9 +41,9 @@ class Removal:
             parts.save_state(container)
             container.tell_removal(state.error)
             raise KnarrError(f"container {container.id}: {state.error}") from error
+        await parts.volumes.release(container.id, container.record.mounts, remove_anonymous=volumes)
         parts.store.remove(container.record)
         parts.registry.remove(container)
-        await parts.volumes.release(container.id, container.record.mounts, remove_anonymous=volumes)
         container.drop_attachments()
         parts.publish(container, "destroy")
         container.tell_removal()

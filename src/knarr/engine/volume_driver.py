@@ -9,6 +9,7 @@ import errno
 import os
 import secrets
 import socket
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -107,13 +108,18 @@ class LocalDriver:
             trees.remove_tree(root, aside)
         return size
 
-    def sweep(self) -> None:
-        """Delete what a crash has left set aside."""
-        if self._root.is_dir():
-            for name in os.listdir(self._root):
-                if name.startswith(_REMOVED):
-                    self.unmount(name)
-                    self.delete(name)
+    def sweep(self, known: set[str]) -> None:
+        """Delete what a crash has left set aside, or has left empty before it became a volume."""
+        if not self._root.is_dir():
+            return
+        for name in os.listdir(self._root):
+            if name.startswith(_REMOVED):
+                self.unmount(name)
+                self.delete(name)
+            elif name not in known:
+                with suppress(OSError):  # what has something in it is somebody's, and no volume of ours
+                    self.path(name).rmdir()
+                    (self._root / name).rmdir()
 
     def usage(self, name: str) -> int:
         """Bytes in a volume; 0 if its directory is gone."""

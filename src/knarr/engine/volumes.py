@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS volume_users (
     volume TEXT NOT NULL, container TEXT NOT NULL, PRIMARY KEY (volume, container)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS volume_users_by_container ON volume_users (container);
+CREATE TABLE IF NOT EXISTS volume_makers (volume TEXT PRIMARY KEY, container TEXT NOT NULL) WITHOUT ROWID;
 """
 _ANONYMOUS_LABEL = "com.docker.volume.anonymous"
 _DRIVER = "local"
@@ -154,7 +155,7 @@ class Volumes:
             async with self._lock:
                 for point in wanted:
                     is_new = point.name not in self._volumes
-                    volume = await self._ensure_for(point)
+                    volume = await self._ensure_for(point, container_id)
                     new += [volume] if is_new else []
                     point.source = str(self._driver.path(volume.name))
                 self._use(container_id, {point.name for point in wanted})
@@ -222,10 +223,18 @@ class Volumes:
     async def retain(self, container_ids: set[str]) -> None:
         """After a restart of the engine: forget users that are no containers any more, finish removals."""
         for container in {user for users in self._users.values() for user in users} - container_ids:
-            self._leave(container)
+            await self._abandon(container)
         for name in [name for name in self._volumes if not self._driver.path(name).is_dir()]:
             self._forget(name)
-        await asyncio.to_thread(self._driver.sweep)
+        await asyncio.to_thread(self._driver.sweep, set(self._volumes))
+
+    async def _abandon(self, container_id: str) -> None:
+        """The creation of a container was cut short: neither it nor the anonymous volumes made for it were seen."""
+        made = self._database.query("SELECT volume FROM volume_makers WHERE container = ?", (container_id,))
+        self._leave(container_id)
+        for name in {str(row[0]) for row in made} & self._volumes.keys():
+            if not self._users.get(name):
+                await self._remove(self._volumes[name])
 
     # Parts
 
@@ -236,7 +245,12 @@ class Volumes:
             raise NotFound(f"get {name}: no such volume") from None
 
     async def _ensure(
-        self, name: str, driver: str, options: dict[str, str] | None, labels: dict[str, str] | None
+        self,
+        name: str,
+        driver: str,
+        options: dict[str, str] | None,
+        labels: dict[str, str] | None,
+        maker: str | None = None,
     ) -> Volume:
         if driver not in ("", _DRIVER):
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -246,20 +260,23 @@ class Volumes:
         check_options(name, options or {})
         volume = Volume(name, times.now(), options, labels)
         await asyncio.to_thread(self._driver.create, name)
-        self._database.execute(
-            "INSERT INTO volumes VALUES (?, ?, ?, ?)", (name, volume.created, json.dumps(options), json.dumps(labels))
-        )
+        row = (name, volume.created, json.dumps(options), json.dumps(labels))
+        with self._database.transaction():
+            self._database.execute("INSERT INTO volumes VALUES (?, ?, ?, ?)", row)
+            if maker:
+                self._database.execute("INSERT INTO volume_makers VALUES (?, ?)", (name, maker))
+                self._database.execute("INSERT OR IGNORE INTO volume_users VALUES (?, ?)", (name, maker))
         self._volumes[name] = volume
         self._events.publish("volume", "create", name, {"driver": _DRIVER})
         return volume
 
-    async def _ensure_for(self, point: MountPoint) -> Volume:
+    async def _ensure_for(self, point: MountPoint, container_id: str) -> Volume:
         given = point.spec.volume_options or VolumeOptions()
         config = given.driver_config or DriverConfig()
-        labels = given.labels
-        if not point.spec.source:
-            labels = {**(labels or {}), _ANONYMOUS_LABEL: ""}
-        return await self._ensure(point.name, config.name, config.options, labels)
+        if point.spec.source:
+            return await self._ensure(point.name, config.name, config.options, given.labels)
+        labels = {**(given.labels or {}), _ANONYMOUS_LABEL: ""}
+        return await self._ensure(point.name, config.name, config.options, labels, container_id)
 
     async def _remove(self, volume: Volume) -> int:
         aside = await asyncio.to_thread(self._driver.set_aside, volume.name)
@@ -269,7 +286,9 @@ class Volumes:
         return size
 
     def _forget(self, name: str) -> None:
-        self._database.execute("DELETE FROM volumes WHERE name = ?", (name,))
+        with self._database.transaction():
+            self._database.execute("DELETE FROM volumes WHERE name = ?", (name,))
+            self._database.execute("DELETE FROM volume_makers WHERE volume = ?", (name,))
         del self._volumes[name]
         self._runs.pop(name, None)
 

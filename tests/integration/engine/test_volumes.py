@@ -135,6 +135,27 @@ async def test_a_removal_cut_short_is_finished(volumes: Volumes, tmp_path: Path)
 
 
 @in_loop
+async def test_what_was_made_for_a_container_that_never_was_goes(
+    volumes: Volumes, tmp_path: Path, database: Database
+) -> None:
+    await volumes.prepare("c1", points("/x", "named:/y"), lambda: os.open("/", os.O_PATH))
+    await volumes.prepare("c2", points("/x"), lambda: os.open("/", os.O_PATH))
+    (tmp_path / "volumes/begun/_data").mkdir(parents=True)
+    again = Volumes(tmp_path / "volumes", database, EventBus())
+    await again.retain({"c2"})
+    left = [volume["Name"] for volume in again.list()["Volumes"]]
+    assert len(left) == 2 and "named" in left
+    assert sorted(os.listdir(tmp_path / "volumes")) == sorted(left)
+
+
+@in_loop
+async def test_an_unknown_directory_with_something_in_it_stays(volumes: Volumes, tmp_path: Path) -> None:
+    (tmp_path / "volumes/somebodys/_data/precious").mkdir(parents=True)
+    await volumes.retain(set())
+    assert (tmp_path / "volumes/somebodys/_data/precious").is_dir()
+
+
+@in_loop
 async def test_lists_are_filtered(volumes: Volumes) -> None:
     await volumes.create(VolumeCreate(name="one", labels={"a": "1"}))
     await volumes.create(VolumeCreate(name="two"))
