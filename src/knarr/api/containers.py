@@ -9,7 +9,7 @@ import msgspec
 
 from knarr.api import versions, websocket
 from knarr.api.decoding import integer
-from knarr.api.messages import Answer, Hijack, Request, Response, Stream, json_answer, no_content
+from knarr.api.messages import Answer, Hijack, Request, Response, Stream, json_answer, json_lines, no_content
 from knarr.api.routing import Route
 from knarr.engine.config import CreateBody, UpdateBody
 from knarr.engine.containers import AttachOptions, LogOptions, WaitResult
@@ -132,6 +132,16 @@ async def top(request: Request) -> Answer:
     return json_answer(await request.engine.containers.top(request.names["id"], request.text("ps_args") or "-ef"))
 
 
+async def stats(request: Request) -> Answer:
+    containers, reference = request.engine.containers, request.names["id"]
+    one_shot = request.flag("one-shot")
+    if not request.flag("stream", default=True):
+        return json_answer(await containers.stats(reference, one_shot=one_shot))
+    if one_shot:
+        raise InvalidParameter("cannot have stream=true and one-shot=true")
+    return Stream(json_lines(containers.stats_stream(reference)))
+
+
 async def logs(request: Request) -> Answer:
     containers = request.engine.containers
     options = LogOptions(
@@ -195,6 +205,7 @@ ROUTES = [
     Route("POST", "/containers/{id}/attach", attach),
     Route("GET", "/containers/{id}/attach/ws", attach_websocket),
     Route("GET", "/containers/{id}/logs", logs),
+    Route("GET", "/containers/{id}/stats", stats),
     Route("POST", "/containers/{id}/resize", resize),
     Route("POST", "/containers/{id}/stop", stop),
     Route("POST", "/containers/{id}/kill", kill),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,13 @@ Handler = Callable[[Request], Awaitable[Answer]]
 def json_answer(value: Any, status: int = HTTPStatus.OK) -> Response:
     """`value` as JSON, with the line end that Go's encoder writes."""
     return Response(status, msgspec.json.encode(value) + b"\n", [("Content-Type", "application/json")])
+
+
+async def json_lines(values: AsyncGenerator[Any, None]) -> AsyncGenerator[bytes, None]:
+    """Each value as a line of JSON, for a Stream."""
+    async with contextlib.aclosing(values):
+        async for value in values:
+            yield msgspec.json.encode(value) + b"\n"
 
 
 def no_content() -> Response:

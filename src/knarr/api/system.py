@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncGenerator
-from typing import Any
-
-import msgspec
-
 from knarr.api import versions
-from knarr.api.messages import Answer, Headers, Request, Response, Stream, json_answer
+from knarr.api.messages import Answer, Headers, Request, Response, Stream, json_answer, json_lines
 from knarr.api.routing import Route
 from knarr.errors import Unsupported
 
@@ -45,13 +39,7 @@ async def events(request: Request) -> Answer:
     stream = request.engine.events.subscribe(
         since=request.text("since"), until=request.text("until"), filters=request.text("filters") or None
     )
-    return Stream(_lines(stream))
-
-
-async def _lines(events: AsyncGenerator[dict[str, Any], None]) -> AsyncGenerator[bytes, None]:
-    async with contextlib.aclosing(events):
-        async for event in events:
-            yield msgspec.json.encode(event) + b"\n"
+    return Stream(json_lines(stream))
 
 
 async def authenticate(request: Request) -> Answer:

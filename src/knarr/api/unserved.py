@@ -22,7 +22,6 @@ ROUTES = [
         ("POST", "/grpc"),
         ("GET", "/containers/{id}/changes"),
         ("GET", "/containers/{id}/export"),
-        ("GET", "/containers/{id}/stats"),
         ("GET", "/containers/{id}/archive"),
         ("HEAD", "/containers/{id}/archive"),
         ("PUT", "/containers/{id}/archive"),

@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # shims import this module and want neither
     import asyncio
     from pathlib import Path
 
+    from knarr.kernel.cgroup_usage import Usage
+    from knarr.kernel.link_counters import LinkCounters
+
 
 class StartFailed(KnarrError):
     """The program could not be started; `exit_code` is 127 (not found), 126 (cannot run) or 128, as Docker counts."""
@@ -145,6 +148,12 @@ class System(Protocol):
 
     def pids(self) -> list[int]:
         """The host process ids of all processes in the system."""
+
+    def usage(self) -> Usage:
+        """What the system has used of the host up to now. Blocks for a moment."""
+
+    def network_counters(self) -> dict[str, LinkCounters]:
+        """What has gone through the interfaces that the system sees, by name, without the loopback."""
 
     async def delete(self) -> None:
         """Kill what is left and free everything, the run directory too. May be called at any time, more than once.

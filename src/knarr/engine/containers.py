@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
-from knarr.engine import attaching, inspection, logs, times, top, updating
+from knarr.engine import attaching, inspection, logs, stats, times, top, updating
 from knarr.engine import detach_keys as keys
 from knarr.engine.attaching import AttachOptions
 from knarr.engine.config import CreateBody, UpdateBody
@@ -204,7 +204,18 @@ class Containers:
         self._parts.publish(container, "top")
         return await top.processes(pids, ps_args)
 
+    async def stats(self, reference: str, *, one_shot: bool = False) -> dict[str, Any]:
+        """The API's ContainerStatsResponse, with the processor times of a second ago unless `one_shot`.
+
+        Raises NotFound.
+        """
+        return await stats.once(self.find(reference), with_previous=not one_shot)
+
     # Streams
+
+    def stats_stream(self, reference: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Its stats, each second until it is removed. Raises NotFound at once."""
+        return stats.stream(self.find(reference), self._parts.registry)
 
     async def logs(self, reference: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """Its output: framed unless it has a terminal. Raises NotFound, InvalidParameter, Unsupported at once."""

@@ -34,7 +34,7 @@ from knarr.compute.native.shim import EXIT_NAME, Exit
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
-from knarr.kernel import capabilities, cgroups, processes
+from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, processes
 from knarr.kernel.cgroups import Cgroup
 
 _log = logging.getLogger(__name__)
@@ -376,6 +376,14 @@ class NativeSystem:
     def pids(self) -> list[int]:
         """The host process ids of all processes in the system."""
         return self._cgroup.pids()
+
+    def usage(self) -> cgroup_usage.Usage:
+        """What the system has used of the host up to now."""
+        return cgroup_usage.read(self._cgroup)
+
+    def network_counters(self) -> dict[str, link_counters.LinkCounters]:
+        """What has gone through the interfaces that the system sees."""
+        return link_counters.read(self.pid)
 
     async def delete(self) -> None:
         """Kill what is left and free everything."""
