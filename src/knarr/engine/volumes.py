@@ -221,11 +221,14 @@ class Volumes:
                 self._runs.setdefault(point.name, set()).add(container_id)
 
     async def retain(self, container_ids: set[str]) -> None:
-        """After a restart of the engine: forget users that are no containers any more, finish removals."""
+        """After a restart of the engine, and after `resume` for what runs: forget users that are no containers any
+        more, finish removals, unmount what nobody runs with."""
         for container in {user for users in self._users.values() for user in users} - container_ids:
             await self._abandon(container)
         for name in [name for name in self._volumes if not self._driver.path(name).is_dir()]:
             self._forget(name)
+        for name in [name for name, volume in self._volumes.items() if volume.options and name not in self._runs]:
+            await asyncio.to_thread(self._driver.unmount, name)
         await asyncio.to_thread(self._driver.sweep, set(self._volumes))
 
     async def _abandon(self, container_id: str) -> None:

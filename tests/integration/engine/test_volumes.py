@@ -271,6 +271,22 @@ async def test_a_mounted_volume_is_there_while_somebody_runs_with_it(
 
 
 @in_loop
+async def test_after_a_restart_only_what_is_in_use_stays_mounted(
+    volumes: Volumes, tmp_path: Path, database: Database, image: Callable[[], int]
+) -> None:
+    wanted = with_options("ram", "/r", type="tmpfs", device="tmpfs")
+    await volumes.prepare("c1", wanted, image)
+    await volumes.acquire("c1", wanted)
+    again = Volumes(tmp_path / "volumes", database, EventBus())
+    again.resume("c1", wanted)
+    await again.retain({"c1"})
+    assert Path(wanted[0].source).is_mount()
+    ended = Volumes(tmp_path / "volumes", database, EventBus())
+    await ended.retain({"c1"})
+    assert not Path(wanted[0].source).is_mount()
+
+
+@in_loop
 async def test_an_impossible_mount_says_why(volumes: Volumes, image: Callable[[], int]) -> None:
     wanted = with_options("bad", "/r", type="nosuchfs", device="x")
     with pytest.raises(KnarrError, match=r"error while mounting volume .* no such device"):
