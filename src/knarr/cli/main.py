@@ -37,6 +37,7 @@ _CONTAINER: Table = {
     "rm": ("rm", "Remove containers"),
     "run": ("run", "Make a container from an image and start it"),
     "start": ("start", "Start stopped containers"),
+    "stats": ("stats", "Show what containers use of the machine, as it changes"),
     "stop": ("stop", "Stop running containers"),
     "top": ("top", "Show the processes of a container"),
     "unpause": ("unpause", "Let paused containers go on"),

@@ -143,6 +143,16 @@ def top(reference: str, *, ps_args: str | None = None) -> Call[TopResult]:
     return call("GET", _path(reference, "/top"), document, query={"ps_args": ps_args})
 
 
+def stats(reference: str, *, one_shot: bool = False) -> Call[dict[str, Any]]:
+    """One sample; unless `one_shot` it takes a second, and has the processor times of its beginning."""
+    return call("GET", _path(reference, "/stats"), document, query={"stream": "false", "one-shot": one_shot})
+
+
+def stats_stream(reference: str) -> Feed[dict[str, Any]]:
+    """A sample each second until the container is removed."""
+    return feed("GET", _path(reference, "/stats"), json_lines)
+
+
 def prune(*, filters: Filters | None = None) -> Call[PruneReport]:
     """Remove all stopped containers."""
     return call("POST", "/containers/prune", document, query={"filters": encode_filters(filters)})
