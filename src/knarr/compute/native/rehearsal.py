@@ -1,7 +1,8 @@
-"""What every shim does up to the point where it has nothing left to do but wait, done in the zygote first.
+"""What every launcher and every shim does, done in the zygote first as far as it is harmless.
 
 The interpreter rewrites a function's code while it is new (PEP 659) and fills caches on first use. Done before the
-fork, these pages stay shared; done in a shim, every shim would have its own copy of them for as long as it lives.
+fork, it is done once and these pages stay shared; done in a forked process, each would be slow once and have its own
+copy of them for as long as it lives.
 """
 
 from __future__ import annotations
@@ -13,20 +14,69 @@ from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, messages
 from knarr.compute.native.launcher import Report, decode_report, encode_report
 from knarr.compute.native.messages import AttachSpec
-from knarr.compute.native.plan import CgroupPlan
+from knarr.compute.native.operations import (
+    AnyOperation,
+    BindMount,
+    MakeDevice,
+    MakeDirectory,
+    MaskPath,
+    MountFilesystem,
+    ReadonlyPath,
+    Scene,
+    SetAttributes,
+    Symlink,
+)
+from knarr.compute.native.plan import CapabilityMasks, CgroupPlan, CgroupWrite, Join, Plan, ProcessPlan
 from knarr.compute.native.shim import Shim
-from knarr.kernel import processes
+from knarr.kernel import mounts, processes
 
 _ROUNDS = 12  # enough for the interpreter to have specialised what runs
 
 
 def rehearse() -> None:
-    """Play a shim with this process as the container: take over, be told to start, move output and input."""
+    """Play a launch on an empty file system, and a shim with this process as the container."""
     for _ in range(_ROUNDS):
-        _play()
+        _play_launch()
+        _play_shim()
 
 
-def _play() -> None:
+def _play_launch() -> None:
+    create = messages.Create(number=1, plan=_plan(), log=LogSettings())
+    request = messages.decode_request(messages.encode(create))
+    assert isinstance(request, messages.Create)
+    root_fd = mounts.mount_detached("tmpfs")
+    null_fd = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
+    for operation in request.plan.operations:
+        fd = operation.prepare()
+        try:
+            operation.execute(Scene(root_fd, null_fd), fd)
+        except OSError:  # before Linux 6.15 nothing can be mounted on a mount that is not attached
+            pass
+        if fd is not None:
+            os.close(fd)
+    os.close(null_fd)
+    os.close(root_fd)
+
+
+def _plan() -> Plan:
+    operations: list[AnyOperation] = [
+        MountFilesystem("tmpfs", "/dev", "tmpfs", mounts.MOUNT_ATTR_NOSUID, [("mode", "755"), ("size", "64k")]),
+        BindMount("/dev/null", "/etc/file", set=mounts.MOUNT_ATTR_RDONLY),
+        BindMount("/dev", "/sys/a/b", recursive=False, set=mounts.MOUNT_ATTR_RDONLY),
+        MakeDevice("/dev/null", "c", 1, 3, 0o666),
+        Symlink("/dev/fd", "/proc/self/fd"),
+        MakeDirectory("/work/here"),
+        ReadonlyPath("/sys"),
+        MaskPath("/etc/file"),
+        MaskPath("/sys/a"),
+        SetAttributes("/sys", mounts.MOUNT_ATTR_RDONLY),
+    ]
+    process = ProcessPlan(["true"], ["PATH=/bin"], "/", capabilities=CapabilityMasks())
+    cgroup = CgroupPlan("v1", {}, None, "/none", [CgroupWrite("a", "b", "c")])
+    return Plan("rehearsal", "/none", cgroup, process, 0, [Join(0)], operations=operations, sysctls=[("a", "b")])
+
+
+def _play_shim() -> None:
     shim = Shim()
     stage, sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener, listener_far = socket.socketpair()
