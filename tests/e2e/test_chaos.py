@@ -57,7 +57,7 @@ def remove(daemon: Daemon, container: str) -> None:
 
 
 def round_trip(daemon: Daemon, number: int) -> None:
-    container = create(daemon, HostConfig=published(number))
+    container = create(daemon, HostConfig=published(number) | {"Binds": ["/v"]})
     start(daemon, container)
     remove(daemon, container)
 
