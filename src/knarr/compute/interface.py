@@ -48,13 +48,17 @@ class ExitStatus(Struct, frozen=True):
 
 
 class LogSettings(Struct, frozen=True):
-    """Where output is kept: `driver` json-file or none; sizes in bytes, 0 is no limit; `attrs` go into each line."""
+    """Where output is kept: `driver` json-file or none; sizes in bytes, 0 is no limit; `attrs` go into each line.
+
+    With a `buffer` of so many bytes output does not wait for the disk: what is too much for it is lost.
+    """
 
     driver: str = "json-file"
     path: str = ""
     max_size: int = 0
     max_file: int = 1
     compress: bool = False
+    buffer: int = 0
     attrs: dict[str, str] = field(default_factory=dict)
 
 

@@ -21,6 +21,8 @@ _OPTIONS = {
 }
 _COMMON_OPTIONS = {"mode", "max-buffer-size"}
 _LOCAL_DEFAULTS = {"max-size": "20m", "max-file": "5", "compress": "true"}
+_NON_BLOCKING = "non-blocking"
+_DEFAULT_BUFFER = "1m"
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)i?b?", re.IGNORECASE)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _TAG_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
@@ -34,8 +36,11 @@ def check(config: LogConfig) -> None:
     for name in options:
         if name not in _OPTIONS[config.type] | _COMMON_OPTIONS:
             raise InvalidParameter(f"unknown log opt '{name}' for {config.type} log driver")
-    if options.get("mode", "blocking") not in ("", "blocking", "non-blocking"):
+    if options.get("mode", "blocking") not in ("", "blocking", _NON_BLOCKING):
         raise InvalidParameter(f"logger: logging mode not supported: {options['mode']}")
+    if "max-buffer-size" in options and options.get("mode") != _NON_BLOCKING:
+        raise InvalidParameter(f"logger: max-buffer-size option is only supported with 'mode={_NON_BLOCKING}'")
+    _buffer(options)
     max_size, max_file = _size(options), _count(options)
     if max_file > 1 and not max_size and config.type == "json-file":
         raise InvalidParameter("max-file cannot be greater than 1 when max-size is not set")
@@ -57,6 +62,7 @@ def settings(record: Record, path: Path) -> LogSettings:
         max_size=_size(options),
         max_file=_count(options),
         compress=_flag(options),
+        buffer=_buffer(options),
         attrs=_attributes(record, options),
     )
 
@@ -91,12 +97,20 @@ def _tag_field(record: Record, name: str) -> str:
 
 def _size(options: Mapping[str, str]) -> int:
     text = options.get("max-size", "")
-    if text in ("", "-1"):
+    return 0 if text in ("", "-1") else _bytes("max-size", text)
+
+
+def _buffer(options: Mapping[str, str]) -> int:
+    if options.get("mode") != _NON_BLOCKING:
         return 0
+    return _bytes("max-buffer-size", options.get("max-buffer-size") or _DEFAULT_BUFFER)
+
+
+def _bytes(name: str, text: str) -> int:
     match = _SIZE.fullmatch(text)
     size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
     if size <= 0:
-        raise InvalidParameter(f"max-size must be a positive number: {text!r}")
+        raise InvalidParameter(f"{name} must be a positive number: {text!r}")
     return size
 
 

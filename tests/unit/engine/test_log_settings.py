@@ -40,6 +40,13 @@ def test_attributes() -> None:
     }
 
 
+def test_a_buffer() -> None:
+    assert settings(LogConfig(type="json-file", config={"mode": "blocking"})).buffer == 0
+    assert settings(LogConfig(type="json-file", config={"mode": "non-blocking"})).buffer == 1 << 20
+    wanted = LogConfig(type="local", config={"mode": "non-blocking", "max-buffer-size": "64k"})
+    assert settings(wanted).buffer == 64 << 10
+
+
 def test_none() -> None:
     assert settings(LogConfig(type="none")).driver == "none"
 
@@ -57,6 +64,8 @@ def test_none() -> None:
         ("json-file", {"compress": "maybe"}),
         ("json-file", {"labels-regex": "("}),
         ("json-file", {"mode": "sometimes"}),
+        ("json-file", {"max-buffer-size": "1m"}),
+        ("json-file", {"mode": "non-blocking", "max-buffer-size": "x"}),
         ("none", {"max-size": "1m"}),
     ],
 )

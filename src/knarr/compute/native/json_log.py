@@ -6,15 +6,14 @@ they stand before `time`. Output longer than 16 KiB without a newline is split i
 
 from __future__ import annotations
 
-import gzip
-import os
 import re
-import shutil
 import time
 
 import msgspec
 
 from knarr.compute.interface import LogSettings
+from knarr.compute.native.log_buffer import LogBuffer
+from knarr.compute.native.rotating_file import RotatingFile
 
 MAX_LINE = 16 << 10
 
@@ -47,18 +46,13 @@ class JsonLog:
     """The open log of one system."""
 
     def __init__(self, settings: LogSettings) -> None:
-        self._settings = settings
         self._pending: dict[str, bytes] = {}
         attrs = b""
         if settings.attrs:
             attrs = b',"attrs":' + msgspec.json.encode(settings.attrs, order="sorted")
         self._middles = {name: b'","stream":"%s"%s,"time":"' % (name.encode(), attrs) for name in ("stdout", "stderr")}
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._fd = os.open(self._settings.path, flags, 0o640)
-        self._size = os.fstat(self._fd).st_size
+        file = RotatingFile(settings)
+        self._file = LogBuffer(file, settings.buffer) if settings.buffer else file
 
     def write(self, stream: str, data: bytes) -> None:
         """Keep a piece of output; what follows the last newline waits for its rest."""
@@ -77,7 +71,7 @@ class JsonLog:
         if rest:
             self._pending[stream] = rest
         if parts:
-            self._append(b"".join(parts))
+            self._file.append(b"".join(parts))
 
     def _records(self, stream: str, whole: bytes) -> bytes:
         """The records of text that ends in a newline."""
@@ -99,59 +93,11 @@ class JsonLog:
     def flush(self) -> None:
         """Write unfinished last lines. They get a newline, as dockerd gives them one."""
         for stream, rest in self._pending.items():
-            self._append(self._record(stream, rest + b"\n"))
+            self._file.append(self._record(stream, rest + b"\n"))
         self._pending.clear()
-
-    def _append(self, data: bytes) -> None:
-        limit = self._settings.max_size
-        try:
-            while limit and data and self._size + len(data) > limit:
-                cut = data.rfind(b"\n", 0, max(limit - self._size, 0)) + 1
-                if cut == 0 and self._size == 0:
-                    cut = data.find(b"\n") + 1
-                self._write_all(data[:cut])
-                data = data[cut:]
-                if data:
-                    self._rotate()
-            self._write_all(data)
-        except OSError:  # a full disk loses lines; it must not stop the system
-            pass
-
-    def _write_all(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.write(self._fd, view)
-            self._size += written
-            view = view[written:]
-
-    def _rotate(self) -> None:
-        path, keep = self._settings.path, self._settings.max_file
-        suffix = ".gz" if self._settings.compress else ""
-        os.close(self._fd)
-        if keep <= 1:
-            os.unlink(path)
-        else:
-            for number in range(keep - 1, 1, -1):
-                _rename_if_there(f"{path}.{number - 1}{suffix}", f"{path}.{number}{suffix}")
-            os.rename(path, f"{path}.1")
-            if suffix:
-                _compress(f"{path}.1")
-        self._open()
+        self._file.flush()
 
     def close(self) -> None:
         """Flush and close."""
         self.flush()
-        os.close(self._fd)
-
-
-def _rename_if_there(old: str, new: str) -> None:
-    try:
-        os.rename(old, new)
-    except FileNotFoundError:
-        pass
-
-
-def _compress(path: str) -> None:
-    with open(path, "rb") as source, gzip.open(path + ".gz", "wb", 3) as target:
-        shutil.copyfileobj(source, target, 1 << 20)
-    os.unlink(path)
+        self._file.close()
