@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from knarr.engine import signals
 from knarr.engine.container import Container, not_running
@@ -104,16 +105,15 @@ class Stopping:
             await self._resume(container)
 
     async def _signal(self, container: Container, number: int) -> None:
-        try:
+        with _running(container):
             await container.live_system().kill(number)
-        except NotFound:
-            raise not_running(container) from None
         self._parts.publish(container, "kill", signal=str(number))
 
     async def _resume(self, container: Container) -> None:
         async with container.lock:
             if container.state.status == "paused" and container.system is not None:
-                await container.system.resume()
+                with suppress(NotFound):  # ended meanwhile
+                    await container.system.resume()
                 container.state.status = "running"
                 self._parts.publish(container, "unpause")
 
@@ -124,7 +124,8 @@ class Stopping:
                 raise Conflict(f"container {container.id} is already paused")
             if container.state.status == "restarting":
                 raise Conflict(f"container {container.id} is restarting, wait until the container is running")
-            await container.live_system().pause()
+            with _running(container):
+                await container.live_system().pause()
             container.state.status = "paused"
             self._parts.save_state(container)
             self._parts.publish(container, "pause")
@@ -134,10 +135,20 @@ class Stopping:
         async with container.lock:
             if container.state.status != "paused":
                 raise Conflict(f"container {container.id} is not paused")
-            await container.live_system().resume()
+            with _running(container):
+                await container.live_system().resume()
             container.state.status = "running"
             self._parts.save_state(container)
             self._parts.publish(container, "unpause")
+
+
+@contextmanager
+def _running(container: Container) -> Iterator[None]:
+    """What a system has to say that has just ended, in the words of a container that does not run."""
+    try:
+        yield
+    except NotFound:
+        raise not_running(container) from None
 
 
 def _stop_signal(container: Container) -> int:

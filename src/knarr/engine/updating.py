@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import msgspec
 
 from knarr.engine import runtime_spec, validation
 from knarr.engine.config import Resources, UpdateBody
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
-from knarr.errors import Conflict, InvalidParameter
+from knarr.errors import Conflict, InvalidParameter, NotFound
 
 
 async def update(parts: Parts, container: Container, body: UpdateBody) -> list[str]:
@@ -28,7 +30,8 @@ async def update(parts: Parts, container: Container, body: UpdateBody) -> list[s
         changed["restart_policy"] = body.restart_policy
     host_config = msgspec.structs.replace(container.host_config, **changed)
     if container.system is not None and set(changed) - {"restart_policy"}:
-        await container.system.update(runtime_spec.resources(host_config))
+        with suppress(NotFound):  # it has just ended: what is new is for the next start
+            await container.system.update(runtime_spec.resources(host_config))
     container.record.host_config = host_config
     parts.store.save_record(container.record)
     parts.publish(container, "update")

@@ -6,12 +6,14 @@ A system's decisions are made here (see `planner`); everything that happens to i
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
 import socket
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -344,16 +346,29 @@ class NativeSystem:
         return execution
 
     async def pause(self) -> None:
-        """Freeze all processes. Raises OSError."""
-        await asyncio.to_thread(self._cgroup.freeze)
+        """Freeze all processes. Raises NotFound once the system has ended, OSError."""
+        with self._living():
+            await asyncio.to_thread(self._cgroup.freeze)
 
     async def resume(self) -> None:
-        """Thaw them. Raises OSError."""
-        await asyncio.to_thread(self._cgroup.thaw)
+        """Thaw them. Raises as `pause`."""
+        with self._living():
+            await asyncio.to_thread(self._cgroup.thaw)
+
+    @contextmanager
+    def _living(self) -> Iterator[None]:
+        """A cgroup that has gone tells that the system has ended."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                raise NotFound(f"container {self.id} is not running") from None
+            raise
 
     async def update(self, resources: Resources) -> None:
-        """Change all limits or none. Raises KnarrError with the control file that did not take its value."""
-        with ExitStack() as undo:
+        """Change all limits or none. Raises NotFound once the system has ended, else KnarrError with the control file
+        that did not take its value."""
+        with self._living(), ExitStack() as undo:
             for write in limits.writes(resources, self._host.hierarchies, update=True):
                 self._change_limit(write, undo)
             undo.pop_all()
@@ -363,6 +378,8 @@ class NativeSystem:
             before = self._cgroup.read(write.controller, write.file)
             self._cgroup.write(write.controller, write.file, write.value)
         except OSError as error:
+            if not self._cgroup.exists():
+                raise
             if not write.optional:
                 kind = InvalidParameter if is_refused_value(error) else KnarrError
                 raise kind(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
