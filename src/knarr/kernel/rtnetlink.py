@@ -49,6 +49,7 @@ IFLA_INFO_DATA = 2
 IFLA_INFO_SLAVE_KIND = 4
 IFLA_INFO_SLAVE_DATA = 5
 IFLA_BRPORT_MODE = 4
+IFLA_BRPORT_ISOLATED = 33
 VETH_INFO_PEER = 1
 
 IFA_ADDRESS = 1
@@ -158,9 +159,12 @@ def new_veth(name: str, master: int, peer: str, peer_netns: int, peer_mac: str, 
     return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
-def set_hairpin(name: str) -> Message:
-    """Let a bridge port send frames back where they came from."""
-    port = nested(IFLA_INFO_SLAVE_DATA, attribute(IFLA_BRPORT_MODE, b"\x01"))
+def set_bridge_port(name: str, *, isolated: bool = False) -> Message:
+    """Let a bridge port send frames back where they came from; `isolated` ports get nothing from each other."""
+    settings = attribute(IFLA_BRPORT_MODE, b"\x01")
+    if isolated:
+        settings += attribute(IFLA_BRPORT_ISOLATED, b"\x01")
+    port = nested(IFLA_INFO_SLAVE_DATA, settings)
     info = nested(IFLA_LINKINFO, text(IFLA_INFO_SLAVE_KIND, "bridge"), port)
     return Message(RTM_NEWLINK, 0, _link.pack(0, 0, 0, 0, 0) + text(IFLA_IFNAME, name) + info)
 

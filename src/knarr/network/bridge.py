@@ -17,30 +17,29 @@ from knarr.network.sandbox import Sandbox
 _ANYWHERE = IPv4Network("0.0.0.0/0")
 # What host-side interfaces of endpoints are called: interfaces with other names in the bridge are not ours.
 INTERFACE_PREFIX = "vethk"
-_CONTAINER_INTERFACE = "eth0"
 # Interfaces about to be deleted are gathered in this group: any number that nobody else has.
 _DOOMED = 0x6B6E6172
 
 
 class Bridge:
-    """A `NetworkDriver`. Uses two netlink sockets of its own, one of them for `detach`."""
+    """A `NetworkDriver`, with a netlink socket of its own."""
 
-    def __init__(self, name: str, gateway: IPv4Interface, mtu: int) -> None:
-        """`gateway` is the bridge's own address with its subnet's prefix length; `mtu` in bytes.
+    def __init__(self, name: str, gateway: IPv4Interface, mtu: int, *, isolated: bool = False) -> None:
+        """`gateway` is the bridge's own address with its subnet's prefix length; `mtu` in bytes; containers that are
+        `isolated` reach the bridge and not each other.
 
         Raises OSError.
         """
+        self._isolated = isolated
         self.name = name
         self._gateway = gateway
         self._mtu = mtu
         self._index = 0
         self._netlink = NetlinkSocket()
-        self._removal = NetlinkSocket()
 
     def close(self) -> None:
-        """Close the sockets; the bridge stays."""
+        """Close the socket; the bridge stays."""
         self._netlink.close()
-        self._removal.close()
 
     def ensure(self, endpoints: Sequence[Endpoint]) -> None:
         """See `NetworkDriver`; also switches IPv4 forwarding on. Raises KnarrError if the name is some other link's."""
@@ -58,31 +57,25 @@ class Bridge:
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """See `NetworkDriver`."""
         veth = rtnetlink.new_veth(
-            endpoint.host_interface, self._index, _CONTAINER_INTERFACE, sandbox.fd, endpoint.mac, self._mtu
+            endpoint.host_interface, self._index, endpoint.interface, sandbox.fd, endpoint.mac, self._mtu
         )
         try:
             # Hairpin: with br_netfilter a connection of a container to its own published port is sent back by the
             # bridge itself to the port on which it came.
-            self._netlink.transact((veth, rtnetlink.set_hairpin(endpoint.host_interface)))
-            inside = rtnetlink.link(sandbox.netlink, _CONTAINER_INTERFACE).index
-            sandbox.netlink.transact(
-                (
-                    rtnetlink.set_link(inside, up=True),
-                    rtnetlink.add_address(inside, IPv4Interface((endpoint.address, endpoint.prefix_length))),
-                    rtnetlink.add_route(_ANYWHERE, inside, IPv4Address(endpoint.gateway)),
-                )
-            )
+            self._netlink.transact((veth, self._port(endpoint.host_interface)))
+            inside = rtnetlink.link(sandbox.netlink, endpoint.interface).index
+            own = IPv4Interface((endpoint.address, endpoint.prefix_length))
+            messages = [rtnetlink.set_link(inside, up=True), rtnetlink.add_address(inside, own)]
+            if endpoint.default_route:
+                messages.append(rtnetlink.add_route(_ANYWHERE, inside, IPv4Address(endpoint.gateway)))
+            sandbox.netlink.transact(messages)
         except OSError as error:
-            self._delete(self._netlink, [endpoint.host_interface])
+            remove_interfaces(self._netlink, [endpoint.host_interface])
             raise KnarrError(f"failed to attach {endpoint.host_interface} to {self.name}: {error.strerror}") from error
-
-    def detach(self, endpoints: Sequence[Endpoint]) -> None:
-        """See `NetworkDriver`."""
-        self._delete(self._removal, [endpoint.host_interface for endpoint in endpoints])
 
     def remove(self) -> None:
         """See `NetworkDriver`."""
-        self._delete(self._netlink, [self.name])
+        remove_interface(self._netlink, self.name)
 
     def _create(self) -> Link:
         self._netlink.request(rtnetlink.new_bridge(self.name, mac_for(self._gateway.ip), self._mtu))
@@ -93,19 +86,34 @@ class Bridge:
         for name in living & present.keys():
             if present[name].master != self._index:
                 port = rtnetlink.set_link(present[name].index, up=True, master=self._index)
-                self._netlink.transact((port, rtnetlink.set_hairpin(name)))
+                self._netlink.transact((port, self._port(name)))
         ports = [link.name for link in present.values() if link.master == self._index]
         stray = [name for name in ports if name.startswith(INTERFACE_PREFIX) and name not in living]
-        self._delete(self._netlink, stray)
+        remove_interfaces(self._netlink, stray)
 
-    def _delete(self, netlink: NetlinkSocket, names: list[str]) -> None:
-        """Delete interfaces, all in one go: each deletion by itself waits some 20 ms for the kernel's readers."""
-        if len(names) == 1:
-            _ignoring_absence(netlink, rtnetlink.delete_link(names[0]))
-        elif names:
-            for name in names:
-                _ignoring_absence(netlink, rtnetlink.join_group(name, _DOOMED))
-            _ignoring_absence(netlink, rtnetlink.delete_group(_DOOMED))
+    def _port(self, name: str) -> Message:
+        return rtnetlink.set_bridge_port(name, isolated=self._isolated)
+
+
+def add_default_route(netlink: NetlinkSocket, endpoint: Endpoint) -> None:
+    """Let an endpoint lead to the world, in the namespace of `netlink`. Raises OSError."""
+    index = rtnetlink.link(netlink, endpoint.interface).index
+    netlink.request(rtnetlink.add_route(_ANYWHERE, index, IPv4Address(endpoint.gateway)))
+
+
+def remove_interface(netlink: NetlinkSocket, name: str) -> None:
+    """Delete an interface; a missing one is fine. Raises OSError."""
+    _ignoring_absence(netlink, rtnetlink.delete_link(name))
+
+
+def remove_interfaces(netlink: NetlinkSocket, names: Sequence[str]) -> None:
+    """Delete interfaces, all in one go: each deletion by itself waits some 20 ms for the kernel's readers."""
+    if len(names) == 1:
+        remove_interface(netlink, names[0])
+    elif names:
+        for name in names:
+            _ignoring_absence(netlink, rtnetlink.join_group(name, _DOOMED))
+        _ignoring_absence(netlink, rtnetlink.delete_group(_DOOMED))
 
 
 def _ignoring_absence(netlink: NetlinkSocket, message: Message) -> None:

@@ -9,11 +9,10 @@ from ipaddress import IPv4Interface
 from msgspec.structs import replace
 
 from knarr.errors import NotFound
-from knarr.network.model import NetworkInfo, NetworkSettings
+from knarr.network.model import PREDEFINED, NetworkInfo, NetworkSettings
 from knarr.network.store import NetworkStore
 
 DEFAULT = "bridge"
-_PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
 
 
 class Catalog:
@@ -22,9 +21,9 @@ class Catalog:
     def __init__(self, store: NetworkStore) -> None:
         self._store = store
         self._networks = {network.name: network for network in store.networks()}
-        for name, driver in _PREDEFINED.items():
+        for name, driver in PREDEFINED.items():
             if name not in self._networks:
-                self._put(NetworkInfo(id=secrets.token_hex(32), name=name, driver=driver, created=time.time_ns()))
+                self.put(NetworkInfo(id=secrets.token_hex(32), name=name, driver=driver, created=time.time_ns()))
 
     def all(self) -> list[NetworkInfo]:
         """All networks, oldest first."""
@@ -52,8 +51,14 @@ class Catalog:
         network = self._networks[DEFAULT]
         described = replace(network, subnet=str(gateway.network), gateway=str(gateway.ip), options=options)
         if described != network:
-            self._put(described)
+            self.put(described)
 
-    def _put(self, network: NetworkInfo) -> None:
+    def put(self, network: NetworkInfo) -> None:
+        """Add a network, or replace what is known of it."""
         self._store.put_network(network)
         self._networks[network.name] = network
+
+    def remove(self, network: NetworkInfo) -> None:
+        """Forget a network."""
+        self._store.remove_network(network)
+        self._networks.pop(network.name, None)

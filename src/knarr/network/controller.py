@@ -11,20 +11,32 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from itertools import count
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
+from msgspec.structs import replace
+
 from knarr.database import Database
-from knarr.errors import Conflict, InvalidParameter, KnarrError
+from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.rtnetlink import mac_bytes
+from knarr.network import creation
 from knarr.network.bridge import INTERFACE_PREFIX
 from knarr.network.catalog import DEFAULT, Catalog
-from knarr.network.model import BoundPort, Endpoint, EndpointRequest, NetworkInfo, NetworkSettings, PortMapping
+from knarr.network.model import (
+    BoundPort,
+    Endpoint,
+    EndpointRequest,
+    NetworkInfo,
+    NetworkRequest,
+    NetworkSettings,
+    PortMapping,
+)
 from knarr.network.plumbing import Plumbing
 from knarr.network.pool import AddressPool, mac_for
 from knarr.network.ports import HostPorts
@@ -38,6 +50,7 @@ __all__ = [
     "EndpointRequest",
     "NetworkController",
     "NetworkInfo",
+    "NetworkRequest",
     "NetworkSettings",
     "PortMapping",
 ]
@@ -55,7 +68,12 @@ class NetworkController:
         self._settings = settings
         self._store = NetworkStore(database)
         self._catalog = Catalog(self._store)
-        self._endpoints = {endpoint.container_id: endpoint for endpoint in self._store.endpoints()}
+        self._endpoints: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in self._store.endpoints():
+            self._endpoints.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
+        self._pools: dict[str, AddressPool] = {}
+        self._changing = asyncio.Lock()
+        self._being_removed: set[str] = set()
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip)
         self._relays = Relays()
@@ -70,14 +88,20 @@ class NetworkController:
 
         Raises KnarrError if this host lacks something, InvalidParameter for impossible settings.
         """
-        endpoints = list(self._endpoints.values())
-        gateway = await self._call(self._plumbing.choose_gateway, self._former_gateway(), bool(endpoints))
-        self._addresses = AddressPool(gateway.network, gateway.ip)
+        default = self._catalog.find(DEFAULT)
+        endpoints = [endpoint for places in self._endpoints.values() for endpoint in places.values()]
+        in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
+        gateway = await self._call(self._plumbing.choose_gateway, self._former_gateway(), in_use)
+        self._pools[default.id] = AddressPool(gateway.network, gateway.ip)
+        others = [network for network in self._catalog.all() if not network.predefined]
+        for network in others:
+            self._pools[network.id] = creation.address_pool(network)
         for endpoint in endpoints:
-            self._addresses.claim(IPv4Address(endpoint.address))
+            if pool := self._pools.get(endpoint.network_id):
+                pool.claim(IPv4Address(endpoint.address))
             for port in self._ports.restore(endpoint.endpoint_id, endpoint.ports):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
-        await self._call(self._plumbing.open, gateway, endpoints)
+        await self._call(self._plumbing.open, default.id, gateway, others, endpoints)
         for endpoint in endpoints:
             await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
         self._catalog.describe_default(self._plumbing.bridge_name, gateway, self._settings)
@@ -103,8 +127,52 @@ class NetworkController:
         return self._catalog.find(reference)
 
     def endpoint(self, container_id: str) -> Endpoint | None:
-        """The container's endpoint, None if it has none."""
-        return self._endpoints.get(container_id)
+        """The container's endpoint that leads to the world, else its first; None if it has none."""
+        endpoints = self.endpoints(container_id)
+        return next((endpoint for endpoint in endpoints if endpoint.default_route), next(iter(endpoints), None))
+
+    def endpoints(self, container_id: str) -> list[Endpoint]:
+        """The container's endpoints, in the order in which it was connected."""
+        return list(self._endpoints.get(container_id, {}).values())
+
+    def members(self, network: NetworkInfo) -> list[Endpoint]:
+        """The endpoints in a network."""
+        return [places[network.id] for places in self._endpoints.values() if network.id in places]
+
+    async def create_network(self, request: NetworkRequest) -> NetworkInfo:
+        """Make a bridge network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
+        async with self._changing:
+            subnets = [IPv4Network(network.subnet) for network in self.networks() if network.subnet]
+            creation.check(request, self.networks(), subnets)
+            chosen = None if request.subnet else await self._call(self._plumbing.free_subnet, subnets)
+            network = creation.network(request, chosen)
+            self._catalog.put(network)
+            try:
+                await self._call(self._plumbing.add, network)
+            except BaseException:
+                self._catalog.remove(network)
+                raise
+            self._pools[network.id] = creation.address_pool(network)
+        return network
+
+    async def remove_network(self, network: NetworkInfo) -> None:
+        """Remove a network without endpoints. Raises Forbidden, NotFound, KnarrError."""
+        async with self._changing:
+            if self.network(network.id).predefined:
+                raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+            if self.members(network):
+                raise Forbidden(
+                    f"error while removing network: network {network.name} id {network.id} has active endpoints"
+                )
+            self._being_removed.add(network.id)
+            try:
+                if self._sweep is not None:
+                    await self._sweep
+                await self._call(self._plumbing.remove, network)
+                self._catalog.remove(network)
+                self._pools.pop(network.id, None)
+            finally:
+                self._being_removed.discard(network.id)
 
     async def empty_sandbox(self) -> int:
         """A network namespace with nothing but loopback, up; the descriptor is the caller's. Raises OSError."""
@@ -123,10 +191,41 @@ class NetworkController:
             work.add_done_callback(self._abandon)
             raise
 
-    async def disconnect(self, container_id: str) -> None:
-        """Remove the container's endpoint; its ports are free on return. A container without one is fine."""
-        endpoint = self._endpoints.pop(container_id, None)
+    async def join(self, request: EndpointRequest, namespace: int) -> Endpoint:
+        """Make a further endpoint of a container whose namespace is there; its descriptor stays the caller's.
+
+        Raises as `connect` does. Failed or cancelled, it leaves nothing behind.
+        """
+        work = asyncio.create_task(self._join(request, os.dup(namespace)))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(self._abandon_join)
+            raise
+
+    async def leave(self, container_id: str, network: NetworkInfo, namespace: int) -> None:
+        """Remove one endpoint of a container that goes on; one that is not there is fine. Raises KnarrError, OSError.
+
+        If it led to the world, another network that can does so from now on.
+        """
+        places = self._endpoints.get(container_id, {})
+        endpoint = places.get(network.id)
         if endpoint is None:
+            return
+        successor = self._successor(endpoint, places) if endpoint.default_route else None
+        await asyncio.shield(self._call(self._plumbing.leave, endpoint, successor, namespace))
+        if successor is not None and places.get(successor.network_id) is successor:
+            places[successor.network_id] = changed = replace(successor, default_route=True)
+            self._store.put_endpoint(changed)
+        await self._disconnect(endpoint)
+
+    async def disconnect(self, container_id: str) -> None:
+        """Remove the container's endpoints; its ports are free on return. A container without any is fine."""
+        for endpoint in self.endpoints(container_id):
+            await self._disconnect(endpoint)
+
+    async def _disconnect(self, endpoint: Endpoint) -> None:
+        if not self._drop(endpoint):
             return
         if endpoint.ports:
             work = asyncio.create_task(self._call(self._plumbing.withdraw, endpoint))
@@ -137,8 +236,8 @@ class NetworkController:
 
     def retain(self, container_ids: set[str]) -> None:
         """Remove the endpoints of all other containers."""
-        gone = [endpoint for endpoint in self._endpoints.values() if endpoint.container_id not in container_ids]
-        for endpoint in gone:
+        gone = self._endpoints.keys() - container_ids
+        for endpoint in [endpoint for id in gone for endpoint in self.endpoints(id)]:
             self._plumbing.withdraw(endpoint)
             self._retire(endpoint)
 
@@ -160,12 +259,29 @@ class NetworkController:
         finally:
             sandbox.close()
 
+    async def _join(self, request: EndpointRequest, namespace: int) -> Endpoint:
+        try:
+            self._check(request)
+            endpoint = self._admit(request)
+            try:
+                await self._call(self._plumbing.join, endpoint, namespace)
+                await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
+            except BaseException:
+                self._retire(endpoint)
+                raise
+            self._redirect_flows(endpoint)
+            return endpoint
+        finally:
+            os.close(namespace)
+
     def _check(self, request: EndpointRequest) -> None:
         network = self.network(request.network)
         if network.driver != "bridge":
             raise InvalidParameter(f"containers cannot be given an endpoint in network {network.name}")
+        if network.id in self._being_removed or network.id not in self._pools:
+            raise NotFound(f"network {request.network} not found")
         if request.address:
-            raise InvalidParameter("user specified IP address is supported on user defined networks only")
+            creation.check_address(network, request.address)
         if request.mac:
             try:
                 mac_bytes(request.mac)
@@ -175,13 +291,17 @@ class NetworkController:
     def _admit(self, request: EndpointRequest) -> Endpoint:
         """Take all that an endpoint has, outside the kernel's interfaces and tables."""
         network = self.network(request.network)
-        if request.container_id in self._endpoints:
+        places = self._endpoints.get(request.container_id, {})
+        if network.id in places:
             raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")
         endpoint_id = secrets.token_hex(32)
         with ExitStack() as undo:
-            address = self._addresses.take()
-            undo.callback(self._addresses.release, address)
-            ports = self._reserve_ports(endpoint_id, address, request)
+            pool = self._pools[network.id]
+            address = _take(pool, request.address)
+            undo.callback(pool.release, address)
+            ports = self._reserve_ports(
+                endpoint_id, address, replace(request, ports=creation.port_mappings(network, request.ports))
+            )
             undo.callback(self._ports.release, endpoint_id)
             endpoint = Endpoint(
                 endpoint_id=endpoint_id,
@@ -189,15 +309,17 @@ class NetworkController:
                 network_id=network.id,
                 network_name=network.name,
                 address=str(address),
-                prefix_length=self._addresses.subnet.prefixlen,
-                gateway=network.gateway,
+                prefix_length=pool.subnet.prefixlen,
+                gateway="" if network.internal else network.gateway,
                 mac=request.mac or mac_for(address),
                 host_interface=INTERFACE_PREFIX + endpoint_id[:10],
                 ports=ports,
+                interface=_free_interface(places.values()),
+                default_route=request.default_route and not network.internal,
             )
-            self._store.add_endpoint(endpoint)
+            self._store.put_endpoint(endpoint)
             undo.pop_all()
-        self._endpoints[request.container_id] = endpoint
+        self._endpoints.setdefault(request.container_id, {})[network.id] = endpoint
         return endpoint
 
     def _reserve_ports(self, endpoint_id: str, address: IPv4Address, request: EndpointRequest) -> list[BoundPort]:
@@ -214,6 +336,11 @@ class NetworkController:
             work = loop.run_in_executor(self._removal, self._plumbing.redirect_flows, endpoint)
             work.add_done_callback(_log_failure)
 
+    def _abandon_join(self, work: asyncio.Task[Endpoint]) -> None:
+        if not work.cancelled() and work.exception() is None:
+            self._plumbing.withdraw(work.result())
+            self._retire(work.result())
+
     def _abandon(self, work: asyncio.Task[tuple[Endpoint, int]]) -> None:
         """Undo a connect whose caller has been cancelled."""
         if work.cancelled() or work.exception() is not None:
@@ -227,14 +354,26 @@ class NetworkController:
 
     def _retire(self, endpoint: Endpoint) -> None:
         """Forget an endpoint and have its interface deleted."""
-        if self._endpoints.get(endpoint.container_id) is endpoint:
-            del self._endpoints[endpoint.container_id]
+        self._drop(endpoint)
         self._relays.close(endpoint.endpoint_id)
         self._ports.release(endpoint.endpoint_id)
         self._store.remove_endpoint(endpoint)
         self._leaving.append(endpoint)
         if self._sweep is None or self._sweep.done():
             self._sweep = asyncio.create_task(self._sweep_out())
+
+    def _drop(self, endpoint: Endpoint) -> bool:
+        """Take an endpoint out of those that live; False if it was not among them."""
+        places = self._endpoints.get(endpoint.container_id, {})
+        if places.get(endpoint.network_id) is not endpoint:
+            return False
+        del places[endpoint.network_id]
+        if not places:
+            del self._endpoints[endpoint.container_id]
+        return True
+
+    def _successor(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> Endpoint | None:
+        return next((other for other in places.values() if other is not leaving and other.gateway), None)
 
     async def _sweep_out(self) -> None:
         """Delete interfaces, as many at once as there are; an address is given again only when its old place is gone,
@@ -247,7 +386,8 @@ class NetworkController:
             except OSError as error:
                 _logger.warning("removing %d endpoints: %s", len(gone), error)
             for endpoint in gone:
-                self._addresses.release(IPv4Address(endpoint.address))
+                if pool := self._pools.get(endpoint.network_id):
+                    pool.release(IPv4Address(endpoint.address))
 
     def _former_gateway(self) -> IPv4Interface | None:
         network = self._catalog.find(DEFAULT)
@@ -261,6 +401,20 @@ class NetworkController:
         """Run `function` in the worker that does everything but the removal of interfaces."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
+
+
+def _take(pool: AddressPool, wanted: str | None) -> IPv4Address:
+    if not wanted:
+        return pool.take()
+    address = IPv4Address(wanted)
+    if not pool.claim(address):
+        raise Conflict("Address already in use")
+    return address
+
+
+def _free_interface(others: Iterable[Endpoint]) -> str:
+    taken = {endpoint.interface for endpoint in others}
+    return next(name for number in count() if (name := f"eth{number}") not in taken)
 
 
 def _log_failure(work: asyncio.Future[None]) -> None:

@@ -12,8 +12,8 @@ from knarr.network.sandbox import Sandbox
 class NetworkDriver(Protocol):
     """The kernel's side of one network.
 
-    All methods block for as long as the kernel needs and raise `KnarrError` or `OSError`. `ensure`, `attach` and
-    `remove` are called by one thread at a time, `detach` by one thread at a time, which may be another one.
+    All methods block for as long as the kernel needs and raise `KnarrError` or `OSError`. They are
+    called by one thread at a time. Interfaces of endpoints that have gone are deleted without the driver's help.
     """
 
     def ensure(self, endpoints: Sequence[Endpoint]) -> None:
@@ -22,9 +22,6 @@ class NetworkDriver(Protocol):
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Give the sandbox an interface with the endpoint's addresses and routes. A failure leaves nothing behind."""
-
-    def detach(self, endpoints: Sequence[Endpoint]) -> None:
-        """Delete the endpoints' interfaces; those that are gone already are fine."""
 
     def remove(self) -> None:
         """Undo `ensure`; a network that is not there is fine."""

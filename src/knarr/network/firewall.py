@@ -21,10 +21,17 @@ _ANY = "0.0.0.0"
 
 
 class BridgeRules(Struct, frozen=True):
-    """What the firewall must know of a bridge network."""
+    """What the firewall must know of a bridge network.
+
+    `internal` ones reach nothing outside; with `connected` containers reach each other; `masquerade` gives them the
+    host's address outside.
+    """
 
     interface: str
     subnet: IPv4Network
+    internal: bool = False
+    connected: bool = True
+    masquerade: bool = True
 
 
 class Firewall:
@@ -35,6 +42,15 @@ class Firewall:
         self._table = table
         self._bridges = bridges
         self._published: dict[str, Endpoint] = {}
+
+    def serve(self, bridges: Sequence[BridgeRules]) -> None:
+        """These are the bridges from now on. Raises NftablesError; then nothing has changed."""
+        former, self._bridges = self._bridges, bridges
+        try:
+            self.rebuild(self._published.values())
+        except NftablesError:
+            self._bridges = former
+            raise
 
     def rebuild(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the table, whatever is there; of all endpoints only these have ports. Raises NftablesError."""
@@ -68,14 +84,16 @@ class Firewall:
 def ruleset(table: str, bridges: Sequence[BridgeRules]) -> str:
     """The whole table as nft(8) text, without a published port."""
     names = ", ".join(f'"{bridge.interface}"' for bridge in bridges)
-    inside = ", ".join(f'"{bridge.interface}" . "{bridge.interface}"' for bridge in bridges)
+    inside = _elements_of(f'"{bridge.interface}" . "{bridge.interface}"' for bridge in bridges if bridge.connected)
+    internal = _elements_of(f'"{bridge.interface}"' for bridge in bridges if bridge.internal)
     masquerade = "\n".join(_masquerade(bridge) for bridge in bridges)
     return f"""
 table inet {table}
 delete table inet {table}
 table inet {table} {{
     set bridges {{ type ifname; elements = {{ {names} }}; }}
-    set within {{ type ifname . ifname; elements = {{ {inside} }}; }}
+    set within {{ type ifname . ifname; {inside}}}
+    set internal {{ type ifname; {internal}}}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
 
@@ -103,8 +121,10 @@ table inet {table} {{
     # Into a bridge: its own containers, answers, and what a published port has let in.
     chain forward {{
         type filter hook forward priority filter; policy accept;
-        oifname != @bridges accept
         iifname . oifname @within accept
+        iifname @internal drop
+        oifname != @bridges accept
+        oifname @internal drop
         ct state established,related accept
         ct status dnat accept
         drop
@@ -122,10 +142,15 @@ table inet {table} {{
 def _masquerade(bridge: BridgeRules) -> str:
     """Out of another interface containers have the host's address. To a published port of their own bridge they have
     the gateway's, or the answer would go directly to them, from an address that they have not called."""
-    return (
-        f'        oifname "{bridge.interface}" ip saddr {bridge.subnet} ct status dnat masquerade\n'
-        f'        oifname != "{bridge.interface}" ip saddr {bridge.subnet} masquerade'
-    )
+    published = f'        oifname "{bridge.interface}" ip saddr {bridge.subnet} ct status dnat masquerade'
+    outside = f'        oifname != "{bridge.interface}" ip saddr {bridge.subnet} masquerade'
+    return f"{published}\n{outside}" if bridge.masquerade and not bridge.internal else published
+
+
+def _elements_of(items: Iterable[str]) -> str:
+    """A set's elements; empty braces are no nft syntax."""
+    text = ", ".join(items)
+    return f"elements = {{ {text} }}; " if text else ""
 
 
 def _elements(table: str, endpoint: Endpoint, verb: str) -> list[str]:

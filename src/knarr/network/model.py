@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
+"""The networks that are always there, with their drivers."""
+
 
 class NetworkSettings(Struct, frozen=True):
     """The daemon's network configuration.
@@ -44,7 +47,10 @@ class BoundPort(Struct, frozen=True):
 
 
 class EndpointRequest(Struct, frozen=True):
-    """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address."""
+    """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address.
+
+    Where `default_route` is not wanted, another network of the container leads to the world.
+    """
 
     container_id: str
     network: str = "bridge"
@@ -52,6 +58,7 @@ class EndpointRequest(Struct, frozen=True):
     address: str | None = None
     mac: str | None = None
     ports: list[PortMapping] = field(default_factory=list)
+    default_route: bool = True
 
 
 class Endpoint(Struct, frozen=True):
@@ -70,10 +77,16 @@ class Endpoint(Struct, frozen=True):
     address_v6: str = ""
     prefix_length_v6: int = 0
     gateway_v6: str = ""
+    interface: str = "eth0"
+    default_route: bool = True
 
 
 class NetworkInfo(Struct, frozen=True):
-    """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970."""
+    """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970.
+
+    `ip_range`, a part of the subnet, is where addresses are chosen from; `reserved` are names for addresses that are
+    never chosen. `chosen_subnet`: by the engine, not by the user.
+    """
 
     id: str
     name: str
@@ -83,5 +96,28 @@ class NetworkInfo(Struct, frozen=True):
     gateway: str = ""
     ipv6: bool = False
     internal: bool = False
+    options: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    ip_range: str = ""
+    reserved: dict[str, str] = field(default_factory=dict)
+    chosen_subnet: bool = False
+    attachable: bool = False
+
+    @property
+    def predefined(self) -> bool:
+        """One of the three that every engine has."""
+        return self.name in PREDEFINED
+
+
+class NetworkRequest(Struct, frozen=True):
+    """A network to make; without a `subnet` it gets a free one, without a `gateway` the first address."""
+
+    name: str
+    subnet: str = ""
+    gateway: str = ""
+    ip_range: str = ""
+    reserved: dict[str, str] = field(default_factory=dict)
+    internal: bool = False
+    attachable: bool = False
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)

@@ -32,17 +32,28 @@ def choose_subnet(pools: Iterable[tuple[str, int]], taken: Collection[IPv4Networ
 class AddressPool:
     """The addresses of one subnet; the lowest free one is given first, as Docker does on its default bridge."""
 
-    def __init__(self, subnet: IPv4Network, gateway: IPv4Address) -> None:
+    def __init__(
+        self,
+        subnet: IPv4Network,
+        gateway: IPv4Address,
+        *,
+        ip_range: IPv4Network | None = None,
+        reserved: Iterable[IPv4Address] = (),
+    ) -> None:
+        """Addresses are taken from `ip_range`, a part of the subnet; `reserved` ones are in use."""
         self.subnet = subnet
         self._used = {int(subnet.network_address), int(subnet.broadcast_address), int(gateway)}
-        self._lowest = int(subnet.network_address)
+        self._used.update(int(address) for address in reserved)
+        self._first = int((ip_range or subnet).network_address)
+        self._last = int((ip_range or subnet).broadcast_address)
+        self._lowest = self._first
 
     def take(self) -> IPv4Address:
         """A free address, now in use. Raises KnarrError if there is none."""
         candidate = self._lowest
         while candidate in self._used:
             candidate += 1
-        if candidate > int(self.subnet.broadcast_address):
+        if candidate > self._last:
             raise KnarrError(f"no available IPv4 addresses on this network's address pools: {self.subnet}")
         self._used.add(candidate)
         self._lowest = candidate + 1
@@ -58,7 +69,7 @@ class AddressPool:
     def release(self, address: IPv4Address) -> None:
         """Make an address that was taken or claimed free again."""
         self._used.discard(int(address))
-        self._lowest = min(self._lowest, int(address))
+        self._lowest = min(self._lowest, max(self._first, int(address)))
 
 
 def mac_for(address: IPv4Address) -> str:

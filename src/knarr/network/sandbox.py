@@ -7,34 +7,49 @@ import os
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 
-from knarr.kernel.namespaces import CLONE_NEWNET, unshare
+from knarr.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
+
+_Result = TypeVar("_Result")
 
 _LOOPBACK = 1
 _REFILL_DELAY = 0.02  # seconds
 
 
 class Sandbox:
-    """A network namespace in which only the loopback interface is up: its descriptor, and a netlink socket inside."""
+    """A container's network namespace: its descriptor, and a netlink socket inside."""
 
-    def __init__(self) -> None:
-        """Move the calling thread into a new network namespace and take hold of it. Raises OSError."""
-        unshare(CLONE_NEWNET)
-        self.fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    def __init__(self, fd: int) -> None:
+        """`fd` is that of the calling thread's namespace, and is taken over. Raises OSError."""
+        self.fd = fd
         try:
             self.netlink = NetlinkSocket()
         except OSError:
-            os.close(self.fd)
+            os.close(fd)
             raise
+
+    @classmethod
+    def make(cls) -> Sandbox:
+        """A new one, into which the calling thread moves; only its loopback interface is up. Raises OSError."""
+        unshare(CLONE_NEWNET)
+        sandbox = cls(_current())
         try:
             # As in Docker: no IPv6 on loopback and on interfaces to come, unless a network gives an IPv6 address.
             _disable_ipv6()
-            self.netlink.request(set_link(_LOOPBACK, up=True))
+            sandbox.netlink.request(set_link(_LOOPBACK, up=True))
         except OSError:
-            self.close()
+            sandbox.close()
             raise
+        return sandbox
+
+    @classmethod
+    def visit(cls, fd: int) -> Sandbox:
+        """One that is there already; `fd` stays the caller's. Raises OSError."""
+        return inside(fd, lambda: cls(os.dup(fd)))
 
     def detach(self) -> int:
         """The namespace's descriptor, now the caller's; the rest is closed."""
@@ -48,6 +63,23 @@ class Sandbox:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
+
+
+def inside(fd: int, function: Callable[[], _Result]) -> _Result:
+    """What `function` gives in the network namespace `fd`; the calling thread is back in its own afterwards."""
+    home = _current()
+    try:
+        setns(fd, CLONE_NEWNET)
+        try:
+            return function()
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def _current() -> int:
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _disable_ipv6() -> None:
@@ -130,7 +162,7 @@ class SandboxPool:
         while self._orders.get():
             made: Sandbox | OSError
             try:
-                made = Sandbox()
+                made = Sandbox.make()
             except OSError as error:
                 made = error
             self._loop.call_soon_threadsafe(self._deliver, made)

@@ -36,14 +36,20 @@ class NetworkStore:
             (network.id, network.name, _encode(network)),
         )
 
+    def remove_network(self, network: NetworkInfo) -> None:
+        """Forget a network; an unknown one is fine."""
+        self._database.execute("DELETE FROM network_networks WHERE id = ?", (network.id,))
+
     def endpoints(self) -> list[Endpoint]:
         """All endpoints, in no order."""
         rows = self._database.query("SELECT data FROM network_endpoints")
         return [_endpoints.decode(row[0]) for row in rows if isinstance(row[0], bytes)]
 
-    def add_endpoint(self, endpoint: Endpoint) -> None:
-        """Add an endpoint."""
-        self._database.execute("INSERT INTO network_endpoints VALUES (?, ?)", (endpoint.endpoint_id, _encode(endpoint)))
+    def put_endpoint(self, endpoint: Endpoint) -> None:
+        """Add an endpoint, or replace what is known of it."""
+        self._database.execute(
+            "INSERT OR REPLACE INTO network_endpoints VALUES (?, ?)", (endpoint.endpoint_id, _encode(endpoint))
+        )
 
     def remove_endpoint(self, endpoint: Endpoint) -> None:
         """Forget an endpoint; an unknown one is fine."""
