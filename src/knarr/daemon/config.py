@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ RUNTIMES = ("knarr", "runc")  # one and the same: clients ask for Docker's own b
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
+_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{0,15}")
 _KEYS = {option.name for option in OPTIONS}
 
 
@@ -58,6 +60,7 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
 
     hosts: list[str] = []
     group: str = DEFAULT_GROUP
+    metrics_addr: str = ""
     tls: bool = False
     tlsverify: bool = False
     tlscacert: str = "/etc/knarr/ca.pem"
@@ -168,6 +171,10 @@ def check(config: DaemonConfig) -> None:
         raise InvalidParameter(f'default cgroup namespace mode ("{config.default_cgroupns_mode}") is invalid')
     if config.default_ipc_mode not in ("private", "shareable"):
         raise InvalidParameter(f'IPC mode "{config.default_ipc_mode}" is not supported as default value')
+    if config.bridge == "none":
+        raise Unsupported("bridge: an engine without its default bridge is not supported")
+    if not _INTERFACE.fullmatch(config.bridge):
+        raise InvalidParameter(f"invalid interface name: {config.bridge}")
     _check_labels(config.labels)
     _check_addresses(config)
     try:

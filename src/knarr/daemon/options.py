@@ -77,6 +77,14 @@ OPTIONS: tuple[Option, ...] = (
         "GROUP",
         "who else may use the unix sockets, where the group exists",
     ),
+    Option(
+        _LISTEN,
+        "metrics-addr",
+        ("--metrics-addr",),
+        "text",
+        "HOST:PORT",
+        "tcp address at which Prometheus finds /metrics",
+    ),
     Option(_LISTEN, "tls", ("--tls",), "switch", "", "use TLS on tcp addresses; implied by --tlsverify"),
     Option(
         _LISTEN,
@@ -96,7 +104,7 @@ OPTIONS: tuple[Option, ...] = (
         ("-b", "--bridge"),
         "text",
         "NAME",
-        "name of the default bridge's interface; none for no bridge",
+        "name of the default bridge's interface, which is made if missing",
     ),
     Option(
         _NETWORK,
@@ -185,7 +193,6 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "max-concurrent-downloads": (3,),
     "max-concurrent-uploads": (5,),
     "max-download-attempts": (5,),
-    "metrics-addr": ("",),
     "node-generic-resources": ([],),
     "oom-score-adjust": (0,),
     "proxies": ({},),

@@ -50,6 +50,9 @@ class Service:
             listeners = sockets.listen(self._config)  # first: clients queue in the kernel while the engine starts
             for listener in listeners:
                 undo.callback(listener.close)
+            metrics = self._config.metrics_addr and sockets.listen_for_metrics(self._config.metrics_addr)
+            if metrics:
+                undo.callback(metrics.close)
             context = self._tls_context(listeners)
 
             from knarr.daemon.assembly import Parts  # most of knarr is imported here
@@ -62,6 +65,9 @@ class Service:
                 serving = await parts.server.serve(listener.socket, context if listener.tls else None)
                 undo.push_async_callback(serving.close)
                 _log.info("API listen on %s", listener.address)
+            if metrics:
+                undo.push_async_callback((await parts.server.serve_metrics(metrics.socket)).close)
+                _log.info("metrics API listening on %s", metrics.address)
             self._notifier.send("READY=1")
             gc.freeze()  # what is here now stays: no collection needs to look at it again
             gc.enable()

@@ -16,7 +16,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from knarr.daemon.config import DEFAULT_GROUP, DaemonConfig
 from knarr.errors import Conflict, InvalidParameter
@@ -52,6 +52,16 @@ def listen(config: DaemonConfig) -> list[Listener]:
                 listeners.append(listener)
         undo.pop_all()
     return listeners
+
+
+def listen_for_metrics(address: str) -> Listener:
+    """Bind a HOST:PORT at which there are figures to read and nothing to ask for. Raises InvalidParameter, Conflict."""
+    host, port = _split_port(address, address, -1)
+    if port < 0:
+        raise InvalidParameter(f"metrics-addr: address {address}: missing port in address")
+    family, _, _, _, name = _resolve(host, port)[0]
+    bound = _tcp_socket(family, name)
+    return Listener(bound, "tcp://" + _name(bound), tls=False)
 
 
 def _listen(address: str, config: DaemonConfig) -> list[Listener]:
@@ -132,18 +142,23 @@ def _group_id(group: str) -> int | None:
 
 def _bind_tcp(address: str, rest: str, config: DaemonConfig) -> list[Listener]:
     host, port = _split_port(address, rest, _TLS_PORT if config.uses_tls else _PLAIN_PORT)
-    try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise InvalidParameter(f"listen tcp: {host}: {error.strerror}") from None
     with ExitStack() as undo:
         listeners = []
-        for family, _, _, _, name in dict.fromkeys(found):
+        for family, _, _, _, name in _resolve(host, port):
             _refuse_open_door(address, str(name[0]), config)
             bound = undo.enter_context(_tcp_socket(family, name))
             listeners.append(Listener(bound, "tcp://" + _name(bound), config.uses_tls))
         undo.pop_all()
     return listeners
+
+
+def _resolve(host: str, port: int) -> list[Any]:
+    """What getaddrinfo(3) has for it, each once."""
+    try:
+        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise InvalidParameter(f"listen tcp: {host}: {error.strerror}") from None
+    return list(dict.fromkeys(found))
 
 
 def _tcp_socket(family: int, name: tuple[object, ...]) -> socket.socket:

@@ -94,6 +94,8 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
     [
         ({"log_level": "noisy"}, "invalid logging level: noisy"),
         ({"default_runtime": "zz"}, "specified default runtime 'zz' does not exist"),
+        ({"bridge": "none"}, "an engine without its default bridge is not supported"),
+        ({"bridge": "a/b"}, "invalid interface name: a/b"),
         ({"dns": ["x"]}, "x is not an ip address"),
         ({"labels": ["x"]}, "bad attribute format: x"),
         ({"labels": ["a=b", "a=c"]}, "conflict labels for a=c and a=b"),
