@@ -174,9 +174,6 @@ class Daemon:
         finally:
             connection.close()
 
-    def import_image(self, archive: IO[bytes], name: str) -> None:
-        self.docker("import", "-", name, input=archive.read())
-
     # -- the end
 
     def remove(self) -> None:
