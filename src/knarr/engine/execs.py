@@ -136,7 +136,10 @@ class Execs:
         if fd is not None:
             request.attachment = _attachment(record, os.dup(fd), tty)
         self._publish(record, f"exec_start: {record.words}")
-        record.process = await system.exec(request)
+        try:
+            record.process = await system.exec(request)
+        except NotFound:
+            raise not_running(record.container) from None
         watch = asyncio.create_task(self._watch(record, record.process))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)

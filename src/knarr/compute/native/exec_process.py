@@ -33,6 +33,8 @@ _PROCESS = b"p"
 # A client that is attached already cannot be told in any other way; the words are Docker's.
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
 
+SYSTEM_ENDED = "the system has ended"
+
 Answer = Callable[[str, int], None]
 
 
@@ -101,6 +103,8 @@ class ExecProcess:
             if pid == 0:
                 stage.enter(self._process, sync, streams)
             sync.sendmsg([_PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
+        except ProcessLookupError:  # from setns(2)
+            stage.report(sync, SYSTEM_ENDED, 128)
         except BaseException as error:  # noqa: BLE001 - the edge of a process
             stage.report(sync, f"{error}", 128)
         os._exit(0)
@@ -129,7 +133,8 @@ class ExecProcess:
             if self._pidfd is not None:
                 launch.reap(self._pidfd)
                 os.close(self._pidfd)
-            self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
+            if self._failed.text != SYSTEM_ENDED:  # of that knarrd tells
+                self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
             self.streams.drain()
             answer(self._failed.text, self._failed.code)  # first: whoever is hung up asks knarrd for the exit code
             self.streams.hang_up()

@@ -18,7 +18,7 @@ from typing import NoReturn
 import msgspec
 
 from knarr.compute.native import frames, launch, messages, stage
-from knarr.compute.native.exec_process import ExecProcess
+from knarr.compute.native.exec_process import SYSTEM_ENDED, ExecProcess
 from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report, write_file
 from knarr.compute.native.launcher import main as run_launcher
@@ -29,6 +29,7 @@ from knarr.compute.native.system import LiveSystem
 from knarr.kernel import processes, terminals
 
 EXIT_NAME = "exit.json"
+_UNKNOWN_FAILURE = 128
 
 
 class Exit(msgspec.Struct):
@@ -314,10 +315,16 @@ class Shim:
         def answer(error: str, code: int) -> None:
             if error:
                 self._execs.pop(request.exec_id, None)
-            self._send(connection, Done(number=request.number, pid=process.pid, error=error, code=code))
+            missing = error == SYSTEM_ENDED
+            done = Done(number=request.number, pid=process.pid, error=error, code=code, missing=missing)
+            self._send(connection, done)
 
         self._execs[request.exec_id] = process
-        process.start(request.exec_id, answer)
+        try:
+            process.start(request.exec_id, answer)
+        except OSError as error:
+            process.streams.hang_up()
+            answer(str(error), _UNKNOWN_FAILURE)
 
     def _on_exec_exit(self, exec_id: str, code: int) -> None:
         self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
