@@ -205,3 +205,55 @@ class Aftermath:
 
     def _alive(self, pid: int) -> bool:
         return pid != 0 and processes.start_time(pid) is not None
+
+
+# many clients on one container
+
+CALLS: list[tuple[str, str, Any]] = [
+    ("POST", "/containers/box/start", None),
+    ("POST", "/containers/box/stop?t=1", None),
+    ("POST", "/containers/box/restart?t=0", None),
+    ("POST", "/containers/box/kill", None),
+    ("POST", "/containers/box/kill?signal=USR1", None),
+    ("POST", "/containers/box/pause", None),
+    ("POST", "/containers/box/unpause", None),
+    ("POST", "/containers/box/update", {"Memory": 64 << 20, "MemorySwap": -1}),
+    ("POST", "/containers/box/rename?name=cage", None),
+    ("POST", "/containers/cage/rename?name=box", None),
+    ("GET", "/containers/box/json", None),
+    ("GET", "/containers/json?all=1&size=1", None),
+    ("GET", "/containers/box/top", None),
+    ("GET", "/containers/box/logs?stdout=1", None),
+    ("POST", "/containers/box/resize?h=10&w=10", None),
+    ("DELETE", "/containers/box", None),
+    ("DELETE", "/containers/box?force=1", None),
+    ("POST", "/containers/create?name=box", {"Image": "busybox", "Cmd": ["sleep", "600"], "StopSignal": "KILL"}),
+    ("POST", "/containers/box/exec", {"Cmd": ["true"], "AttachStdout": True}),
+]
+
+
+@pytest.mark.parametrize("options", [{}, {"RestartPolicy": {"Name": "always"}}, {"AutoRemove": True}])
+def test_everything_at_once_on_one_container(daemon: Daemon, options: dict[str, Any]) -> None:
+    clear(daemon)
+    before = census.fully_started(daemon)
+
+    def call(seed: int) -> list[tuple[str, int, Any]]:
+        choices = random.Random(seed)
+        answers = []
+        for _ in range(25):
+            method, path, body = choices.choice(CALLS)
+            if "create" in path:
+                body = {**body, "HostConfig": options}
+            status, answer = daemon.request(method, path, body)
+            answers.append((f"{method} {path}", status, answer))
+            if path.endswith("/exec") and status == 201:
+                path = f"/exec/{answer['Id']}/start"
+                status, answer = daemon.request("POST", path, {"Detach": choices.random() < 0.5})
+                answers.append((f"POST {path}", status, answer))
+        return answers
+
+    answers = [answer for client in in_parallel(call, range(SEED, SEED + 12)) for answer in client]
+    assert [answer for answer in answers if answer[1] >= 500] == []
+    for name in ("box", "cage"):
+        daemon.request("DELETE", f"/containers/{name}?force=1")
+    census.await_same(daemon, before)
