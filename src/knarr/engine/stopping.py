@@ -34,7 +34,12 @@ class Stopping:
         async with container.lock:  # a start that is under way comes first
             if not container.running:
                 raise NotModified(f"container {container.id} is already stopped")
-        await self._end(container, number, _stop_timeout(container) if timeout is None else timeout)
+            ended = container.run_ended
+        try:
+            await self._end(container, number, _stop_timeout(container) if timeout is None else timeout)
+        except Conflict:  # it has just ended by itself, which is as good
+            if ended is not None:
+                await asyncio.shield(ended)
         self._parts.publish(container, "stop")
 
     async def stop_for_shutdown(self, container: Container, timeout: float) -> None:

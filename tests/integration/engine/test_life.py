@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 
 import pytest
 from engine_bench import EngineBench, unframed
@@ -131,6 +133,26 @@ def test_stop_kills_in_the_end(bench: EngineBench) -> None:
     bench.run(bench.engine.containers.stop(id, timeout=0))
     assert bench.state(id)["ExitCode"] == 137
     assert bench.actions(id)[-5:] == ["kill", "kill", "die", "disconnect", "stop"]
+
+
+def test_stop_and_restart_of_what_has_just_ended(bench: EngineBench) -> None:
+    """The engine has not heard of the end yet."""
+    for act, runs in ((bench.engine.containers.stop, False), (bench.engine.containers.restart, True)):
+        id = bench.up(*SLEEP)
+        pidfd = os.pidfd_open(bench.state(id)["Pid"])
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        wait_for_reaping(pidfd)
+        bench.run(act(id))
+        assert bench.state(id)["Running"] is runs
+
+
+def wait_for_reaping(pidfd: int) -> None:
+    try:
+        while True:
+            signal.pidfd_send_signal(pidfd, 0)
+            os.sched_yield()  # no other way to hear of it: the shim is its parent
+    except ProcessLookupError:
+        os.close(pidfd)
 
 
 def test_stop_of_a_paused_container(bench: EngineBench) -> None:

@@ -107,7 +107,7 @@ def launch(plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -
         try:
             return _launch(passing, plan, root_fd, network_fd, stdin_open)
         except OSError as error:
-            raise LaunchError(str(error)) from error
+            raise LaunchError(str(error), invalid=is_refused_value(error)) from error
 
 
 def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
