@@ -6,7 +6,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from knarr.api import containers, execs, images, networks, plugins, swarm, system, unserved, volumes
+from knarr.api import containers, execs, images, metrics, networks, plugins, swarm, system, unserved, volumes
 from knarr.api.listening import Listening
 from knarr.api.routing import Router
 
@@ -22,7 +22,12 @@ class ApiServer:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
+        self._metrics_router = Router(metrics.ROUTES)
 
     async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Listening:
         """Accept connections on a bound stream socket, which is closed by the result's `close`."""
         return await Listening.open(self._engine, self._router, listener, tls)
+
+    async def serve_metrics(self, listener: socket.socket) -> Listening:
+        """As `serve`, of the metrics and nothing else."""
+        return await Listening.open(self._engine, self._metrics_router, listener, None)

@@ -50,7 +50,8 @@ class Service:
             listeners = sockets.listen(self._config)  # first: clients queue in the kernel while the engine starts
             for listener in listeners:
                 undo.callback(listener.close)
-            metrics = self._config.metrics_addr and sockets.listen_for_metrics(self._config.metrics_addr)
+            address = self._config.metrics_addr
+            metrics = sockets.listen_for_metrics(address) if address else None
             if metrics:
                 undo.callback(metrics.close)
             context = self._tls_context(listeners)

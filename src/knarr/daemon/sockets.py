@@ -56,9 +56,7 @@ def listen(config: DaemonConfig) -> list[Listener]:
 
 def listen_for_metrics(address: str) -> Listener:
     """Bind a HOST:PORT at which there are figures to read and nothing to ask for. Raises InvalidParameter, Conflict."""
-    host, port = _split_port(address, address, -1)
-    if port < 0:
-        raise InvalidParameter(f"metrics-addr: address {address}: missing port in address")
+    host, port = _split_port(address, address, None)
     family, _, _, _, name = _resolve(host, port)[0]
     bound = _tcp_socket(family, name)
     return Listener(bound, "tcp://" + _name(bound), tls=False)
@@ -175,7 +173,7 @@ def _tcp_socket(family: int, name: tuple[object, ...]) -> socket.socket:
     return listener
 
 
-def _split_port(address: str, rest: str, default: int) -> tuple[str, int]:
+def _split_port(address: str, rest: str, default: int | None) -> tuple[str, int]:
     host, separator, port = rest.rpartition(":")
     if not separator or port.endswith("]"):  # no port: "host" or "[::1]"
         host, port = rest, str(default)

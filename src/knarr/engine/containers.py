@@ -41,6 +41,7 @@ class Containers:
         self._lifecycle = lifecycle
         self._stopping = stopping
         self._removal = removal
+        self._timer = parts.metrics.container_actions
 
     def find(self, reference: str) -> Container:
         """By id, name or the beginning of an id. Raises NotFound, InvalidParameter if that is ambiguous."""
@@ -50,13 +51,16 @@ class Containers:
 
     async def create(self, name: str | None, body: CreateBody, platform: str | None = None) -> tuple[str, list[str]]:
         """The id of the new container, and warnings. Raises InvalidParameter, NotFound, Conflict."""
-        container, warnings = await self._creation.create(name, body, platform)
+        with self._timer.measure("create"):
+            container, warnings = await self._creation.create(name, body, platform)
         return container.id, warnings
 
     async def start(self, reference: str, *, detach_keys: str | None = None) -> None:
         """Start it. `detach_keys` is for attach to know; it is checked only. Raises as Lifecycle.start does."""
         keys.parse(detach_keys)
-        await self._lifecycle.start(self.find(reference))
+        container = self.find(reference)
+        with self._timer.measure("start"):
+            await self._lifecycle.start(container)
 
     async def stop(self, reference: str, *, timeout: int | None = None, signal: str | None = None) -> None:
         """As Stopping.stop."""
@@ -99,9 +103,10 @@ class Containers:
             )
         container.being_removed = True
         try:
-            if container.running:
-                await self._stopping.kill_for_removal(container)
-            await self._removal.remove(container, volumes=volumes)
+            with self._timer.measure("delete"):
+                if container.running:
+                    await self._stopping.kill_for_removal(container)
+                await self._removal.remove(container, volumes=volumes)
         finally:
             container.being_removed = False
 

@@ -29,6 +29,8 @@ class EventBus:
     """All events of one engine, in order."""
 
     def __init__(self) -> None:
+        self.published = 0
+        """How many events there have been."""
         self._kept: deque[Event] = deque(maxlen=_KEPT)
         self._subscribers: WeakSet[_Subscriber] = WeakSet()  # one whose reader is gone is gone
 
@@ -53,6 +55,7 @@ class EventBus:
             "time": moment // 1_000_000_000,
             "timeNano": moment,
         }
+        self.published += 1
         self._kept.append(event)
         for subscriber in self._subscribers:
             subscriber.offer(event)

@@ -72,6 +72,8 @@ class HealthMonitor:
     def note(self, probe: Probe) -> None:
         """Draw the conclusions from a probe."""
         health, before = self._health, self._health.status
+        self._parts.metrics.health_checks += 1
+        self._parts.metrics.failed_health_checks += probe.exit_code != 0
         health.log = [*health.log, probe][-_KEPT:]
         if probe.exit_code == 0:
             health.status, health.failing_streak = "healthy", 0

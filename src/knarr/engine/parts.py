@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from knarr.compute.interface import Backend
 from knarr.engine.container import Container
 from knarr.engine.events import EventBus
 from knarr.engine.host_facts import HostFacts
+from knarr.engine.metrics import Metrics
 from knarr.engine.registry import Registry
 from knarr.engine.settings import EngineSettings
 from knarr.engine.state import ContainerStore
@@ -32,6 +33,7 @@ class Parts:
     network: NetworkController
     volumes: Volumes
     backends: Mapping[str, Backend]
+    metrics: Metrics = field(default_factory=Metrics)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:
         """Tell the world what has happened to a container."""

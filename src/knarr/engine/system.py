@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import knarr
-from knarr.engine import times
+from knarr.engine import exposition, times
 from knarr.engine.containers import Containers
 from knarr.engine.image_service import ImageService
 from knarr.engine.log_settings import DRIVERS
@@ -168,6 +168,20 @@ class SystemService:
             "DefaultAddressPools": [],
             "Warnings": None,
         }
+
+    async def metrics(self) -> str:
+        """Figures of the engine and its containers, in Prometheus's text format."""
+        host = self._host()
+        labels = {
+            "daemon_id": self._engine_id(),
+            "architecture": host["Architecture"],
+            "commit": "",
+            "kernel": host["KernelVersion"],
+            "os": host["OperatingSystem"],
+            "os_type": host["OSType"],
+            "os_version": host["OSVersion"],
+        }
+        return await exposition.text(self._parts, labels)
 
     async def disk_usage(self, types: list[str]) -> dict[str, Any]:
         """The API's SystemDataUsageResponse; only of `types` if any are given. Raises InvalidParameter."""
