@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 from pathlib import Path
 
@@ -405,3 +406,23 @@ def test_log_rotation_keeps_the_newest(bench: Bench) -> None:
     assert lines(request.log.path)[-1]["log"] == "5000\n"
     assert Path(request.log.path + ".2").stat().st_size <= 20_000
     assert not Path(request.log.path + ".3").exists()
+
+
+def test_a_slow_client_gets_everything_and_the_shim_ends_with_it(bench: Bench) -> None:
+    client = bench.client()
+    spec = runtime_spec("head", "-c", "1000000", "/dev/zero")  # more than a socket holds, less than a shim keeps
+    system = bench.start(spec, attachments=[client.attachment()])
+    pidfd = processes.pidfd_open(json.loads((system._run_dir / "state.json").read_text())["shim_pid"])
+    bench(system.exited)
+    bench(system.delete())
+    assert len(bench(client.read_all())) == 1_000_000
+    assert select.select([pidfd], [], [], 10)[0]
+    os.close(pidfd)
+
+
+def test_input_that_nobody_read_does_not_reset_the_connection(bench: Bench) -> None:
+    client = bench.client()
+    attachment = client.attachment(stdin=True, stdin_once=True)
+    system = bench.start(runtime_spec("echo", "x"), stdin_open=True, attachments=[attachment])
+    bench(client.send(b"unwanted"))
+    assert bench.rest(system, client) == b"x\n"

@@ -69,6 +69,7 @@ class Shim:
         self._exit: Exit | None = None
         self._released = False
         self._execs: dict[str, ExecProcess] = {}
+        self._parting: list[Streams] = []  # of execs that have ended, whose clients still get output
 
     # -- the launch ---------------------------------------------------------------------------------------------------
 
@@ -119,6 +120,7 @@ class Shim:
         system = self._system = LiveSystem(report, pidfd, next(taken) if report.has_oom else None)
         log = JsonLog(report.log) if report.log.driver != "none" else None
         streams = self._streams = Streams(self.reactor, log)
+        streams.on_idle = self._finish_if_done
         if report.has_terminal:
             streams.use_terminal(next(taken))
         else:
@@ -309,6 +311,7 @@ class Shim:
         request.process.oom_score_adj = defaults.oom_score_adj
         client = fds.pop() if request.attachment is not None else None
         process = ExecProcess(self.reactor, self._system, request.process, self._on_exec_exit)
+        process.streams.on_idle = self._finish_if_done
         if client is not None:
             process.attach(request.attachment or AttachSpec(), client)
 
@@ -334,6 +337,7 @@ class Shim:
     def _release_exec(self, exec_id: str) -> None:
         process = self._execs.pop(exec_id, None)
         if process is not None:
+            self._parting.append(process.streams)
             process.streams.hang_up()
         self._finish_if_done()
 
@@ -341,6 +345,7 @@ class Shim:
 
     def _finish_if_done(self) -> None:
         """End once the exit is known to knarrd, or can be read by it later, and nobody waits for output."""
+        self._parting = [streams for streams in self._parting if streams.has_clients]
         if self._exit is None or self._execs or self._start_request is not None:
             return
         if self._connections and not self._released:
@@ -355,8 +360,9 @@ class Shim:
             self._connections.remove(connection)
             self.reactor.forget(connection.fileno())
             connection.close()
-        if self._streams is None or not self._streams.has_clients:
-            self.reactor.running = False
+        if self._streams is not None and self._streams.has_clients:
+            return
+        self.reactor.running = bool(self._parting)
 
     def leave(self) -> None:
         """Close everything but the system's own descriptors: for a shim that only played one."""

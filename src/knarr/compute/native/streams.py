@@ -25,11 +25,12 @@ _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 
 
 class Streams:
-    """What connects a process with its log and its clients."""
+    """What connects a process with its log and its clients. `on_idle` is called when the last client has gone."""
 
     def __init__(self, reactor: Reactor, log: JsonLog | None) -> None:
         self._reactor = reactor
         self._log = log
+        self.on_idle: Callable[[], None] = _nothing
         self._outputs: dict[int, str] = {}
         self._clients: list[Client] = []
         self._ended = False
@@ -120,6 +121,8 @@ class Streams:
         if client in self._clients:
             self._clients.remove(client)
             self._hold_or_release()
+            if not self._clients:
+                self.on_idle()
 
     @property
     def has_clients(self) -> bool:
@@ -356,6 +359,8 @@ class Client:
         self._reactor.forget(self._socket.fileno())
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
+            while self._socket.recv(CHUNK):  # closing with input unread would be a reset, not an end, to the client
+                pass
         except OSError:
             pass
         self._socket.close()
