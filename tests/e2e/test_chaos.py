@@ -257,3 +257,42 @@ def test_everything_at_once_on_one_container(daemon: Daemon, options: dict[str, 
     for name in ("box", "cage"):
         daemon.request("DELETE", f"/containers/{name}?force=1")
     census.await_same(daemon, before)
+
+
+# processes that do not die but stop
+
+
+def shim_of(daemon: Daemon, container: str) -> int:
+    for pid in daemon.pids():
+        if container.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return pid
+    raise LookupError(container)
+
+
+def test_a_stopped_shim_stops_nothing_else(daemon: Daemon) -> None:
+    before = census.fully_started(daemon)
+    stuck, other = create(daemon), create(daemon, Cmd=["sh", "-c", "seq 3; exec sleep 600"])
+    for container in (stuck, other):
+        start(daemon, container)
+    os.kill(shim_of(daemon, stuck), signal.SIGSTOP)
+    daemon.kill()
+    daemon.start()
+    assert daemon.text("exec", other, "echo", "entered") == "entered"
+    assert daemon.text("logs", other) == "1\n2\n3"
+    assert set(daemon.text("ps", "-q", "--no-trunc").split()) == {stuck, other}
+    in_parallel(lambda container: remove(daemon, container), [stuck, other])
+    census.await_same(daemon, before)
+
+
+def test_a_stopped_shim_goes_on(daemon: Daemon) -> None:
+    container = create(daemon, Cmd=["sh", "-c", "while :; do echo line; sleep 0.01; done"])
+    start(daemon, container)
+    shim = shim_of(daemon, container)
+    os.kill(shim, signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        killed = pool.submit(daemon.request, "POST", f"/containers/{container}/kill")
+        time.sleep(0.3)
+        os.kill(shim, signal.SIGCONT)
+        assert killed.result()[0] == 204
+    assert set(daemon.text("logs", container).splitlines()) == {"line"}
+    remove(daemon, container)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from signal import SIGKILL
 
 import msgspec
 
@@ -44,6 +45,10 @@ _log = logging.getLogger(__name__)
 _CGROUP_LINK = "cgroup"
 """In the run directory, leads nowhere: the cgroup's path, for as long as there is no state yet that says more."""
 _ATTEMPTS = 2
+_GREETING = 1.0
+"""Seconds for which a shim's first words are waited for."""
+_PATIENCE = 10.0
+"""Seconds after which a shim that does not answer is taken for stuck. It only ever needs some microseconds."""
 
 
 class NativeBackend:
@@ -115,9 +120,11 @@ class NativeBackend:
         if connection is not None:
             system = NativeSystem(id, state.pid, run_dir, state.cgroup, connection, self._host)
             try:
-                await connection.hello()
+                await asyncio.wait_for(connection.hello(), _GREETING)
             except ShimLost:
                 pass
+            except TimeoutError:  # somebody has stopped it: it listens, so it is there
+                return system
             else:
                 return system
         status = await asyncio.to_thread(_bury, run_dir, state)
@@ -170,11 +177,11 @@ def _raise_failure(done: Done) -> None:
 
 def _connect(run_dir: Path) -> Connection | None:
     """Connect to a shim's socket; None where nobody listens any more."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     directory = os.open(run_dir, os.O_PATH | os.O_CLOEXEC)
     try:
         sock.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")  # the path itself may be too long for sun_path
-    except (ConnectionRefusedError, FileNotFoundError):
+    except (ConnectionRefusedError, FileNotFoundError, BlockingIOError):  # the last: it has not listened for long
         sock.close()
         return None
     finally:
@@ -207,6 +214,17 @@ def _kill_orphan(state: State) -> None:
         finally:
             os.close(pidfd)
     _clear_cgroup(open_cgroup(state.cgroup))
+
+
+def _kill_shim(id: str, run_dir: Path) -> None:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        state = msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
+        pidfd = processes.pidfd_open(state.shim_pid)  # first, so that what is read next is about this process
+        try:
+            if id.encode() in Path(f"/proc/{state.shim_pid}/cmdline").read_bytes():
+                processes.pidfd_send_signal(pidfd, SIGKILL)
+        finally:
+            os.close(pidfd)
 
 
 def _clear_cgroup(cgroup: Cgroup) -> None:
@@ -309,7 +327,16 @@ class NativeSystem:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal)
             return
-        if self.exited.done() or (await self._ask(messages.Signal(signal=signal))).missing:
+        if self.exited.done():
+            raise NotFound(f"container {self.id} is not running")
+        try:
+            done = await asyncio.wait_for(self._ask(messages.Signal(signal=signal)), _PATIENCE)
+        except TimeoutError:
+            if signal != SIGKILL:
+                raise KnarrError(f"container {self.id}: its shim does not answer") from None
+            await asyncio.to_thread(_kill_shim, self.id, self._run_dir)  # at whose end the system is buried
+            return
+        if done.missing:
             raise NotFound(f"container {self.id} is not running")
 
     async def attach(self, attachment: Attachment) -> None:
@@ -407,8 +434,8 @@ class NativeSystem:
         with suppress(NotFound):
             await self.kill(9)
         await asyncio.shield(self.exited)
-        with suppress(ShimLost):
-            await self._connection.request(messages.Release())
+        with suppress(ShimLost, TimeoutError):
+            await asyncio.wait_for(self._connection.request(messages.Release()), _PATIENCE)
         self._connection.close()
         shutil.rmtree(self._run_dir, ignore_errors=True)
 

@@ -154,7 +154,7 @@ def _listen(run_dir: str) -> int:
     finally:
         os.umask(mask)
         os.close(directory)
-    listener.listen(8)
+    listener.listen(64)
     return listener.detach()
 
 
