@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -239,6 +240,22 @@ class Symlink(Operation):
 _EMPTY: list[tuple[str, str | None]] = [("size", "0"), ("nr_inodes", "1"), ("mode", "755")]
 
 
+def _cover(scene: Scene, path: str, make_cover: Callable[[int], int]) -> None:
+    """Mount over what is at a path, if there is anything: `make_cover` gets its descriptor and gives a mount's."""
+    try:
+        target = paths.open_in_root(scene.root_fd, path)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        cover = make_cover(target)
+        try:
+            mounts.move_mount(cover, target)
+        finally:
+            os.close(cover)
+    finally:
+        os.close(target)
+
+
 class MaskPath(Operation):
     """Make a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory. Missing is fine."""
 
@@ -246,21 +263,13 @@ class MaskPath(Operation):
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Mount over it."""
-        try:
-            target = paths.open_in_root(scene.root_fd, self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        try:
+
+        def mask(target: int) -> int:
             if stat.S_ISDIR(os.fstat(target).st_mode):
-                mask = mounts.mount_detached("tmpfs", _EMPTY, mounts.MOUNT_ATTR_RDONLY)
-            else:
-                mask = mounts.open_tree(scene.null_fd, "", clone=True)
-            try:
-                mounts.move_mount(mask, target)
-            finally:
-                os.close(mask)
-        finally:
-            os.close(target)
+                return mounts.mount_detached("tmpfs", _EMPTY, mounts.MOUNT_ATTR_RDONLY)
+            return mounts.open_tree(scene.null_fd, "", clone=True)
+
+        _cover(scene, self.path, mask)
 
     def describe(self) -> str:
         return f"masking {self.path}"
@@ -273,22 +282,20 @@ class ReadonlyPath(Operation):
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Bind and set read-only before it is attached."""
-        try:
-            target = paths.open_in_root(scene.root_fd, self.path)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        try:
-            clone = mounts.open_tree(target, "", clone=True, recursive=True)
-            try:
-                mounts.mount_setattr(clone, set=mounts.MOUNT_ATTR_RDONLY, recursive=True)
-                mounts.move_mount(clone, target)
-            finally:
-                os.close(clone)
-        finally:
-            os.close(target)
+        _cover(scene, self.path, _readonly_clone)
 
     def describe(self) -> str:
         return f"making {self.path} read-only"
+
+
+def _readonly_clone(target: int) -> int:
+    clone = mounts.open_tree(target, "", clone=True, recursive=True)
+    try:
+        mounts.mount_setattr(clone, set=mounts.MOUNT_ATTR_RDONLY, recursive=True)
+    except OSError:
+        os.close(clone)
+        raise
+    return clone
 
 
 class SetAttributes(Operation):
