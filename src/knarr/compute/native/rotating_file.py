@@ -8,7 +8,6 @@ import shutil
 
 from knarr.compute.interface import LogSettings
 
-
 _BLOCK = 64 << 10
 
 
