@@ -16,6 +16,8 @@ _RFC3339 = re.compile(
     r"(\d{4}-\d\d-\d\d)(?:T(\d\d(?::\d\d(?::\d\d)?)?)(?:\.(\d{1,9})\d*)?)?(Z|[+-]\d\d:\d\d)?", re.IGNORECASE
 )
 _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ns|us|µs|ms|s|m|h)")
+_EARLIEST, _LATEST = -62135596800 * _SECOND, 253402300799 * _SECOND
+_LONGEST = 64  # characters
 _DURATION_UNITS = {"ns": 1, "us": 1000, "µs": 1000, "ms": 10**6, "s": _SECOND, "m": 60 * _SECOND, "h": 3600 * _SECOND}
 
 
@@ -41,10 +43,17 @@ def rfc3339(moment: int) -> str:
 def parse(text: str, *, reference: int | None = None) -> int:
     """The moment that a client means: seconds since 1970 with a fraction, RFC 3339 (shortened too), or how long ago.
 
-    Raises InvalidParameter.
+    Raises InvalidParameter, also beyond the years 1 to 9999.
     """
+    moment = _parse(text[:_LONGEST], now() if reference is None else reference)
+    if not _EARLIEST <= moment <= _LATEST:
+        raise InvalidParameter(f"invalid time {text!r}: value out of range")
+    return moment
+
+
+def _parse(text: str, reference: int) -> int:
     number, _, fraction = text.partition(".")
-    if number.removeprefix("-").isdecimal() and (not fraction or fraction.isdecimal()) and number.isascii():
+    if number.removeprefix("-").isdecimal() and (not fraction or fraction.isdecimal()) and text.isascii():
         sign = -1 if number.startswith("-") else 1
         return int(number) * _SECOND + sign * int((fraction + "0" * 9)[:9])
     if match := _RFC3339.fullmatch(text):
@@ -52,7 +61,7 @@ def parse(text: str, *, reference: int | None = None) -> int:
     ago = duration(text)
     if ago is None:
         raise InvalidParameter(f"invalid time {text!r}: neither seconds since 1970 nor RFC 3339 nor a duration")
-    return (now() if reference is None else reference) - ago
+    return reference - ago
 
 
 def _from_rfc3339(match: re.Match[str], text: str) -> int:

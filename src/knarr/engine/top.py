@@ -30,6 +30,8 @@ async def processes(pids: Collection[int], ps_args: str) -> ProcessTable:
 
     Raises InvalidParameter for arguments that ps refuses or that leave out the PID, Unsupported without a ps.
     """
+    if "\0" in ps_args:
+        raise InvalidParameter("ps: invalid argument")
     if ps_args in ("", "-ef"):
         return ProcessTable(_FULL_FORMAT, [row for pid in sorted(pids) if (row := _full_row(pid))])
     return parse(await _run_ps(ps_args.split()), pids)

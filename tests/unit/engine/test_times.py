@@ -62,3 +62,9 @@ def test_as_go_writes_it(moment: int, text: str) -> None:
 )
 def test_human(seconds: int, words: str) -> None:
     assert times.human(seconds * _SECOND) == words
+
+
+@pytest.mark.parametrize("text", ["9" * 20, "-" + "9" * 20, "9" * 5000, "253402300800", "9" * 30 + "h", "1." + "٣"])
+def test_times_out_of_range(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid time"):
+        times.parse(text)

@@ -30,3 +30,8 @@ def test_full_format_without_ps() -> None:
 
 def test_a_process_that_has_ended() -> None:
     assert asyncio.run(top.processes([2**22 + 1], "-ef")).processes == []
+
+
+def test_a_nul_among_the_arguments() -> None:
+    with pytest.raises(InvalidParameter, match="invalid argument"):
+        asyncio.run(top.processes([1], "-o\0"))
