@@ -46,7 +46,13 @@ async def authenticate(request: Request) -> Answer:
     raise Unsupported("logging in to a registry is not supported by this engine yet")
 
 
+async def prune_build_cache(request: Request) -> Answer:
+    """There is no build cache."""
+    return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
+
+
 ROUTES = [
+    Route("POST", "/build/prune", prune_build_cache),
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),

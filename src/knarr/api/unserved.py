@@ -15,7 +15,6 @@ ROUTES = [
     Route(method, path, unserved)
     for method, path in (
         ("POST", "/build"),
-        ("POST", "/build/prune"),
         ("POST", "/build/cancel"),
         ("POST", "/commit"),
         ("POST", "/session"),
@@ -31,11 +30,6 @@ ROUTES = [
         ("GET", "/distribution/{name*}/json"),
         ("GET", "/images/search"),
         ("POST", "/images/{name*}/push"),
-        ("POST", "/networks/create"),
-        ("POST", "/networks/prune"),
-        ("DELETE", "/networks/{id}"),
-        ("POST", "/networks/{id}/connect"),
-        ("POST", "/networks/{id}/disconnect"),
         ("POST", "/plugins/create"),
         ("GET", "/plugins/privileges"),
         ("POST", "/plugins/pull"),

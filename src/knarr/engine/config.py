@@ -439,6 +439,55 @@ class MountPoint(Body):
     spec: Mount = field(default_factory=Mount)
 
 
+class IPAMPool(Body):
+    """One subnet of a network to make."""
+
+    subnet: str = ""
+    ip_range: str = field(default="", name="IPRange")
+    gateway: str = ""
+    auxiliary_addresses: dict[str, str] | None = None
+
+
+class IPAM(Body):
+    """How a network's addresses are given."""
+
+    driver: str = ""
+    options: dict[str, str] | None = None
+    config: list[IPAMPool] | None = None
+
+
+class NetworkCreate(Body):
+    """POST /networks/create: no driver asks for "bridge"."""
+
+    name: str = ""
+    driver: str = ""
+    scope: str = ""
+    enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
+    enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
+    ipam: IPAM | None = field(default=None, name="IPAM")
+    internal: bool = False
+    attachable: bool = False
+    ingress: bool = False
+    config_only: bool = False
+    config_from: dict[str, Any] | None = None
+    options: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class NetworkConnect(Body):
+    """POST /networks/ID/connect."""
+
+    container: str = ""
+    endpoint_config: EndpointSettings | None = None
+
+
+class NetworkDisconnect(Body):
+    """POST /networks/ID/disconnect."""
+
+    container: str = ""
+    force: bool = False
+
+
 class VolumeCreate(Body):
     """POST /volumes/create: no name asks for a random one, no driver for "local"."""
 

@@ -99,8 +99,8 @@ class Container:
         self.process: Process | None = None
         """What the main process of the present run was made from."""
         self.health: Health | None = None
-        self.network: NetworkInfo | None = None
-        """The network that it is connected to while it runs, if not another container's."""
+        self.networks: list[NetworkInfo] = []
+        """The networks that it is connected to while it runs, if not another container's."""
         self.exec_ids: dict[str, None] = {}
         self.terminal_size: tuple[int, int] | None = None
         """Height and width that were asked for before the start."""

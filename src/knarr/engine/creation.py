@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from knarr.engine import defaulting, log_settings, merging, mounts, names, publishing, times, validation
+from knarr.engine import defaulting, links, log_settings, merging, mounts, names, publishing, times, validation
 from knarr.engine.config import CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
 from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
@@ -110,6 +110,7 @@ class Creation:
             number, protocol = publishing.parse(port)
             config.exposed_ports = {**(config.exposed_ports or {}), f"{number}/{protocol}": {}}
         publishing.mappings(config, host_config)
+        links.check(self._parts, host_config.links or [])
         return Record(
             id=id,
             name=name,
@@ -134,15 +135,27 @@ class Creation:
         return id[:12]
 
     def _endpoints(self, body: CreateBody, host_config: HostConfig) -> dict[str, EndpointSettings]:
-        """The one network of the container, by its mode, with what was asked for there."""
+        """The networks of the container by name, that of its mode first, with what was asked for there."""
         mode = host_config.network_mode
         if mode.startswith("container:"):
             return {}
         asked = (body.networking_config.endpoints_config if body.networking_config else None) or {}
-        others = set(asked) - {mode, "default"}
-        if others:
-            raise InvalidParameter(f"containers cannot be connected to more than one network: {', '.join(others)}")
-        return {mode: asked.get(mode) or asked.get("default") or EndpointSettings()}
+        found = {self._network_name(mode): EndpointSettings()}
+        for reference, settings in asked.items():
+            name = self._network_name(_DEFAULT_NETWORK if reference == "default" else reference)
+            found[name] = settings or EndpointSettings()
+        if len(found) > 1 and found.keys() & {"host", "none"}:
+            raise InvalidParameter(
+                "conflicting options: cannot attach both user-defined and non-user-defined network-modes"
+            )
+        return found
+
+    def _network_name(self, reference: str) -> str:
+        """Which network is meant may be open until the container starts."""
+        try:
+            return self._parts.network.network(reference).name
+        except NotFound:
+            return reference
 
     def _make_files(self, record: Record, image: Image) -> None:
         """The container's directory comes first: recovery knows by it what may have been left half made."""

@@ -17,6 +17,7 @@ from knarr.engine.image_listing import ContainerUse
 from knarr.engine.image_service import ImageService
 from knarr.engine.launcher import Launcher
 from knarr.engine.lifecycle import Lifecycle
+from knarr.engine.memberships import Memberships
 from knarr.engine.networks import Networks
 from knarr.engine.parts import Parts
 from knarr.engine.recovery import Recovery
@@ -77,7 +78,8 @@ class Engine:
         self._recovery = Recovery(parts, launcher, self._lifecycle, removal)
         self.containers = Containers(parts, Creation(parts), self._lifecycle, self._stopping, removal)
         self.images = ImageService(images, self.events, self._containers_using)
-        self.networks = Networks(network, self._registry)
+        self.networks = Networks(network, self._registry, self.events)
+        self.memberships = Memberships(parts, launcher)
         self.system = SystemService(parts, self.containers, self.images)
 
     async def start(self) -> None:

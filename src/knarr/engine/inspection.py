@@ -88,13 +88,14 @@ def _health(health: Health) -> dict[str, Any]:
 
 
 def _network_settings(container: Container, network: NetworkController) -> dict[str, Any]:
-    endpoint = network.endpoint(container.id)
-    first = endpoint_settings(EndpointSettings(), endpoint)
+    endpoints = network.endpoints(container.id)
+    default = next((endpoint for endpoint in endpoints if endpoint.network_name == "bridge"), None)
+    first = endpoint_settings(EndpointSettings(), default)
     return {
         "Bridge": "",
         "SandboxID": container.id if container.system is not None else "",
         "SandboxKey": f"/proc/{container.state.pid}/ns/net" if container.system is not None else "",
-        "Ports": _ports(container, endpoint),
+        "Ports": _ports(container, endpoints),
         "HairpinMode": False,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
@@ -114,11 +115,10 @@ def _network_settings(container: Container, network: NetworkController) -> dict[
 
 def networks(container: Container, network: NetworkController) -> dict[str, Any]:
     """The container's networks by name, with its places in those that it is connected to now."""
-    endpoint = network.endpoint(container.id)
+    endpoints = {endpoint.network_name: endpoint for endpoint in network.endpoints(container.id)}
     shown = {}
     for name, asked in container.record.endpoints.items():
-        here = endpoint if endpoint is not None and endpoint.network_name == name else None
-        settings = endpoint_settings(asked, here)
+        settings = endpoint_settings(asked, endpoints.get(name))
         if container.state.started_at:
             settings.network_id = _network_id(network, name)
         shown[name] = to_wire(settings)
@@ -150,12 +150,13 @@ def endpoint_settings(asked: EndpointSettings, endpoint: Endpoint | None) -> End
     )
 
 
-def _ports(container: Container, endpoint: Endpoint | None) -> dict[str, Any]:
+def _ports(container: Container, endpoints: list[Endpoint]) -> dict[str, Any]:
     """By container port: null where it is exposed and not published. Nothing while it is not connected."""
-    if endpoint is None:
+    if not endpoints:
         return {}
     shown: dict[str, Any] = dict.fromkeys(container.config.exposed_ports or {})
-    for key, bound in ports_by_name(endpoint.ports).items():
+    published = [port for endpoint in endpoints for port in endpoint.ports]
+    for key, bound in ports_by_name(published).items():
         shown[key] = [{"HostIp": port.host_ip, "HostPort": str(port.host_port)} for port in bound]
     return shown
 

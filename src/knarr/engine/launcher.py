@@ -14,14 +14,14 @@ from msgspec import Struct
 
 from knarr.compute.interface import Backend, CreateRequest, System
 from knarr.compute.spec import Process, RuntimeSpec
-from knarr.engine import inspection, log_settings, mounts, publishing, runtime_spec
+from knarr.engine import endpoints, inspection, links, log_settings, mounts, runtime_spec
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
 from knarr.engine.runtime_spec import Defaults, SpecInputs
 from knarr.engine.shared_memory import SharedMemory
 from knarr.errors import Conflict, KnarrError
 from knarr.network import name_files
-from knarr.network.controller import Endpoint, EndpointRequest, NetworkInfo
+from knarr.network.controller import Endpoint, NetworkInfo
 
 _JOINABLE = {"ipc": "ipc_mode", "pid": "pid_mode", "network": "network_mode"}
 
@@ -162,36 +162,49 @@ class Launcher:
             return _Network()
         try:
             info = self._parts.network.network(mode)
-            if info.driver == "host":
-                connected = _Network()
-            elif info.driver == "null":
+            if info.driver == "bridge":
+                return await self._connect_all(container)
+            connected = _Network()
+            if info.driver == "null":
                 connected = _Network(await self._parts.network.empty_sandbox())
-            else:
-                endpoint, fd = await self._parts.network.connect(self._endpoint_request(container, info.name))
-                connected = _Network(fd, endpoint)
         except KnarrError as error:
             raise type(error)(f"failed to set up container networking: {error}") from error
-        container.network = info
-        self._parts.events.publish("network", "connect", info.id, _network_attributes(container, info))
+        self.note_connected(container, info)
         return connected
 
-    def _endpoint_request(self, container: Container, network: str) -> EndpointRequest:
-        asked = container.record.endpoints[network]
-        return EndpointRequest(
-            container_id=container.id,
-            network=network,
-            name=container.name,
-            address=(asked.ipam_config.ipv4_address or None) if asked.ipam_config else None,
-            mac=asked.mac_address or container.config.mac_address or None,
-            ports=publishing.mappings(container.config, container.host_config),
-        )
+    async def _connect_all(self, container: Container) -> _Network:
+        """One namespace, with an endpoint in each of the container's networks."""
+        network = self._parts.network
+        infos = [network.network(name) for name in container.record.endpoints]
+        if not infos:  # disconnected from all
+            return _Network(await network.empty_sandbox())
+        leader = endpoints.leader(container, infos)
+        endpoint, fd = await network.connect(endpoints.request(container, infos[0], leads=infos[0] is leader))
+        try:
+            self.note_connected(container, infos[0])
+            for info in infos[1:]:
+                await network.join(endpoints.request(container, info, leads=info is leader), fd)
+                self.note_connected(container, info)
+        except BaseException:
+            os.close(fd)
+            raise
+        return _Network(fd, network.endpoint(container.id) or endpoint)
+
+    def note_connected(self, container: Container, info: NetworkInfo) -> None:
+        """Remember, and tell, that a container has come into a network."""
+        container.networks.append(info)
+        self._parts.events.publish("network", "connect", info.id, _network_attributes(container, info))
+
+    def note_disconnected(self, container: Container, info: NetworkInfo) -> None:
+        """Tell that a container has left a network."""
+        container.networks = [other for other in container.networks if other.id != info.id]
+        self._parts.events.publish("network", "disconnect", info.id, _network_attributes(container, info))
 
     async def release(self, container: Container) -> None:
         """Give back what a run has used beyond its system. Whatever is not in use is passed over."""
-        info, container.network = container.network, None
-        if info is not None:
-            await self._parts.network.disconnect(container.id)
-            self._parts.events.publish("network", "disconnect", info.id, _network_attributes(container, info))
+        await self._parts.network.disconnect(container.id)
+        for info in list(container.networks):
+            self.note_disconnected(container, info)
         self._shared_memory.remove(container.id)
         await self._parts.volumes.release(container.id, container.record.mounts)
 
@@ -212,21 +225,20 @@ class Launcher:
             self._write(container, endpoint, directory)
         return {f"/etc/{name}": str(directory / name) for name in ("resolv.conf", "hostname", "hosts")}
 
-    def _write(self, container: Container, endpoint: Endpoint | None, directory: Path) -> None:
-        config, host_config, settings = container.config, container.host_config, self._parts.settings
-        on_host = host_config.network_mode == "host"
-        (directory / "hostname").write_text(name_files.hostname_file(config.hostname))
-        if on_host and not host_config.extra_hosts:
+    def write_hosts(self, container: Container, directory: Path) -> None:
+        """Write a container's /etc/hosts for the networks that it is in now. Raises Conflict for links to nowhere."""
+        config, host_config, network = container.config, container.host_config, self._parts.network
+        if host_config.network_mode == "host" and not host_config.extra_hosts:
             hosts = _host_file("/etc/hosts")
         else:
             hosts = name_files.hosts_file(
                 config.hostname,
                 config.domainname,
-                addresses=[address for address in (endpoint.address, endpoint.address_v6) if address]
-                if endpoint
-                else [],
+                addresses=[endpoint.address for endpoint in network.endpoints(container.id)],
+            main = network.endpoint(container.id)
                 extra_hosts=host_config.extra_hosts or [],
-                host_gateway=endpoint.gateway if endpoint else self._parts.network.network("bridge").gateway,
+                linked=links.hosts(self._parts, container),
+                host_gateway=(main.gateway if main else "") or network.network("bridge").gateway,
             )
         (directory / "hosts").write_text(hosts)
         dns = host_config.dns or settings.dns
@@ -235,6 +247,12 @@ class Launcher:
         if on_host and not (dns or search or options):
             names = _host_file("/etc/resolv.conf")
         else:
+
+    def _write(self, container: Container, endpoint: Endpoint | None, directory: Path) -> None:
+        config, host_config, settings = container.config, container.host_config, self._parts.settings
+        on_host = host_config.network_mode == "host"
+        (directory / "hostname").write_text(name_files.hostname_file(config.hostname))
+        self.write_hosts(container, directory)
             host_text = name_files.read_host_resolv_conf()
             names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
         (directory / "resolv.conf").write_text(names)

@@ -1,24 +1,60 @@
-"""/networks: the network layer's networks in the Engine API's JSON (Network), with the containers in them."""
+"""/networks: makes, removes and shows the network layer's networks, in the Engine API's JSON (Network)."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from knarr.engine import times
+from knarr.engine.config import IPAM, IPAMPool, NetworkCreate
+from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
-from knarr.network.controller import NetworkController, NetworkInfo
+from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
+from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest
 
-_PREDEFINED = ("bridge", "host", "none")
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
 
 class Networks:
-    """Lists and shows networks."""
+    """All networks."""
 
-    def __init__(self, controller: NetworkController, registry: Registry) -> None:
+    def __init__(self, controller: NetworkController, registry: Registry, events: EventBus) -> None:
         self._controller = controller
         self._registry = registry
+        self._events = events
+
+    async def create(self, body: NetworkCreate) -> dict[str, Any]:
+        """Make a network; its id, as JSON. Raises InvalidParameter, Conflict, Forbidden, NotFound, Unsupported."""
+        network = await self._controller.create_network(_request(body))
+        self._publish("create", network)
+        return {"Id": network.id, "Warning": ""}
+
+    async def remove(self, reference: str) -> None:
+        """Remove a network. Raises NotFound, Forbidden (predefined, or in use)."""
+        await self._remove(self._controller.network(reference))
+
+    async def prune(self, filters: str | None = None) -> dict[str, Any]:
+        """Remove all networks that a user has made and no running container is in. Raises InvalidParameter."""
+        wanted = Filters.parse(filters, frozenset({"label", "label!", "until"}))
+        until = [times.parse(value) for value in wanted["until"]]
+        deleted = []
+        for network in self._controller.networks():
+            unwanted = "label!" in wanted and wanted.labels("label!", network.labels)
+            if network.predefined or unwanted or not wanted.labels("label", network.labels):
+                continue
+            if self._controller.members(network) or any(network.created > moment for moment in until):
+                continue
+            await self._remove(network)
+            deleted.append(network.name)
+        self._events.publish("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": deleted or None}
+
+    async def _remove(self, network: NetworkInfo) -> None:
+        await self._controller.remove_network(network)
+        self._publish("destroy", network)
+
+    def _publish(self, action: str, network: NetworkInfo) -> None:
+        self._events.publish("network", action, network.id, {"name": network.name, "type": network.driver})
 
     def list(self, filters: str | None = None) -> list[dict[str, Any]]:
         """All networks that pass the filters, without their containers. Raises InvalidParameter."""
@@ -36,15 +72,15 @@ class Networks:
         return _json(network) | {"Containers": self._containers(network)}
 
     def _is_dangling(self, network: NetworkInfo) -> bool:
-        return network.name not in _PREDEFINED and not self._containers(network)
+        return not network.predefined and not self._containers(network)
 
     def _containers(self, network: NetworkInfo) -> dict[str, Any]:
         shown = {}
+        members = {endpoint.container_id: endpoint for endpoint in self._controller.members(network)}
         for container in self._registry.all():
             if container.system is None or network.name not in container.record.endpoints:
                 continue
-            endpoint = self._controller.endpoint(container.id)
-            here = endpoint if endpoint is not None and endpoint.network_id == network.id else None
+            here = members.get(container.id)
             shown[container.id] = {
                 "Name": container.name,
                 "EndpointID": here.endpoint_id if here else "",
@@ -55,8 +91,47 @@ class Networks:
         return shown
 
 
+def _request(body: NetworkCreate) -> NetworkRequest:
+    """Raises NotFound, Forbidden, InvalidParameter, Unsupported for what cannot be made."""
+    _check_kind(body)
+    ipam = body.ipam or IPAM()
+    if ipam.driver not in ("", "default"):
+        raise InvalidParameter(f"unknown IPAM driver: {ipam.driver}")
+    pools = ipam.config or []
+    if len(pools) > 1:
+        raise InvalidParameter("bridge driver doesn't support multiple subnets")
+    pool = pools[0] if pools else IPAMPool()
+    return NetworkRequest(
+        name=body.name,
+        subnet=pool.subnet,
+        gateway=pool.gateway,
+        ip_range=pool.ip_range,
+        reserved=pool.auxiliary_addresses or {},
+        internal=body.internal,
+        attachable=body.attachable,
+        options=body.options or {},
+        labels=body.labels or {},
+    )
+
+
+def _check_kind(body: NetworkCreate) -> None:
+    driver = body.driver or "bridge"
+    if driver in ("host", "null"):
+        raise Forbidden(f'only one instance of "{driver}" network is allowed')
+    if driver in ("macvlan", "ipvlan", "overlay"):
+        raise Unsupported(f"{driver} networks are not supported by this engine yet")
+    if driver != "bridge":
+        raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
+    if body.scope not in ("", "local"):
+        raise InvalidParameter(f"networks of the scope {body.scope} are not available: this is no swarm manager")
+    if body.ingress or body.config_only or (body.config_from or {}).get("Network"):
+        raise Unsupported("ingress and configuration networks are not supported by this engine")
+    if body.enable_ipv6 or body.enable_ipv4 is False:
+        raise Unsupported("IPv6 networks are not supported by this engine yet")
+
+
 def _passes(filters: Filters, network: NetworkInfo) -> bool:
-    kind = "builtin" if network.name in _PREDEFINED else "custom"
+    kind = "builtin" if network.predefined else "custom"
     return (
         filters.exact("driver", network.driver)
         and filters.prefix("id", network.id)
@@ -68,7 +143,13 @@ def _passes(filters: Filters, network: NetworkInfo) -> bool:
 
 
 def _json(network: NetworkInfo) -> dict[str, Any]:
-    pool = {"Subnet": network.subnet} | ({"Gateway": network.gateway} if network.gateway else {})
+    pool: dict[str, Any] = {"Subnet": network.subnet}
+    if network.ip_range:
+        pool["IPRange"] = network.ip_range
+    if network.gateway:
+        pool["Gateway"] = network.gateway
+    if network.reserved:
+        pool["AuxiliaryAddresses"] = network.reserved
     return {
         "Name": network.name,
         "Id": network.id,
@@ -79,7 +160,7 @@ def _json(network: NetworkInfo) -> dict[str, Any]:
         "EnableIPv6": network.ipv6,
         "IPAM": {"Driver": "default", "Options": None, "Config": [pool] if network.subnet else []},
         "Internal": network.internal,
-        "Attachable": False,
+        "Attachable": network.attachable,
         "Ingress": False,
         "ConfigFrom": {"Network": ""},
         "ConfigOnly": False,

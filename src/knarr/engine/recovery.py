@@ -56,7 +56,7 @@ class Recovery:
                 await found.delete()  # from a start that was not acknowledged
             return
         self._parts.volumes.resume(container.id, container.record.mounts)
-        container.network = self._network_of(container)
+        container.networks = self._networks_of(container)
         if found is None or isinstance(found, ExitStatus):
             lost = ExitStatus(_UNKNOWN_EXIT, times.now())
             await self._lifecycle.note_exit(container, found or lost)
@@ -64,12 +64,15 @@ class Recovery:
             container.adopt(found)
             self._lifecycle.watch(container, found)
 
-    def _network_of(self, container: Container) -> NetworkInfo | None:
-        mode = container.host_config.network_mode
+    def _networks_of(self, container: Container) -> list[NetworkInfo]:
+        network = self._parts.network
+        if endpoints := network.endpoints(container.id):
+            return [network.network(endpoint.network_id) for endpoint in endpoints]
         try:
-            return None if mode.startswith("container:") else self._parts.network.network(mode)
+            found = network.network(container.host_config.network_mode)
         except NotFound:
-            return None
+            return []
+        return [] if found.driver == "bridge" else [found]
 
     async def _clear_strangers(self, known: set[str]) -> None:
         """What belongs to no container: the rests of creations and removals that were cut short."""

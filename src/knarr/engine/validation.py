@@ -13,6 +13,7 @@ from knarr.engine import devices, host_facts, publishing, runtime_spec, seccomp_
 from knarr.engine.config import (
     ContainerConfig,
     CreateBody,
+    EndpointIPAMConfig,
     EndpointSettings,
     HealthConfig,
     HostConfig,
@@ -25,6 +26,7 @@ from knarr.errors import InvalidParameter, Unsupported
 _MIN_MEMORY = 6 << 20
 _MILLISECOND = 1_000_000
 _CONFLICT = "conflicting options: "
+_PREDEFINED = ("default", "bridge", "host", "none")
 _MODES = {
     "ipc": ("IPC", {"", "none", "private", "shareable", "host"}),
     "pid": ("PID", {"", "host"}),
@@ -273,8 +275,8 @@ def _check_network(body: CreateBody, host_config: HostConfig, warnings: list[str
     if mode == "host" and (host_config.port_bindings or host_config.publish_all_ports):
         warnings.append("Published ports are discarded when using host network mode")
     endpoints = (body.networking_config.endpoints_config or {}) if body.networking_config else {}
-    for settings in endpoints.values():
-        _check_endpoint(settings or EndpointSettings())
+    for name, settings in endpoints.items():
+        check_endpoint(name, settings or EndpointSettings())
 
 
 def _check_joined_network(body: CreateBody, host_config: HostConfig) -> None:
@@ -297,14 +299,21 @@ def _check_joined_network(body: CreateBody, host_config: HostConfig) -> None:
             raise InvalidParameter(_CONFLICT + words)
 
 
-def _check_endpoint(settings: EndpointSettings) -> None:
-    """The networks that there are take no static addresses and no aliases."""
-    if settings.ipam_config is not None and (settings.ipam_config.ipv4_address or settings.ipam_config.ipv6_address):
+def check_endpoint(network: str, settings: EndpointSettings) -> None:
+    """What is asked for in a network. Predefined networks take no static addresses and no aliases.
+
+    Raises InvalidParameter, Unsupported.
+    """
+    asked = settings.ipam_config or EndpointIPAMConfig()
+    predefined = network in _PREDEFINED
+    if predefined and (asked.ipv4_address or asked.ipv6_address):
         raise InvalidParameter("user specified IP address is supported on user defined networks only")
-    if settings.aliases:
+    if predefined and settings.aliases:
         raise InvalidParameter("network-scoped aliases are only supported for user-defined networks")
-    if settings.links:
-        raise Unsupported("links between containers are not supported by this engine")
+    if asked.ipv6_address:
+        raise Unsupported("IPv6 networks are not supported by this engine yet")
+    if asked.ipv4_address:
+        _check_address(asked.ipv4_address, f"invalid IPv4 address: {asked.ipv4_address}")
     if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
         raise InvalidParameter(f"invalid MAC address: {settings.mac_address}")
 
@@ -364,5 +373,3 @@ def _check_names(host_config: HostConfig) -> None:
 def _check_unsupported(host_config: HostConfig) -> None:
     if host_config.storage_opt:
         raise InvalidParameter("--storage-opt is supported only for overlay over xfs with 'pquota' mount option")
-    if host_config.links:
-        raise Unsupported("links between containers are not supported by this engine")

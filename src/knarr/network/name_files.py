@@ -26,9 +26,11 @@ def hosts_file(
     *,
     addresses: Sequence[str] = (),
     extra_hosts: Sequence[str] = (),
+    linked: Sequence[tuple[str, str]] = (),
     host_gateway: str = "",
 ) -> str:
-    """/etc/hosts: the usual names, `extra_hosts` ("name:address", as of --add-host), the container's own addresses.
+    """/etc/hosts: the usual names, `extra_hosts` ("name:address", as of --add-host), `linked` containers (address and
+    names), the container's own addresses.
 
     "host-gateway" as an address stands for `host_gateway`.
     """
@@ -36,6 +38,7 @@ def hosts_file(
     own = f"{name} {name.partition('.')[0]}" if "." in name else name
     lines = [*_STATIC_HOSTS]
     lines += [_extra(entry, host_gateway) for entry in extra_hosts]
+    lines += linked
     lines += [(address, own) for address in addresses]
     return "".join(f"{address}\t{names}\n" for address, names in lines)
 

@@ -176,9 +176,11 @@ def test_fixed_addresses_and_aliases_need_another_network() -> None:
             validate_create(body, FACTS)
 
 
-def test_links_are_refused() -> None:
-    with pytest.raises(Unsupported, match="links"):
-        check({"links": ["a"]})
+def test_ipv6_addresses_are_refused() -> None:
+    settings = EndpointSettings(ipam_config=EndpointIPAMConfig(ipv6_address="fd00::5"))
+    body = CreateBody(networking_config=NetworkingConfig(endpoints_config={"mine": settings}))
+    with pytest.raises(Unsupported, match="IPv6"):
+        validate_create(body, FACTS)
 
 
 def test_what_the_host_lacks_is_taken_out_with_a_warning() -> None:
