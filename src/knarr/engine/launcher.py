@@ -231,28 +231,28 @@ class Launcher:
         if host_config.network_mode == "host" and not host_config.extra_hosts:
             hosts = _host_file("/etc/hosts")
         else:
+            main = network.endpoint(container.id)
             hosts = name_files.hosts_file(
                 config.hostname,
                 config.domainname,
                 addresses=[endpoint.address for endpoint in network.endpoints(container.id)],
-            main = network.endpoint(container.id)
                 extra_hosts=host_config.extra_hosts or [],
                 linked=links.hosts(self._parts, container),
                 host_gateway=(main.gateway if main else "") or network.network("bridge").gateway,
             )
         (directory / "hosts").write_text(hosts)
-        dns = host_config.dns or settings.dns
-        search = host_config.dns_search or settings.dns_search
-        options = host_config.dns_options or settings.dns_opts
-        if on_host and not (dns or search or options):
-            names = _host_file("/etc/resolv.conf")
-        else:
 
     def _write(self, container: Container, endpoint: Endpoint | None, directory: Path) -> None:
         config, host_config, settings = container.config, container.host_config, self._parts.settings
         on_host = host_config.network_mode == "host"
         (directory / "hostname").write_text(name_files.hostname_file(config.hostname))
         self.write_hosts(container, directory)
+        dns = host_config.dns or settings.dns
+        search = host_config.dns_search or settings.dns_search
+        options = host_config.dns_options or settings.dns_opts
+        if on_host and not (dns or search or options):
+            names = _host_file("/etc/resolv.conf")
+        else:
             host_text = name_files.read_host_resolv_conf()
             names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
         (directory / "resolv.conf").write_text(names)
