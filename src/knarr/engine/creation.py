@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 import msgspec
 
 from knarr.engine import defaulting, links, log_settings, merging, mounts, names, publishing, times, validation
-from knarr.engine.config import CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
+from knarr.engine.config import ContainerConfig, CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
 from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
 from knarr.errors import InvalidParameter, NotFound
@@ -120,9 +120,19 @@ class Creation:
             on_host=image.host,
             config=config,
             host_config=host_config,
-            mounts=mounts.points(config, host_config, self._mounts_of),
+            mounts=self._mount_points(config, host_config),
             endpoints=self._endpoints(body, host_config),
         )
+
+    def _mount_points(self, config: ContainerConfig, host_config: HostConfig) -> list[MountPoint]:
+        points = mounts.points(config, host_config, self._mounts_of)
+        for point in points:
+            if point.type == "image":
+                try:
+                    point.source = self._parts.images.resolve(point.source).id
+                except NotFound as error:  # a client would take it for the container's own image
+                    raise InvalidParameter(str(error)) from None
+        return points
 
     def _mounts_of(self, reference: str) -> list[MountPoint]:
         return self._parts.registry.find(reference).record.mounts

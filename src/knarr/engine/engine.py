@@ -102,6 +102,7 @@ class Engine:
             ContainerUse(container.id, container.running)
             for container in self._registry.all()
             if container.record.image_id == image_id
+            or any(point.type == "image" and point.source == image_id for point in container.record.mounts)
         ]
 
 

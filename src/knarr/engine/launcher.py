@@ -16,6 +16,7 @@ from knarr.compute.interface import Backend, CreateRequest, System
 from knarr.compute.spec import Process, RuntimeSpec
 from knarr.engine import endpoints, inspection, links, log_settings, mounts, runtime_spec
 from knarr.engine.container import Container
+from knarr.engine.image_mounts import ImageMounts
 from knarr.engine.parts import Parts
 from knarr.engine.runtime_spec import Defaults, SpecInputs
 from knarr.engine.shared_memory import SharedMemory
@@ -40,6 +41,7 @@ class Launcher:
         self._parts = parts
         self._defaults = defaults
         self._shared_memory = SharedMemory(parts.settings.run_root / "shm")
+        self._image_mounts = ImageMounts(parts.settings.run_root / "images", parts.images, parts.layers)
 
     async def launch(self, container: Container) -> System:
         """A running system for `container`. Raises KnarrError, StartFailed, OSError; then nothing is left of it."""
@@ -71,6 +73,8 @@ class Launcher:
         directory = parts.settings.container_dir(record.id)
         mounts.make_sources(record.mounts)
         sources = await parts.volumes.acquire(record.id, record.mounts)
+        if any(point.type == "image" for point in record.mounts):
+            sources |= await asyncio.to_thread(self._image_mounts.make, record.id, record.mounts)
         files = self._write_name_files(container, network.endpoint, directory)
         inputs = SpecInputs(
             id=record.id,
@@ -206,11 +210,13 @@ class Launcher:
         for info in list(container.networks):
             self.note_disconnected(container, info)
         self._shared_memory.remove(container.id)
+        self._image_mounts.remove(container.id)
         await self._parts.volumes.release(container.id, container.record.mounts)
 
     def retain(self, ids: set[str]) -> None:
         """Give back what all other containers have left on the host."""
         self._shared_memory.retain(ids)
+        self._image_mounts.retain(ids)
 
     # Files
 

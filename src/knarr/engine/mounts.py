@@ -38,6 +38,7 @@ _OTHER_OPTIONS = {
     "bind": ("volume_options", "tmpfs_options", "image_options"),
     "volume": ("bind_options", "tmpfs_options", "image_options"),
     "tmpfs": ("bind_options", "volume_options", "image_options"),
+    "image": ("bind_options", "volume_options", "tmpfs_options"),
 }
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
@@ -147,6 +148,8 @@ def _point(mount: Mount, mode: str, *, given_as_mount: bool) -> MountPoint:
         point.name = mount.source or secrets.token_hex(32)
         if mount.source and not mode:
             point.mode = "z"
+    elif mount.type == "image":
+        point.source, point.rw = mount.source, False
     return point
 
 
@@ -158,7 +161,8 @@ def _check(mount: Mount, *, must_exist: bool) -> None:
         if getattr(mount, attribute) is not None:
             name = "".join(word.capitalize() for word in attribute.split("_"))
             raise InvalidParameter(f"field {name} must not be specified")
-    {"bind": _check_bind, "volume": _check_volume, "tmpfs": _check_tmpfs}[mount.type](mount)
+    checks = {"bind": _check_bind, "volume": _check_volume, "tmpfs": _check_tmpfs, "image": _check_image}
+    checks[mount.type](mount)
     creates = mount.bind_options is not None and mount.bind_options.create_mountpoint
     if mount.type == "bind" and must_exist and not creates and not os.path.lexists(mount.source):
         raise InvalidParameter(f"bind source path does not exist: {mount.source}")
@@ -198,8 +202,18 @@ def _check_volume(mount: Mount) -> None:
         return
     if not mount.source:
         raise InvalidParameter("must not set Subpath when using anonymous volumes")
+    _check_subpath(subpath, "volume")
+
+
+def _check_image(mount: Mount) -> None:
+    if not mount.source:
+        raise InvalidParameter("field Source must not be empty")
+    _check_subpath(mount.image_options.subpath if mount.image_options else "", "image")
+
+
+def _check_subpath(subpath: str, where: str) -> None:
     if subpath.startswith("/") or ".." in subpath.split("/") or "\0" in subpath:
-        raise InvalidParameter(f"subpath must be a relative path within the volume: {subpath}")
+        raise InvalidParameter(f"subpath must be a relative path within the {where}: {subpath}")
 
 
 def _check_tmpfs(mount: Mount) -> None:
@@ -278,8 +292,8 @@ def make_sources(found: Iterable[MountPoint]) -> None:
             )
 
 
-def runtime_mounts(found: Iterable[MountPoint], volume_sources: dict[str, str]) -> list[spec.Mount]:
-    """The mounts for the runtime spec. `volume_sources`: by destination, where the volume (or its part) is.
+def runtime_mounts(found: Iterable[MountPoint], sources: dict[str, str]) -> list[spec.Mount]:
+    """The mounts for the runtime spec. `sources`: by destination, where the volume or image (or its part) is.
 
     Raises KnarrError if a propagation is asked for that the source's mount cannot give.
     """
@@ -288,7 +302,7 @@ def runtime_mounts(found: Iterable[MountPoint], volume_sources: dict[str, str]) 
         if point.type == "tmpfs":
             result.append(spec.Mount(point.destination, "tmpfs", "tmpfs", tmpfs.mount_options(point.spec)))
             continue
-        source = volume_sources[point.destination] if point.type == "volume" else point.source
+        source = sources[point.destination] if point.type in ("volume", "image") else point.source
         options = point.spec.bind_options or BindOptions()
         if point.type == "bind":
             require_propagation(source, point.propagation)

@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 from knarr.compute.interface import ExitStatus
-from knarr.engine import restart_policy, times
+from knarr.engine import image_mounts, restart_policy, times
 from knarr.engine.container import Container
 from knarr.engine.launcher import Launcher
 from knarr.engine.lifecycle import Lifecycle
@@ -82,8 +82,9 @@ class Recovery:
                 found = await backend.recover(id, settings.run_dir(id))
                 if found is not None and not isinstance(found, ExitStatus):
                     await found.delete()
-        for id in set(self._parts.layers.roots()) - known:
-            await asyncio.to_thread(self._parts.layers.remove_root, id)
+        for id in self._parts.layers.roots():
+            if image_mounts.owner(id) not in known:
+                await asyncio.to_thread(self._parts.layers.remove_root, id)
         for id in _entries(settings.data_root / "containers") - known:
             await asyncio.to_thread(shutil.rmtree, settings.container_dir(id))
 

@@ -190,3 +190,10 @@ def test_records_keep_what_clients_do_not_see() -> None:
     assert "spec" not in {key.lower() for key in to_wire(point)}
     assert point.spec.volume_options is not None
     assert point.spec.volume_options.no_copy
+
+
+def test_an_image_is_read_only() -> None:
+    [point] = points(mounts=[Mount(type="image", source="busybox", target="/i")])
+    assert (point.type, point.source, point.destination, point.rw) == ("image", "busybox", "/i", False)
+    [mount] = mounts.runtime_mounts([point], {"/i": "/where/it/is"})
+    assert (mount.source, mount.options) == ("/where/it/is", ["rbind", "rro", "rprivate"])
