@@ -220,6 +220,8 @@ class Connection(asyncio.Protocol):
                     await self._writable.wait()
             if self._chunked:
                 self._write(writing.LAST_CHUNK)
+        except ConnectionResetError:
+            raise  # nobody is left to be told
         except Exception as error:  # the status is out: all that can be done is to not end the answer properly
             if not self._lost:
                 _log.error("%s %s is cut off", request.method, request.path, exc_info=error)
