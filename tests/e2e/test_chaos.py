@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -296,3 +298,83 @@ def test_a_stopped_shim_goes_on(daemon: Daemon) -> None:
         assert killed.result()[0] == 204
     assert set(daemon.text("logs", container).splitlines()) == {"line"}
     remove(daemon, container)
+
+
+# clients that do not read, or go away
+
+
+def connected(daemon: Daemon, request: str, body: bytes = b"") -> socket.socket:
+    """A connection on which a request has been sent and nothing is read."""
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(30)
+    client.connect(str(daemon.socket_path))
+    head = f"{request} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    client.sendall(head.encode() + body)
+    return client
+
+
+STREAMS = [
+    "POST /containers/{box}/attach?stream=1&stdin=1&stdout=1&stderr=1",
+    "POST /containers/{box}/attach?stream=1&stdout=1&logs=1",
+    "GET /containers/{box}/logs?stdout=1&follow=1",
+    "GET /containers/{box}/logs?stdout=1&follow=1&tail=1",
+    "GET /events",
+    "POST /containers/{box}/wait",
+    "POST /containers/{box}/wait?condition=removed",
+    "GET /containers/{box}/stats",
+    "POST /exec/{exec}/start",
+    "POST /images/create?fromSrc=-&repo=never",
+]
+
+
+def test_streams_broken_off(daemon: Daemon) -> None:
+    box = create(daemon, Cmd=["sh", "-c", "seq 2000; while :; do echo line; sleep 0.1; done"], OpenStdin=True)
+    start(daemon, box)
+    before = census.fully_started(daemon)
+
+    def break_off(number: int) -> None:
+        choices = random.Random(number)
+        request = choices.choice(STREAMS)
+        body = b'{"Detach": false}' if "exec" in request else b""
+        if "exec" in request:
+            config = {"Cmd": ["cat"], "AttachStdin": True, "AttachStdout": True, "Tty": choices.random() < 0.5}
+            made = daemon.request("POST", f"/containers/{box}/exec", config)[1]
+            request = request.replace("{exec}", made["Id"])
+        with connected(daemon, request.replace("{box}", box), body) as client:
+            if choices.random() < 0.7:
+                client.recv(choices.choice([1, 100, 100_000]))
+            if choices.random() < 0.5:
+                client.shutdown(socket.SHUT_WR)
+                time.sleep(choices.uniform(0, 0.05))
+
+    in_parallel(break_off, range(200))
+    census.await_same(daemon, before, push=lambda: end_execs(daemon))
+    assert daemon.text("exec", box, "echo", "well") == "well"
+    remove(daemon, box)
+
+
+def end_execs(daemon: Daemon) -> None:
+    """Those on a terminal stay when their client goes, as with dockerd."""
+    for directory in cgroup_directories(daemon.cgroup):
+        for procs in directory.glob("*/cgroup.procs"):
+            for pid in procs.read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if Path(f"/proc/{pid}/cmdline").read_bytes() == b"cat\0":
+                        os.kill(int(pid), signal.SIGKILL)
+
+
+def test_clients_that_do_not_read(daemon: Daemon) -> None:
+    before = census.fully_started(daemon)
+    box = create(daemon, Cmd=["sh", "-c", "while :; do seq 10000; done"], OpenStdin=True)
+    start(daemon, box)
+    requests = [f"GET /containers/{box}/logs?stdout=1&follow=1", f"POST /containers/{box}/attach?stream=1&stdout=1"]
+    stuck = [connected(daemon, request) for request in requests * 5]
+    time.sleep(0.5)
+    other = create(daemon, HostConfig={"AutoRemove": True}, Cmd=["echo", "quick"])
+    assert daemon.text("start", "--attach", other) == "quick"
+    assert daemon.text("exec", box, "echo", "entered") == "entered"
+    assert daemon.request("POST", f"/containers/{box}/kill")[0] == 204
+    remove(daemon, box)
+    for client in stuck:
+        client.close()
+    census.await_same(daemon, before)

@@ -7,7 +7,7 @@ import re
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from harness import Daemon, cgroup_directories
@@ -48,11 +48,12 @@ def differences(before: Census, after: Census) -> dict[str, str]:
     return found
 
 
-def await_same(daemon: Daemon, before: Census) -> None:
-    """What is removed goes in the background: fail if it has not gone in time."""
+def await_same(daemon: Daemon, before: Census, *, push: Callable[[], None] = lambda: None) -> None:
+    """What is removed goes in the background: fail if it has not gone in time. `push` is called again and again."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while found := differences(before, take(daemon)):
         assert time.monotonic() < deadline, found
+        push()
         time.sleep(0.2)
 
 
