@@ -58,8 +58,13 @@ _IMAGE: Table = {
 }
 
 _NETWORK: Table = {
+    "connect": ("network_connect", "Put a container into a network"),
+    "create": ("network_create", "Make a network"),
+    "disconnect": ("network_disconnect", "Take a container out of a network"),
     "inspect": ("inspect_network", "Show all that is known of networks"),
     "ls": ("network_ls", "List networks"),
+    "prune": ("prune_networks", "Remove networks that no container uses"),
+    "rm": ("network_rm", "Remove networks"),
 }
 
 _SYSTEM: Table = {
