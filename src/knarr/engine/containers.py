@@ -191,7 +191,7 @@ class Containers:
     async def _size(self, container: Container) -> int:
         try:
             return await asyncio.to_thread(self._parts.layers.root_usage, container.id)
-        except NotFound:
+        except (NotFound, FileNotFoundError):  # removed meanwhile
             return 0
 
     async def _sizes(self, container: Container) -> dict[str, int]:
