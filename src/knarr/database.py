@@ -12,7 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from knarr.errors import KnarrError
+
 Value = str | bytes | int | float | None
+
+_RESERVE = 2 << 20
+_PAGES_IN_LOG = 480
+"""After how many pages the log is written back; so it stays within the room that is reserved for it."""
 
 
 class Database:
@@ -25,11 +31,24 @@ class Database:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("PRAGMA foreign_keys=ON")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint={_PAGES_IN_LOG}")
 
     def add_schema(self, script: str) -> None:
         """Run `CREATE … IF NOT EXISTS` statements."""
         with self._lock:
             self._connection.executescript(script)
+
+    def reserve_room(self) -> None:
+        """Take disk space for changes to come: on a full disk containers must still be able to end and be removed.
+
+        Free pages stay in the database, and the log keeps its size as long as the connection is open. Raises
+        KnarrError if there is no room even now.
+        """
+        with self._lock, _told_apart():
+            self._connection.execute("CREATE TABLE IF NOT EXISTS reserve (room BLOB)")
+            self._connection.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE,))
+            self._connection.execute("DELETE FROM reserve")
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
 
     def query(self, sql: str, arguments: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
         """The rows that a SELECT gives."""
@@ -37,8 +56,11 @@ class Database:
             return self._connection.execute(sql, arguments).fetchall()
 
     def execute(self, sql: str, arguments: Sequence[Value] = ()) -> int:
-        """Run one statement (in a transaction of its own unless inside `transaction`); the number of changed rows."""
-        with self._lock:
+        """Run one statement (in a transaction of its own unless inside `transaction`); the number of changed rows.
+
+        Raises KnarrError where there is no room for the change, sqlite3.IntegrityError.
+        """
+        with self._lock, _told_apart():
             return self._connection.execute(sql, arguments).rowcount
 
     @contextmanager
@@ -57,9 +79,29 @@ class Database:
                 raise
             self._depth -= 1
             if self._depth == 0:
+                self._commit()
+
+    def _commit(self) -> None:
+        try:
+            with _told_apart():
                 self._connection.execute("COMMIT")
+        except KnarrError:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Checkpoint and close."""
         with self._lock:
             self._connection.close()
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    """A disk without room, or one that fails, is no defect of ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise KnarrError(f"write state.db: no space left on device ({error})") from error
+        raise

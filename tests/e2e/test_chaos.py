@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -378,3 +379,45 @@ def test_clients_that_do_not_read(daemon: Daemon) -> None:
     for client in stuck:
         client.close()
     census.await_same(daemon, before)
+
+
+# no room
+
+
+@pytest.fixture
+def small(busybox_archive: bytes) -> Iterator[Daemon]:
+    """A daemon with 16 MiB of data."""
+    made = Daemon()
+    made.data_root.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", made.data_root], check=True)
+    try:
+        made.start()
+        made.docker("import", "-", "busybox", input=busybox_archive)
+        yield made
+        made.docker("rm", "--force", *made.text("ps", "--all", "--quiet").split(), check=False)
+        made.stop()
+    finally:
+        subprocess.run(["umount", "--lazy", made.data_root], check=True)
+        made.remove()
+
+
+def test_a_full_disk_stops_nothing(small: Daemon) -> None:
+    talker = create(small, Cmd=["sh", "-c", "seq 100000000; echo end >/proc/1/fd/2; exec sleep 600"])
+    quiet = create(small, Cmd=["sh", "-c", "read line; exit 7"], OpenStdin=True)
+    start(small, quiet)
+    start(small, talker)
+    while os.statvfs(small.data_root).f_bavail > 0:
+        time.sleep(0.05)
+    assert small.text("exec", talker, "echo", "entered") == "entered"
+    assert small.request("GET", f"/containers/{talker}/json")[1]["State"]["Running"]
+    assert small.text("logs", "--tail", "1", talker).isdigit()
+    assert small.request("POST", f"/containers/{quiet}/kill")[0] == 204
+    status, answer = small.request("POST", "/containers/create", {"Image": "busybox", "Cmd": ["true"]})
+    assert status in (201, 500) and (status == 201 or "no space left" in answer["message"].lower()), answer
+    small.kill()
+    small.start()
+    remove(small, talker)
+    small.kill()
+    small.start()
+    assert small.request("GET", f"/containers/{quiet}/json")[1]["State"]["ExitCode"] == 137
+    assert small.text("run", "--rm", "busybox", "echo", "well") == "well"

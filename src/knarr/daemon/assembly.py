@@ -7,6 +7,8 @@ database ─► layers ─► images ─┐
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import resource
 
 from knarr.api.server import ApiServer
@@ -16,10 +18,13 @@ from knarr.database import Database
 from knarr.engine.config import Ulimit
 from knarr.engine.engine import Engine
 from knarr.engine.settings import EngineSettings
+from knarr.errors import KnarrError
 from knarr.images.store import ImageStore
 from knarr.network.controller import NetworkController
 from knarr.network.model import NetworkSettings
 from knarr.storage.layers import LayerStore
+
+_log = logging.getLogger(__name__)
 
 
 class Parts:
@@ -41,8 +46,14 @@ class Parts:
         """Put right what the last run left, and begin. Raises KnarrError, OSError."""
         await self.backend.start()
         _lift_descriptor_limit()
-        await self.network.start()
+        await asyncio.gather(self.network.start(), asyncio.to_thread(self._reserve_room))
         await self.engine.start()
+
+    def _reserve_room(self) -> None:
+        try:
+            self.database.reserve_room()
+        except KnarrError as error:  # what was reserved before may be enough to make room
+            _log.warning("%s", error)
 
     def reload(self, config: DaemonConfig) -> None:
         """Take over what may change while the engine runs."""

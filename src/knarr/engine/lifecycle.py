@@ -7,6 +7,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+import msgspec
+
 from knarr.compute.interface import ExitStatus, StartFailed, System
 from knarr.engine import health, restart_policy, times
 from knarr.engine.container import Container
@@ -63,8 +65,15 @@ class Lifecycle:
             system = await self._launcher.launch(container)
         except (KnarrError, OSError) as error:
             raise await self._failed(container, error) from error
+        before = msgspec.structs.replace(container.state)
         container.begin_run(system, times.now())
-        self._parts.save_state(container)
+        try:
+            self._parts.save_state(container)
+        except KnarrError as error:
+            container.system, container.state = None, before
+            await system.delete()
+            await self._launcher.release(container)
+            raise await self._failed(container, error) from error
         self._parts.publish(container, "start")
         self.watch(container, system)
 
