@@ -25,6 +25,7 @@ from knarr.kernel import inotify
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 _FRAME = 32 << 10
 _FEW_LINES = 1000
+_TAIL_DIGITS = 18  # more lines than there can be
 _EVENTS = inotify.IN_MODIFY | inotify.IN_CREATE | inotify.IN_MOVED_TO | inotify.IN_MOVED_FROM | inotify.IN_DELETE_SELF
 
 
@@ -180,9 +181,9 @@ def _open_from_tail(log: LogFiles, tail: str, stack: ExitStack) -> list[LogFile]
     files = log.open_all()
     for file in files:
         stack.callback(file.close)
-    if not tail.isdecimal():  # "all", and what dockerd takes for it
+    if not (tail.isascii() and tail.isdecimal()):  # "all", and what dockerd takes for it
         return files
-    wanted = int(tail)
+    wanted = int(tail[:_TAIL_DIGITS])
     for index in range(len(files) - 1, -1, -1):
         wanted -= files[index].seek_to_last(wanted)
         if wanted == 0:

@@ -14,7 +14,7 @@ from compute_bench import Bench, runtime_spec
 
 from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
 from knarr.compute.native.backend import NativeBackend, NativeSystem
-from knarr.compute.spec import ConsoleSize, Memory, Namespace, Pids, Resources
+from knarr.compute.spec import ConsoleSize, Memory, Mount, Namespace, Pids, Resources
 from knarr.errors import InvalidParameter, NotFound
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup, detect
@@ -278,6 +278,14 @@ def test_values_that_the_kernel_refuses_are_the_users_mistake(bench: Bench) -> N
     for spec, words in ((odd_sysctl, "kernel.shmmax"), (odd_limit, "pids.max")):
         with pytest.raises(InvalidParameter, match=words):
             bench(bench.backend.create(bench.request(spec)))
+
+
+@pytest.mark.parametrize(("source", "target"), [("/etc/passwd", "/tmp"), ("/tmp", "/etc/passwd")])
+def test_directories_and_files_do_not_cover_each_other(bench: Bench, source: str, target: str) -> None:
+    spec = runtime_spec("true")
+    spec.mounts.append(Mount(target, "bind", source, ["rbind"]))
+    with pytest.raises(InvalidParameter, match="mount a directory onto a file"):
+        bench(bench.backend.create(bench.request(spec)))
 
 
 def test_an_update_changes_all_or_nothing(bench: Bench) -> None:

@@ -68,6 +68,11 @@ def test_tail(path: Path, count: int) -> None:
     assert output(path, tail=str(count)) == "".join(f"{number}\n" for number in kept).encode()
 
 
+def test_a_tail_beyond_all_numbers_is_everything(path: Path) -> None:
+    path.write_text(record("a\n") + record("b\n"))
+    assert output(path, tail="9" * 5000) == output(path, tail="٣") == b"a\nb\n"
+
+
 def test_tail_of_records_longer_than_a_block(path: Path) -> None:
     path.write_text("".join(record(character * 300_000 + "\n") for character in "abc"))
     assert output(path, tail="2") == b"b" * 300_000 + b"\n" + b"c" * 300_000 + b"\n"

@@ -108,6 +108,12 @@ class MountFilesystem(Operation):
         return f"mounting {self.fstype} at {self.destination}"
 
 
+_WRONG_TYPE = (
+    "not a directory: are you trying to mount a directory onto a file (or vice-versa)? "
+    "Check if the specified host path exists and is the expected type"
+)
+
+
 class BindMount(Operation):
     """Show a path of the host at `destination`. The clone is taken in the host's mount namespace, so that shared and
     slave propagation relate to the host's mount."""
@@ -128,9 +134,7 @@ class BindMount(Operation):
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Attach the clone on a directory or file that is made where missing."""
         assert fd is not None
-        is_directory = stat.S_ISDIR(os.fstat(fd).st_mode)
-        make = paths.make_directories if is_directory else paths.make_file
-        target = make(scene.root_fd, self.destination)
+        target = self._make_target(scene.root_fd, stat.S_ISDIR(os.fstat(fd).st_mode))
         try:
             _require_outside_proc(target, self.destination)
             if not self.recursive:
@@ -141,6 +145,18 @@ class BindMount(Operation):
             mounts.move_mount(fd, target)
         finally:
             os.close(target)
+
+    def _make_target(self, root_fd: int, is_directory: bool) -> int:
+        if is_directory:
+            try:
+                return paths.make_directories(root_fd, self.destination)
+            except NotADirectoryError:
+                raise OSError(errno.ENOTDIR, _WRONG_TYPE) from None
+        target = paths.make_file(root_fd, self.destination)
+        if stat.S_ISDIR(os.fstat(target).st_mode):
+            os.close(target)
+            raise OSError(errno.ENOTDIR, _WRONG_TYPE)
+        return target
 
     def describe(self) -> str:
         return f"mounting {self.source} to rootfs at {self.destination}"

@@ -33,8 +33,8 @@ class StageError(Exception):
 
 
 def is_refused_value(error: OSError) -> bool:
-    """Whether the kernel says that a value makes no sense, and not that something is missing or forbidden."""
-    return error.errno in (errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG)
+    """Whether the kernel says that a value or a path makes no sense, and not that something is missing or forbidden."""
+    return error.errno in (errno.EINVAL, errno.ERANGE, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP)
 
 
 def take_streams(fds: tuple[int, int, int]) -> None:
