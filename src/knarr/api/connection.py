@@ -32,6 +32,7 @@ _log = logging.getLogger(__name__)
 Dispatch = Callable[[Request], Awaitable[Answer]]
 
 _HEADER_LIMIT = 64 << 10
+_LENGTH_DIGITS = 18  # of a body, in bytes
 _READ_AHEAD = 64 << 10  # what a client may send before anybody wants it
 _WRITE_AHEAD = 256 << 10  # what a slow client leaves in our memory
 _PIECE = 256 << 10  # of a body, at most, at once
@@ -138,6 +139,7 @@ class Connection(asyncio.Protocol):
     def _request(self, head: h11.Request) -> Request:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         length = headers.get("content-length")
+        _check_head(head.http_version, length)
         empty = length == "0" if length else "transfer-encoding" not in headers
         if empty:
             self._parser.next_event()  # the end of the message, which is there already
@@ -145,7 +147,7 @@ class Connection(asyncio.Protocol):
         self._chunked = head.http_version != b"1.0"
         if not self._chunked or "close" in headers.get("connection", "").lower():
             self._last = True
-        path, _, query = head.target.decode("latin-1").partition("?")
+        path, _, query = _origin_form(head.target.decode("latin-1")).partition("?")
         return Request(
             self._engine, head.method.decode("ascii"), path, query, headers, Body(self._next_piece, empty=empty)
         )
@@ -188,6 +190,7 @@ class Connection(asyncio.Protocol):
                     pieces.append(bytes(event.data))
                     size += len(event.data)
         except h11.RemoteProtocolError as error:
+            self._last = True  # where the next request would begin is not known
             raise InvalidParameter(f"cannot read the request's body: {error}") from None
         return b"".join(pieces)
 
@@ -278,6 +281,21 @@ class Connection(asyncio.Protocol):
     def _watch_for_hang_up(self) -> None:
         if self._hang_up is None:
             self._hang_up = _HangUp(self._transport.get_extra_info("socket"), self._task)
+
+
+def _check_head(version: bytes, length: str | None) -> None:
+    """What h11 lets pass. Raises h11.RemoteProtocolError."""
+    if version not in (b"1.0", b"1.1"):
+        raise h11.RemoteProtocolError("unsupported protocol version", error_status_hint=505)
+    if length is not None and len(length) > _LENGTH_DIGITS:
+        raise h11.RemoteProtocolError("bad Content-Length")
+
+
+def _origin_form(target: str) -> str:
+    """A request's target as a path and a query: clients that take us for a proxy send whole URLs (RFC 9112, 3.2.2)."""
+    if target.startswith(("http://", "https://")):
+        return "/" + target.partition("://")[2].partition("/")[2]
+    return target
 
 
 class _HangUp:

@@ -57,7 +57,7 @@ class Router:
         return handler
 
     def _match(self, request: Request, path: str) -> Handler:
-        first = path.split("/", 2)[1]
+        first = path.partition("/")[2].partition("/")[0]
         for pattern, handler in self._patterns.get((request.method, first), ()):
             match = pattern.match(path)
             if match is not None:

@@ -185,10 +185,36 @@ def test_json_bodies(serve: Serve, headers: bytes, body: bytes, status: int) -> 
         b"GET / HTTP/1.1\r\n\r\n",
         b"GET /a HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 100_000,
         b"\x16\x03\x01\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 20 + b"\r\n\r\n",
     ],
 )
 def test_what_is_not_http(serve: Serve, data: bytes) -> None:
     assert serve(Route("GET", "/", path)).ask(data).startswith(b"HTTP/1.1 4")
+
+
+def test_a_version_that_is_not_spoken(serve: Serve) -> None:
+    server = serve(Route("GET", "/a", path))
+    assert server.ask(b"GET /a HTTP/9.9\r\nHost: x\r\n\r\n").startswith(b"HTTP/1.1 505 ")
+
+
+def test_a_whole_url_as_the_target(serve: Serve) -> None:
+    server = serve(Route("GET", "/a", path))
+    assert bodies(server.ask(b"GET http://localhost/a HTTP/1.1\r\n" + LAST + b"\r\n")) == b"/a"
+
+
+@pytest.mark.parametrize("target", [b"*", b"x:1", b"http://"])
+def test_a_target_that_is_no_path(serve: Serve, target: bytes) -> None:
+    server = serve(Route("GET", "/a", path))
+    assert server.ask(b"GET %b HTTP/1.1\r\n" % target + LAST + b"\r\n").startswith(b"HTTP/1.1 404 ")
+
+
+def test_nothing_is_taken_for_a_request_after_a_broken_body(serve: Serve) -> None:
+    server = serve(Route("POST", "/echo", echo))
+    request = b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"
+    answer = server.ask(request + b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_a_body_that_ends_early(serve: Serve) -> None:
