@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from knarr.engine import publishing
+from knarr.engine import links, publishing
 from knarr.engine.config import EndpointSettings
 from knarr.engine.container import Container
 from knarr.network.controller import EndpointRequest, NetworkInfo
 
 
-def request(container: Container, network: NetworkInfo, *, leads: bool) -> EndpointRequest:
-    """The request for an endpoint; the one that `leads` to the world is where ports are published."""
+def request(container: Container, network: NetworkInfo, servers: list[str], *, leads: bool) -> EndpointRequest:
+    """The request for an endpoint; the one that `leads` to the world is where ports are published.
+
+    `servers` know the names that are no container's.
+    """
     asked = container.record.endpoints.get(network.name) or EndpointSettings()
     mode = container.host_config.network_mode
     is_main = mode == network.name or network.id.startswith(mode)
@@ -23,7 +26,20 @@ def request(container: Container, network: NetworkInfo, *, leads: bool) -> Endpo
         mac=asked.mac_address or (container.config.mac_address if is_main else "") or None,
         ports=publishing.mappings(container.config, container.host_config) if leads else [],
         default_route=leads,
+        names=[] if network.predefined else _names(container, asked),
+        links=dict(_link(link) for link in asked.links or []),
+        servers=servers,
     )
+
+
+def _names(container: Container, asked: EndpointSettings) -> list[str]:
+    names = [container.name, container.id[:12], *(asked.aliases or [])]
+    return list(dict.fromkeys([*names, *([container.config.hostname] if container.config.hostname else [])]))
+
+
+def _link(link: str) -> tuple[str, str]:
+    name, alias = links.parse(link)
+    return alias, name
 
 
 def leader(container: Container, networks: Sequence[NetworkInfo]) -> NetworkInfo | None:

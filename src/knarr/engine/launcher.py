@@ -75,7 +75,7 @@ class Launcher:
         sources = await parts.volumes.acquire(record.id, record.mounts)
         if any(point.type == "image" for point in record.mounts):
             sources |= await asyncio.to_thread(self._image_mounts.make, record.id, record.mounts)
-        files = self._write_name_files(container, network.endpoint, directory)
+        files = self._write_name_files(container, directory)
         inputs = SpecInputs(
             id=record.id,
             config=record.config,
@@ -183,16 +183,22 @@ class Launcher:
         if not infos:  # disconnected from all
             return _Network(await network.empty_sandbox())
         leader = endpoints.leader(container, infos)
-        endpoint, fd = await network.connect(endpoints.request(container, infos[0], leads=infos[0] is leader))
+        servers = [] if all(info.predefined for info in infos) else self.name_servers(container)
+        endpoint, fd = await network.connect(endpoints.request(container, infos[0], servers, leads=infos[0] is leader))
         try:
             self.note_connected(container, infos[0])
             for info in infos[1:]:
-                await network.join(endpoints.request(container, info, leads=info is leader), fd)
+                await network.join(endpoints.request(container, info, servers, leads=info is leader), fd)
                 self.note_connected(container, info)
         except BaseException:
             os.close(fd)
             raise
         return _Network(fd, network.endpoint(container.id) or endpoint)
+
+    def name_servers(self, container: Container) -> list[str]:
+        """Where names are asked that are no container's."""
+        asked = container.host_config.dns or self._parts.settings.dns
+        return list(asked) or name_files.servers(name_files.read_host_resolv_conf())
 
     def note_connected(self, container: Container, info: NetworkInfo) -> None:
         """Remember, and tell, that a container has come into a network."""
@@ -220,7 +226,7 @@ class Launcher:
 
     # Files
 
-    def _write_name_files(self, container: Container, endpoint: Endpoint | None, directory: Path) -> dict[str, str]:
+    def _write_name_files(self, container: Container, directory: Path) -> dict[str, str]:
         """The host's paths of the container's name files, by path in the container. Who shares a network shares
         them."""
         mode = container.host_config.network_mode
@@ -228,7 +234,7 @@ class Launcher:
             donor = self._parts.registry.find(mode.removeprefix("container:"))
             directory = self._parts.settings.container_dir(donor.id)
         else:
-            self._write(container, endpoint, directory)
+            self._write(container, directory)
         return {f"/etc/{name}": str(directory / name) for name in ("resolv.conf", "hostname", "hosts")}
 
     def write_hosts(self, container: Container, directory: Path) -> None:
@@ -248,11 +254,15 @@ class Launcher:
             )
         (directory / "hosts").write_text(hosts)
 
-    def _write(self, container: Container, endpoint: Endpoint | None, directory: Path) -> None:
-        config, host_config, settings = container.config, container.host_config, self._parts.settings
-        on_host = host_config.network_mode == "host"
-        (directory / "hostname").write_text(name_files.hostname_file(config.hostname))
+    def _write(self, container: Container, directory: Path) -> None:
+        (directory / "hostname").write_text(name_files.hostname_file(container.config.hostname))
         self.write_hosts(container, directory)
+        self.write_resolv_conf(container, directory)
+
+    def write_resolv_conf(self, container: Container, directory: Path) -> None:
+        """Write a container's /etc/resolv.conf for the networks that it is in now."""
+        host_config, settings = container.host_config, self._parts.settings
+        on_host = host_config.network_mode == "host"
         dns = host_config.dns or settings.dns
         search = host_config.dns_search or settings.dns_search
         options = host_config.dns_options or settings.dns_opts
@@ -260,7 +270,10 @@ class Launcher:
             names = _host_file("/etc/resolv.conf")
         else:
             host_text = name_files.read_host_resolv_conf()
-            names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
+            if any(entry.names for entry in self._parts.network.endpoints(container.id)):
+                names = name_files.embedded_resolv_conf(host_text, search=search, options=options)
+            else:
+                names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
         (directory / "resolv.conf").write_text(names)
 
 

@@ -64,11 +64,12 @@ class Memberships:
         leads = not any(endpoint.default_route for endpoint in network.endpoints(container.id)) and not info.internal
         namespace = _namespace(container)
         try:
-            await network.join(endpoints.request(container, info, leads=leads), namespace)
+            servers = self._launcher.name_servers(container)
+            await network.join(endpoints.request(container, info, servers, leads=leads), namespace)
         finally:
             os.close(namespace)
         self._launcher.note_connected(container, info)
-        self._launcher.write_hosts(container, self._parts.settings.container_dir(container.id))
+        self._write_files(container)
 
     async def _leave(self, container: Container, info: NetworkInfo) -> None:
         namespace = _namespace(container)
@@ -77,7 +78,12 @@ class Memberships:
         finally:
             os.close(namespace)
         self._launcher.note_disconnected(container, info)
-        self._launcher.write_hosts(container, self._parts.settings.container_dir(container.id))
+        self._write_files(container)
+
+    def _write_files(self, container: Container) -> None:
+        directory = self._parts.settings.container_dir(container.id)
+        self._launcher.write_hosts(container, directory)
+        self._launcher.write_resolv_conf(container, directory)
 
 
 def _check(container: Container, info: NetworkInfo) -> None:

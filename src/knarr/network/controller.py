@@ -37,6 +37,7 @@ from knarr.network.model import (
     NetworkSettings,
     PortMapping,
 )
+from knarr.network.naming import Naming
 from knarr.network.plumbing import Plumbing
 from knarr.network.pool import AddressPool, mac_for
 from knarr.network.ports import HostPorts
@@ -74,9 +75,11 @@ class NetworkController:
         self._pools: dict[str, AddressPool] = {}
         self._changing = asyncio.Lock()
         self._being_removed: set[str] = set()
+        self._names_changed = False
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip)
         self._relays = Relays()
+        self._naming = Naming(run_root)
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
         self._removal = ThreadPoolExecutor(1, "network-removal")
@@ -89,7 +92,7 @@ class NetworkController:
         Raises KnarrError if this host lacks something, InvalidParameter for impossible settings.
         """
         default = self._catalog.find(DEFAULT)
-        endpoints = [endpoint for places in self._endpoints.values() for endpoint in places.values()]
+        endpoints = self._all_endpoints()
         in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
         gateway = await self._call(self._plumbing.choose_gateway, self._former_gateway(), in_use)
         self._pools[default.id] = AddressPool(gateway.network, gateway.ip)
@@ -112,6 +115,7 @@ class NetworkController:
         await self._sandboxes.close()
         if self._sweep is not None:
             await self._sweep
+        await self._call(self._naming.close, keep=bool(self._endpoints))
         await self._call(self._plumbing.close, keep=bool(self._endpoints))
         self._set_up.shutdown()
         self._removal.shutdown()
@@ -250,6 +254,7 @@ class NetworkController:
             endpoint = self._admit(request)
             try:
                 await self._call(self._plumbing.attach, endpoint, sandbox)
+                await self._name(endpoint, sandbox.fd)
                 await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
             except BaseException:
                 self._retire(endpoint)
@@ -265,6 +270,7 @@ class NetworkController:
             endpoint = self._admit(request)
             try:
                 await self._call(self._plumbing.join, endpoint, namespace)
+                await self._name(endpoint, namespace)
                 await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
             except BaseException:
                 self._retire(endpoint)
@@ -273,6 +279,18 @@ class NetworkController:
             return endpoint
         finally:
             os.close(namespace)
+
+    async def _name(self, endpoint: Endpoint, namespace: int) -> None:
+        """Let others find a container by its names, and it others."""
+        if not endpoint.names:
+            return
+        if any(other.names for other in self.endpoints(endpoint.container_id) if other is not endpoint):
+            await self._call(self._naming.update, self._all_endpoints())
+        else:
+            await self._call(self._naming.serve, endpoint.container_id, namespace, self._all_endpoints())
+
+    def _all_endpoints(self) -> list[Endpoint]:
+        return [endpoint for places in self._endpoints.values() for endpoint in places.values()]
 
     def _check(self, request: EndpointRequest) -> None:
         network = self.network(request.network)
@@ -316,6 +334,9 @@ class NetworkController:
                 ports=ports,
                 interface=_free_interface(places.values()),
                 default_route=request.default_route and not network.internal,
+                names=request.names,
+                links=request.links,
+                servers=[] if network.internal else request.servers,
             )
             self._store.put_endpoint(endpoint)
             undo.pop_all()
@@ -359,8 +380,18 @@ class NetworkController:
         self._ports.release(endpoint.endpoint_id)
         self._store.remove_endpoint(endpoint)
         self._leaving.append(endpoint)
+        self._names_changed = self._names_changed or bool(endpoint.names)
         if self._sweep is None or self._sweep.done():
             self._sweep = asyncio.create_task(self._sweep_out())
+
+    async def _forget_names(self) -> None:
+        if not self._names_changed:
+            return
+        self._names_changed = False
+        try:
+            await self._call(self._naming.update, self._all_endpoints())
+        except OSError as error:
+            _logger.warning("the name server: %s", error)
 
     def _drop(self, endpoint: Endpoint) -> bool:
         """Take an endpoint out of those that live; False if it was not among them."""
@@ -381,6 +412,7 @@ class NetworkController:
         loop = asyncio.get_running_loop()
         while self._leaving:
             gone, self._leaving = self._leaving, []
+            await self._forget_names()
             try:
                 await loop.run_in_executor(self._removal, self._plumbing.clean_up, gone)
             except OSError as error:

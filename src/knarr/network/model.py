@@ -49,7 +49,9 @@ class BoundPort(Struct, frozen=True):
 class EndpointRequest(Struct, frozen=True):
     """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address.
 
-    Where `default_route` is not wanted, another network of the container leads to the world.
+    Where `default_route` is not wanted, another network of the container leads to the world. With `names` others in
+    the network find it by them, and it finds them by theirs and by its `links` (aliases of names); `servers` outside
+    are asked for all other names.
     """
 
     container_id: str
@@ -59,6 +61,9 @@ class EndpointRequest(Struct, frozen=True):
     mac: str | None = None
     ports: list[PortMapping] = field(default_factory=list)
     default_route: bool = True
+    names: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    servers: list[str] = field(default_factory=list)
 
 
 class Endpoint(Struct, frozen=True):
@@ -79,6 +84,9 @@ class Endpoint(Struct, frozen=True):
     gateway_v6: str = ""
     interface: str = "eth0"
     default_route: bool = True
+    names: list[str] = field(default_factory=list)
+    links: dict[str, str] = field(default_factory=dict)
+    servers: list[str] = field(default_factory=list)
 
 
 class NetworkInfo(Struct, frozen=True):

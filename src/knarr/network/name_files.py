@@ -80,6 +80,18 @@ def resolv_conf(
     return "".join(f"{line}\n" for line in lines)
 
 
+def embedded_resolv_conf(host_text: str, *, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """/etc/resolv.conf for a container that asks the engine's own name server first, for single words too."""
+    asked = list(options) or _words(host_text, "options")
+    wanted = asked if any(option.startswith("ndots:") for option in asked) else [*asked, "ndots:0"]
+    return resolv_conf(host_text, dns=["127.0.0.11"], search=search, options=wanted)
+
+
+def servers(host_text: str) -> list[str]:
+    """The name servers that a resolv.conf of the host names, for a process of the host."""
+    return _servers(host_text)
+
+
 def read_host_resolv_conf(root: Path = Path("/")) -> str:
     """The host's resolv.conf, "" if it has none; where that names nothing but systemd-resolved's stub on loopback,
     the file in which resolved lists the real servers."""

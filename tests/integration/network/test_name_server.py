@@ -1,0 +1,86 @@
+"""The name server at 127.0.0.11: real questions from containers."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+from dnslib import RCODE, DNSRecord
+from topology import Namespace, serving
+
+from knarr.network.controller import EndpointRequest, NetworkRequest
+
+
+def connect(world, name: str, *more: str, **request):
+    request = EndpointRequest(name, network="one", name=name, names=[name, *more], **request)
+    endpoint, fd = world.host.run(world.controller.connect(request))
+    container = Namespace(fd)
+    world._containers.append(container)
+    return endpoint, container
+
+
+def ask(container: Namespace, name: str, kind: str = "A", *, tcp: bool = False) -> DNSRecord:
+    question = DNSRecord.question(name, kind)
+    return container.call(lambda: DNSRecord.parse(question.send("127.0.0.11", 53, tcp=tcp, timeout=10)))
+
+
+async def swept(controller) -> None:
+    """What is done behind a disconnect's back."""
+    await controller._sweep
+
+
+def answers(reply: DNSRecord) -> list[str]:
+    return sorted(str(row.rdata) for row in reply.rr)
+
+
+@pytest.fixture
+def one(world):
+    world.host.run(world.controller.create_network(NetworkRequest("one", internal=True)))
+    return world
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_names_and_aliases(one, tcp: bool) -> None:
+    (_, a), (there, _) = connect(one, "a"), connect(one, "b", "db")
+    assert answers(ask(a, "b", tcp=tcp)) == [there.address]
+    assert answers(ask(a, "DB", tcp=tcp)) == [there.address]
+    assert answers(ask(a, "b", "AAAA", tcp=tcp)) == []
+
+
+def test_an_alias_of_several(one) -> None:
+    (first, a), (second, _) = connect(one, "a", "db"), connect(one, "b", "db")
+    assert answers(ask(a, "db")) == sorted([first.address, second.address])
+
+
+def test_addresses_have_names(one) -> None:
+    there, a = connect(one, "a")
+    reverse = ".".join(reversed(there.address.split(".")))
+    assert answers(ask(a, f"{reverse}.in-addr.arpa", "PTR")) == ["a.one."]
+
+
+def test_unknown_names_are_denied_at_once(one) -> None:
+    _, a = connect(one, "a")
+    assert ask(a, "nobody").header.rcode == RCODE.NXDOMAIN
+
+
+def test_who_has_gone_is_forgotten(one) -> None:
+    _, a = connect(one, "a")
+    connect(one, "b")
+    one.disconnect("b")
+    one.host.run(swept(one.controller))
+    assert ask(a, "b").header.rcode == RCODE.NXDOMAIN
+
+
+def test_port_53_is_left_to_the_container(one) -> None:
+    _, a = connect(one, "a")
+    with serving(a, 53, socket.SOCK_DGRAM):
+        assert answers(ask(a, "a"))
+
+
+def test_it_answers_while_the_engine_is_down(one) -> None:
+    there, a = connect(one, "a")
+    one.stop_controller()
+    assert answers(ask(a, "a")) == [there.address]
+    one.new_controller()
+    later, _ = connect(one, "b")
+    assert answers(ask(a, "b")) == [later.address]
