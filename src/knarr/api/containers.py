@@ -165,7 +165,7 @@ async def logs(request: Request) -> Answer:
 async def attach(request: Request) -> Answer:
     containers = request.engine.containers
     reference = request.names["id"]
-    terminal = containers.attachable(reference).config.tty
+    terminal = containers.attachable(reference, request.text("detachKeys") or None).config.tty
     options = _attach_options(request, framed=not terminal)
     return Hijack(
         lambda fd: containers.attach(reference, options, fd),
@@ -178,7 +178,7 @@ async def attach_websocket(request: Request) -> Answer:
     containers = request.engine.containers
     reference = request.names["id"]
     websocket.check_handshake(request)
-    containers.attachable(reference)
+    containers.attachable(reference, request.text("detachKeys") or None)
     options = _attach_options(request, framed=False)
     return Hijack(lambda fd: containers.attach(reference, options, fd), websocket=True)
 

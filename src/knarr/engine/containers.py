@@ -231,8 +231,9 @@ class Containers:
         ended = container.run_ended if container.running else None
         return await logs.read(path, options, framed=not container.config.tty, ended=ended)
 
-    def attachable(self, reference: str) -> Container:
-        """The container, if a client can attach to it now. Raises NotFound, Conflict."""
+    def attachable(self, reference: str, detach_keys: str | None = None) -> Container:
+        """The container, if a client can attach to it now. Raises NotFound, Conflict, InvalidParameter (the keys)."""
+        keys.parse(detach_keys)
         container = self.find(reference)
         attaching.check_attachable(container)
         return container

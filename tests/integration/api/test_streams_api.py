@@ -35,6 +35,12 @@ def test_attach_before_start(api: Any, headers: tuple[str, ...], ahead: bytes) -
     assert b"Content-Type: application/vnd.docker.multiplexed-stream\r\n" in head
 
 
+@pytest.mark.parametrize("path", ["attach?stream=1&stdout=1&detachKeys=zz", "start?detachKeys=zz"])
+def test_keys_that_are_none(api: Any, path: str) -> None:
+    status, answer = api.request("POST", f"/containers/{api.create('true')}/{path}")
+    assert (status, "zz" in answer["message"]) == (400, True)
+
+
 def test_two_streams(api: Any) -> None:
     id = api.create("sh", "-c", "echo out; sleep 0.1; echo err >&2")
     with api.open("POST", f"/v1.41/containers/{id}/attach?stream=1&stdout=1&stderr=1", *UPGRADE) as client:
