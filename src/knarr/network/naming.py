@@ -12,14 +12,15 @@ from pathlib import Path
 import msgspec
 
 from knarr.kernel.nftables import Nftables
+from knarr.network.directory import CONTROL, DIRECTORY, Client, Directory, Message
 from knarr.network.model import Endpoint
-from knarr.network.resolver import CONTROL, DIRECTORY, Client, Directory, Message
 from knarr.network.sandbox import inside
 
 ADDRESS = "127.0.0.11"
 """Where containers ask."""
 
 _TABLE = "knarr-names"
+_PATIENCE = 10.0  # seconds for the name server to start and to answer
 
 
 class Naming:
@@ -60,12 +61,12 @@ class Naming:
         data = msgspec.json.encode(message)
         if self._connection is not None:
             try:
-                socket.send_fds(self._connection, [data], fds)
+                _tell(self._connection, data, fds)
                 return
             except OSError:  # it has ended: there will be another one
                 self._connection.close()
         self._connection = self._connect()
-        socket.send_fds(self._connection, [data], fds)
+        _tell(self._connection, data, fds)
 
     def _connect(self) -> socket.socket:
         try:
@@ -76,6 +77,7 @@ class Naming:
 
     def _open(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        connection.settimeout(_PATIENCE)
         try:
             connection.connect(str(self._root / CONTROL))
         except OSError:
@@ -103,6 +105,13 @@ class Naming:
         fresh = self._root / f"{DIRECTORY}.new"
         fresh.write_bytes(msgspec.json.encode(directory(endpoints)))
         os.replace(fresh, self._root / DIRECTORY)
+
+
+def _tell(connection: socket.socket, data: bytes, fds: list[int]) -> None:
+    """Returns when the name server knows. Raises OSError."""
+    socket.send_fds(connection, [data], fds)
+    if not connection.recv(1):
+        raise ConnectionResetError("the name server has ended")
 
 
 def directory(endpoints: Iterable[Endpoint]) -> Directory:
