@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 _CGROUP_LINK = "cgroup"
 """In the run directory, leads nowhere: the cgroup's path, for as long as there is no state yet that says more."""
-_ATTEMPTS = 2
+_ATTEMPTS = 3
 _GREETING = 1.0
 """Seconds for which a shim's first words are waited for."""
 _PATIENCE = 10.0
