@@ -87,7 +87,7 @@ def test_300_at_once(daemon: Daemon) -> None:
 
 
 # kill -9 at random moments. KNARR_SOAK=N makes N rounds of it, KNARR_SEED chooses which.
-ROUNDS = int(os.environ.get("KNARR_SOAK", "12"))
+ROUNDS = int(os.environ.get("KNARR_SOAK", "10"))
 SEED = int(os.environ.get("KNARR_SEED", "1"))
 
 
@@ -267,8 +267,9 @@ def test_everything_at_once_on_one_container(daemon: Daemon, options: dict[str, 
 
 def shim_of(daemon: Daemon, container: str) -> int:
     for pid in daemon.pids():
-        if container.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return pid
+        with suppress(FileNotFoundError):
+            if container.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
     raise LookupError(container)
 
 
@@ -421,3 +422,56 @@ def test_a_full_disk_stops_nothing(small: Daemon) -> None:
     small.start()
     assert small.request("GET", f"/containers/{quiet}/json")[1]["State"]["ExitCode"] == 137
     assert small.text("run", "--rm", "busybox", "echo", "well") == "well"
+
+
+# kill -9 of everything but knarrd
+
+
+def test_the_zygote_is_killed_while_containers_start(daemon: Daemon) -> None:
+    clear(daemon)
+    before = census.fully_started(daemon)
+    choices = random.Random(SEED)
+
+    def run(_: int) -> str:
+        container = create(daemon)
+        start(daemon, container)
+        return container
+
+    with ThreadPoolExecutor() as pool:
+        starting = pool.submit(in_parallel, run, range(120))
+        while not starting.done():
+            time.sleep(choices.uniform(0.8, 1.5))  # it takes its time to start
+            for pid in zygotes(daemon):
+                os.kill(pid, signal.SIGKILL)
+        made = starting.result()
+    assert sorted(daemon.text("ps", "-q", "--no-trunc").split()) == sorted(made)
+    in_parallel(lambda container: remove(daemon, container), made)
+    round_trip(daemon, 1)  # if the last kill came after the last start
+    census.await_same(daemon, before)
+
+
+def zygotes(daemon: Daemon) -> list[int]:
+    assert daemon.process is not None
+    children = Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text()
+    return [int(pid) for pid in children.split()]
+
+
+def test_shims_and_containers_are_killed(daemon: Daemon) -> None:
+    clear(daemon)
+    before = census.fully_started(daemon)
+    choices = random.Random(SEED)
+    made = in_parallel(lambda _: create(daemon), range(40))
+
+    def live(container: str) -> None:
+        start(daemon, container)
+        pid = daemon.request("GET", f"/containers/{container}/json")[1]["State"]["Pid"]
+        victim = choices.choice([pid, shim_of(daemon, container)])
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(daemon.request, "POST", f"/containers/{container}/wait")
+            os.kill(victim, signal.SIGKILL)
+            assert waiting.result()[1]["StatusCode"] == 137
+        start(daemon, container)
+        remove(daemon, container)
+
+    in_parallel(live, made)
+    census.await_same(daemon, before)
