@@ -96,6 +96,10 @@ class Driver(Protocol):
         """
         ...
 
+    def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+        """As `mount_root`, to be read only: harmless while another instance is written to."""
+        ...
+
     def remove_root(self, name: str) -> Callable[[], None]:
         """Forget a writable layer; its files go when the result is called. A missing one is fine."""
         ...

@@ -235,6 +235,14 @@ class LayerStore:
         root = self._root(id)
         return self._driver.mount_root(id, self._names(root.parent), root.options)
 
+    def view_root(self, id: str) -> int:
+        """A detached read-only mount of a root, owned by the caller. Raises NotFound.
+
+        Unlike `mount_root`'s it may be used at any time: changes made through another instance show sooner or later.
+        """
+        root = self._root(id)
+        return self._driver.view_root(id, self._names(root.parent), root.options)
+
     def remove_root(self, id: str) -> None:
         """Remove a root and its content. A missing one is fine."""
         with self._lock:

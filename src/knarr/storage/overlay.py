@@ -140,7 +140,7 @@ class OverlayDriver:
 
     def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
         """See Driver."""
-        lower = ["/"] if options.host else [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
+        lower = self._below(parents, options)
         try:
             mount = self._mount_writable(name, lower, options)
         except OSError as error:
@@ -159,6 +159,13 @@ class OverlayDriver:
                 os.close(mount)
                 raise
         return mount
+
+    def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+        """See Driver: the writable layer is the topmost of those read."""
+        return self._mount([f"roots/{name}/upper", *self._below(parents, options)])
+
+    def _below(self, parents: list[str], options: RootOptions) -> list[str]:
+        return ["/"] if options.host else [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
 
     def _mount_writable(self, name: str, lower: list[str], options: RootOptions) -> int:
         return self._mount(lower, f"roots/{name}/upper", f"roots/{name}/work", volatile=options.volatile)

@@ -66,10 +66,16 @@ class VfsDriver:
 
     def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
         """See Driver."""
+        return self._mount(name, 0 if options.writable else mounts.MOUNT_ATTR_RDONLY)
+
+    def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+        """See Driver."""
+        return self._mount(name, mounts.MOUNT_ATTR_RDONLY)
+
+    def _mount(self, name: str, attributes: int) -> int:
         with opened(name, os.O_PATH | os.O_DIRECTORY, self._shelves.roots) as fd:
             mount = mounts.open_tree(fd, "", clone=True)
         try:
-            attributes = 0 if options.writable else mounts.MOUNT_ATTR_RDONLY
             mounts.mount_setattr(mount, set=attributes, propagation=mounts.MS_PRIVATE)
         except BaseException:
             os.close(mount)
