@@ -127,6 +127,13 @@ class TreePacker:
         if waiting:
             yield bytes(waiting)
 
+    def pack_top(self, name: bytes) -> bytes:
+        """The member for the root directory itself, under a name of the caller's that ends in a slash."""
+        info = os.stat(b".", dir_fd=self._root)
+        entry = _entry(name, tar.DIRECTORY, info)
+        entry.xattrs = trees.list_xattrs(trees.by_descriptor(self._root, b"."))
+        return header(entry)
+
     def _member(self, path: bytes, prefix: bytes) -> Iterator[bytes]:
         head, _, name = path.rpartition(b"/")
         parent = trees.open_directory(self._root, head, os.O_PATH | os.O_DIRECTORY)
