@@ -1,0 +1,45 @@
+"""Mounts put together where nobody else sees them: a mount namespace of their own, kept alive by a descriptor only.
+
+The kernel attaches mounts only inside the caller's own namespace (before Linux 6.15), and a namespace is a thread's:
+so a thread is made for the moment of assembling. Afterwards the tree is reached through its root's descriptor.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+
+from knarr.kernel import mounts, namespaces
+
+
+def assemble(root_fd: int, anchor: str, build: Callable[[], None]) -> int:
+    """Attach the detached mount `root_fd` on the directory `anchor` of a new mount namespace and call `build` there.
+
+    `build` may move further mounts to places below the root. The mounts last as long as the result, a descriptor of
+    the namespace that the caller owns. What is unmounted on the host meanwhile goes here as well: nothing is kept
+    busy. Raises OSError, and what `build` raises.
+    """
+    made: list[int] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            namespaces.unshare(namespaces.CLONE_NEWNS)
+            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+            target = os.open(anchor, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                mounts.move_mount(root_fd, target)
+            finally:
+                os.close(target)
+            build()
+            made.append(os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+        except BaseException as error:  # noqa: BLE001 - the thread's edge: the caller gets it
+            failures.append(error)
+
+    thread = threading.Thread(target=work, name="private-mounts")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return made[0]
