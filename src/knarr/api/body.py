@@ -7,11 +7,13 @@ import io
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import BinaryIO, cast
 
+from knarr.api.uploading import Upload
 from knarr.errors import KnarrError
 
 JSON_LIMIT = 4 << 20
 
 _Pull = Callable[[], Awaitable[bytes]]
+_TakeOver = Callable[[], Upload]
 
 
 class TooLarge(KnarrError):
@@ -19,10 +21,15 @@ class TooLarge(KnarrError):
 
 
 class Body:
-    """What follows a request's headers. `pull` gives the next piece, b"" at the end; it raises ConnectionError."""
+    """What follows a request's headers. `pull` gives the next piece, b"" at the end; it raises ConnectionError.
 
-    def __init__(self, pull: _Pull, *, empty: bool) -> None:
+    `take_over` lets a thread read it instead, before anything was pulled.
+    """
+
+    def __init__(self, pull: _Pull, *, empty: bool, take_over: _TakeOver | None = None) -> None:
         self._pull = pull
+        self._take_over = take_over
+        self._upload: Upload | None = None
         self.empty = empty
         """Known from the headers to have no content."""
         self._ended = empty
@@ -52,35 +59,56 @@ class Body:
 
     async def discard(self, limit: int) -> bool:
         """Read what is left and forget it; False if that would be more than `limit` bytes."""
+        if self._upload is not None:
+            return await asyncio.to_thread(self._upload.discard, limit)
         while piece := await self.next():
             limit -= len(piece)
             if limit < 0:
                 return False
         return True
 
-    def file(self) -> BinaryIO:
-        """The body as a binary file for one worker thread; its reads raise ConnectionError when the client has gone.
+    def close(self) -> None:
+        """Nothing more is to be read. May be called again."""
+        if self._upload is not None:
+            self._upload.close()
 
-        The client is read only as fast as the thread reads. To be called in the event loop.
+    def file(self) -> BinaryIO:
+        """The body as a binary file for one worker thread; reads may be short, and raise InvalidParameter at a broken
+        end.
+
+        The client is read only as fast as the thread reads. To be called in the event loop, before anything was read.
         """
-        return cast(BinaryIO, io.BufferedReader(_BodyFile(self, asyncio.get_running_loop()), 1 << 16))
+        return cast(BinaryIO, _BodyFile(self, asyncio.get_running_loop()))
+
+    async def upload(self) -> Upload:
+        """Let a thread read the body from now on."""
+        assert self._take_over is not None
+        self._upload = self._take_over()
+        self._ended = True
+        return self._upload
 
 
 class _BodyFile(io.RawIOBase):
-    """Each read that finds nothing left of the last piece asks the event loop for the next one."""
+    """Takes the body over with the first read: a body that nobody wants stays with the connection."""
 
     def __init__(self, body: Body, loop: asyncio.AbstractEventLoop) -> None:
         self._body = body
         self._loop = loop
-        self._left = memoryview(b"")
+        self._upload: Upload | None = None
 
     def readable(self) -> bool:
         return True
 
+    def read(self, size: int = -1, /) -> bytes:
+        if self._body.empty:
+            return b""
+        if size < 0:
+            return self.readall()
+        if self._upload is None:
+            self._upload = asyncio.run_coroutine_threadsafe(self._body.upload(), self._loop).result()
+        return self._upload.read(size)
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed asks for a wider type
-        if not self._left:
-            self._left = memoryview(asyncio.run_coroutine_threadsafe(self._body.next(), self._loop).result())
-        size = min(len(buffer), len(self._left))
-        buffer[:size] = self._left[:size]
-        self._left = self._left[size:]
-        return size
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

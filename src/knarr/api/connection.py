@@ -22,6 +22,7 @@ from knarr.api import hijacking, writing
 from knarr.api.body import Body
 from knarr.api.encoding import error_answer
 from knarr.api.messages import Answer, Hijack, Request, Response, Stream
+from knarr.api.uploading import Upload
 from knarr.errors import InvalidParameter
 
 if TYPE_CHECKING:
@@ -124,6 +125,12 @@ class Connection(asyncio.Protocol):
             return False
         self._idle = False
         request = self._request(head)
+        try:
+            return await self._handle(request)
+        finally:
+            request.body.close()
+
+    async def _handle(self, request: Request) -> bool:
         answer = await self._answer(request)
         if isinstance(answer, Hijack):
             await self._hand_over(request, answer)
@@ -148,9 +155,9 @@ class Connection(asyncio.Protocol):
         if not self._chunked or "close" in headers.get("connection", "").lower():
             self._last = True
         path, _, query = _origin_form(head.target.decode("latin-1")).partition("?")
-        return Request(
-            self._engine, head.method.decode("ascii"), path, query, headers, Body(self._next_piece, empty=empty)
-        )
+        content_length = None if "transfer-encoding" in headers else int(length or 0)
+        body = Body(self._next_piece, empty=empty, take_over=lambda: self._take_over(content_length))
+        return Request(self._engine, head.method.decode("ascii"), path, query, headers, body)
 
     async def _answer(self, request: Request) -> Answer:
         try:
@@ -193,6 +200,26 @@ class Connection(asyncio.Protocol):
             self._last = True  # where the next request would begin is not known
             raise InvalidParameter(f"cannot read the request's body: {error}") from None
         return b"".join(pieces)
+
+    def _take_over(self, length: int | None) -> Upload:
+        """Let a thread read this request's body from the socket. What comes behind it is for a new parser."""
+        if self._expects_100:
+            self._expects_100 = False
+            self._write(writing.CONTINUE)
+        self._transport.pause_reading()
+        ahead, ended = self._parser.trailing_data
+        self._parser = h11.Connection(h11.SERVER, max_incomplete_event_size=_HEADER_LIMIT)
+        loop = asyncio.get_running_loop()
+
+        def go_on(rest: bytes) -> None:
+            if rest:
+                self._parser.receive_data(rest)
+            if ended:
+                self._parser.receive_data(b"")
+            self._transport.resume_reading()
+
+        client: socket.socket = self._transport.get_extra_info("socket").dup()
+        return Upload(client, length, ahead, lambda rest: loop.call_soon_threadsafe(go_on, rest))
 
     # Writing
 
