@@ -9,6 +9,8 @@ from pathlib import Path
 from knarr.compute.interface import Backend
 from knarr.database import Database
 from knarr.engine import host_facts
+from knarr.engine.archives import Archives
+from knarr.engine.commit import Commits
 from knarr.engine.containers import Containers
 from knarr.engine.creation import Creation
 from knarr.engine.events import EventBus
@@ -73,8 +75,10 @@ class Engine:
         launcher = Launcher(parts, _defaults(settings))
         removal = Removal(parts)
         self.execs = Execs(parts, launcher)
+        self.archives = Archives(parts)
         self._lifecycle = Lifecycle(parts, launcher, removal, self.execs)
         self._stopping = Stopping(parts, self._lifecycle)
+        self.commits = Commits(parts, self._stopping)
         self._recovery = Recovery(parts, launcher, self._lifecycle, removal)
         self.containers = Containers(parts, Creation(parts), self._lifecycle, self._stopping, removal)
         self.images = ImageService(images, self.events, self._containers_using)
@@ -96,6 +100,7 @@ class Engine:
             running = [container for container in self._registry.all() if container.running]
             await asyncio.gather(*(self._stopping.stop_for_shutdown(container, timeout) for container in running))
         await self._lifecycle.close()
+        await self.archives.close()
 
     def _containers_using(self, image_id: str) -> list[ContainerUse]:
         return [
