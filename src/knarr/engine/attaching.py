@@ -41,7 +41,7 @@ async def attach(parts: Parts, container: Container, options: AttachOptions, fd:
         check_attachable(container)
         keys = detach_keys.parse(options.detach_keys)
         parts.publish(container, "attach")
-        if options.logs:
+        if options.logs and container.state.status != "created":  # that has none, and may be started this moment
             await _replay(parts, container, options, client)
         if options.stream:
             attachment = _attachment(container, options, keys, client.detach())

@@ -7,6 +7,7 @@ import base64
 import os
 import signal
 import socket
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -132,6 +133,7 @@ class Execs:
 
     async def _start(self, record: ExecRecord, fd: int | None, tty: bool) -> None:
         system = record.container.live_system()
+        size = record.terminal_size
         request = ExecRequest(record.id, await asyncio.to_thread(self._process, record, system))
         if fd is not None:
             request.attachment = _attachment(record, os.dup(fd), tty)
@@ -143,6 +145,9 @@ class Execs:
         watch = asyncio.create_task(self._watch(record, record.process))
         self._watching.add(watch)
         watch.add_done_callback(self._watching.discard)
+        if record.terminal_size is not None and record.terminal_size != size:  # it has changed meanwhile
+            with suppress(NotFound):  # ended, or it has none
+                await record.process.resize(*record.terminal_size)
 
     def _note_failure(self, id: str, error: KnarrError | OSError) -> None:
         record = self._records.get(id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
 from engine_bench import EngineBench, unframed
 
+from knarr.engine.attaching import AttachOptions
 from knarr.engine.config import ExecConfig, HostConfig
 from knarr.errors import Conflict, InvalidParameter, NotFound, Unsupported
 
@@ -18,6 +20,21 @@ def test_attach_before_the_start(bench: EngineBench) -> None:
     client = bench.attach(id)
     bench.run(bench.engine.containers.start(id))
     assert unframed(bench.read(client)) == (b"out\n", b"err\n")
+
+
+def test_attach_with_logs_while_it_starts(bench: EngineBench) -> None:
+    id = bench.create("echo", "out")
+    ours, theirs = socket.socketpair()
+
+    async def attach_and_start() -> None:
+        containers = bench.engine.containers
+        attaching = asyncio.create_task(containers.attach(id, AttachOptions(logs=True), theirs.detach()))
+        await asyncio.sleep(0)
+        await containers.start(id)
+        await attaching
+
+    bench.run(attach_and_start())
+    assert unframed(bench.read(ours))[0] == b"out\n"
 
 
 def test_attach_to_a_running_container(bench: EngineBench) -> None:
@@ -162,6 +179,23 @@ def test_exec_that_fails(
     output, exit_code = bench.exec(bench.up(*SLEEP), *command, **config)
     assert words in unframed(output)[0]
     assert exit_code == code
+
+
+def test_the_terminal_of_an_exec_is_resized_while_it_starts(bench: EngineBench) -> None:
+    id = bench.up(*SLEEP)
+    ours, theirs = socket.socketpair()
+
+    async def start_and_resize() -> None:
+        execs = bench.engine.execs
+        config = ExecConfig(cmd=["sh", "-c", "sleep 0.5; stty size"], attach_stdout=True, tty=True)
+        exec_id = await execs.create(id, config)
+        starting = asyncio.create_task(execs.start(exec_id, detach=False, tty=True, fd=theirs.detach()))
+        await asyncio.sleep(0)  # its process has been planned
+        await execs.resize(exec_id, 11, 22)
+        await starting
+
+    bench.run(start_and_resize())
+    assert bench.read(ours) == b"11 22\r\n"
 
 
 def test_a_detached_exec_that_fails_is_refused(bench: EngineBench) -> None:

@@ -246,7 +246,10 @@ class NativeExec:
 
     async def resize(self, height: int, width: int) -> None:
         """Set the size of its terminal, in characters. Raises NotFound if it has none or has ended."""
-        done = await self._connection.request(messages.Resize(exec_id=self._id, rows=height, columns=width))
+        try:
+            done = await self._connection.request(messages.Resize(exec_id=self._id, rows=height, columns=width))
+        except ShimLost:
+            done = Done(number=0, missing=True)
         if done.missing:
             raise NotFound(f"no terminal: {self._id}")
 
