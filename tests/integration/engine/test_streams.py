@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 from engine_bench import EngineBench, unframed
@@ -31,6 +32,7 @@ def test_attach_with_logs_while_it_starts(bench: EngineBench) -> None:
         attaching = asyncio.create_task(containers.attach(id, AttachOptions(logs=True), theirs.detach()))
         await asyncio.sleep(0)
         await containers.start(id)
+        time.sleep(0.3)  # noqa: ASYNC251  # it ends before anything else goes on
         await attaching
 
     bench.run(attach_and_start())
@@ -190,7 +192,8 @@ def test_the_terminal_of_an_exec_is_resized_while_it_starts(bench: EngineBench) 
         config = ExecConfig(cmd=["sh", "-c", "sleep 0.5; stty size"], attach_stdout=True, tty=True)
         exec_id = await execs.create(id, config)
         starting = asyncio.create_task(execs.start(exec_id, detach=False, tty=True, fd=theirs.detach()))
-        await asyncio.sleep(0)  # its process has been planned
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251  # its process is planned in a thread, and nothing else goes on
         await execs.resize(exec_id, 11, 22)
         await starting
 
