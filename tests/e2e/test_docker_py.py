@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import socket
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from busybox import archive
 
 docker = pytest.importorskip("docker")
+requests = pytest.importorskip("requests")
 
 
 @pytest.fixture
@@ -99,3 +102,83 @@ def test_published_ports(docker_py: Any) -> None:
     assert binding["HostIp"] == "127.0.0.1"
     assert int(binding["HostPort"]) > 0
     made.remove(force=True)
+
+
+def test_attach_on_a_socket(docker_py: Any) -> None:
+    api = docker_py.api
+    made = api.create_container("busybox", ["cat"], stdin_open=True)
+    stream = api.attach_socket(made, params={"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1})
+    api.start(made)
+    stream._sock.sendall(b"typed\n")
+    stream._sock.shutdown(socket.SHUT_WR)
+    assert dict(docker.utils.socket.frames_iter(stream, tty=False)) == {1: b"typed\n"}
+    assert api.attach(made, stdout=True, logs=True) == b"typed\n"
+    api.remove_container(made)
+
+
+def test_waiting_has_conditions(docker_py: Any) -> None:
+    made = docker_py.containers.create("busybox", ["sh", "-c", "exit 5"])
+    assert made.wait()["StatusCode"] == 0
+    with ThreadPoolExecutor() as threads:
+        exited = threads.submit(made.wait, condition="next-exit")
+        removed = threads.submit(made.wait, condition="removed")
+        with pytest.raises(requests.exceptions.ConnectionError):
+            made.wait(condition="removed", timeout=0.5)  # by then the others wait too
+        made.start()
+        assert exited.result()["StatusCode"] == 5
+        made.remove()
+        assert removed.result()["StatusCode"] == 5
+
+
+def test_the_low_level_host_config(docker_py: Any) -> None:
+    types, api = docker.types, docker_py.api
+    config = api.create_host_config(
+        binds=["/tmp:/m:ro"],
+        dns=["192.0.2.1"],
+        extra_hosts={"other": "192.0.2.2"},
+        init=True,
+        mem_limit="64m",
+        memswap_limit="128m",
+        mounts=[types.Mount("/t", None, type="tmpfs", tmpfs_size=1 << 20, tmpfs_mode=0o700)],
+        port_bindings={1111: None, 2222: ("127.0.0.1",)},
+        shm_size="32m",
+        tmpfs={"/u": "size=1m"},
+        ulimits=[types.Ulimit(name="nofile", soft=100, hard=200)],
+    )
+    script = "ulimit -n; cat /etc/hosts /etc/resolv.conf; stat -c %a /t; grep ' /m ' /proc/mounts"
+    made = api.create_container("busybox", ["sh", "-c", script], ports=[1111, 2222], host_config=config)
+    api.start(made)
+    assert api.wait(made)["StatusCode"] == 0
+    output = api.logs(made).decode()
+    assert output.startswith("100\n")
+    assert all(text in output for text in ("192.0.2.2\tother", "nameserver 192.0.2.1", "\n700\n", " ro,"))
+    shown = api.inspect_container(made)["HostConfig"]
+    assert (shown["Memory"], shown["MemorySwap"], shown["ShmSize"]) == (64 << 20, 128 << 20, 32 << 20)
+    api.remove_container(made)
+
+
+def test_volumes(docker_py: Any) -> None:
+    volume = docker_py.volumes.create("py-volume", labels={"of": "docker-py"})
+    write, read = ["sh", "-c", "echo kept > /v/file"], ["cat", "/v/file"]
+    docker_py.containers.run("busybox", write, volumes={"py-volume": {"bind": "/v", "mode": "rw"}}, remove=True)
+    assert docker_py.containers.run("busybox", read, volumes=["py-volume:/v:ro"], remove=True) == b"kept\n"
+    assert docker_py.volumes.list(filters={"label": "of=docker-py"}) == [volume]
+    volume.remove()
+
+
+def test_rename_update_restart_top(box: Any) -> None:
+    box.rename("py-other")
+    box.update(mem_limit="128m", memswap_limit="256m")
+    box.restart(timeout=0)
+    box.reload()
+    assert (box.name, box.attrs["HostConfig"]["Memory"], box.status) == ("py-other", 128 << 20, "running")
+    assert [row[-1] for row in box.top()["Processes"]] == ["sleep 600"]
+
+
+def test_names_in_use_and_programs_that_are_not_there(docker_py: Any, box: Any) -> None:
+    with pytest.raises(docker.errors.APIError) as caught:
+        docker_py.containers.create("busybox", ["true"], name=box.name)
+    assert caught.value.status_code == 409
+    with pytest.raises(docker.errors.APIError, match="executable file not found") as caught:
+        docker_py.containers.run("busybox", ["no-such-program"], remove=True)
+    assert caught.value.status_code == 400
