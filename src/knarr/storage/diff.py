@@ -14,19 +14,24 @@ MODIFIED = 0
 ADDED = 1
 DELETED = 2
 
+# What the start of a container makes for mounts if the image has it not. That is no change of the container's.
+PLACES = frozenset({b"dev", b"proc", b"sys", b"etc", b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"})
+
 
 class Comparison:
     """Compares the tree at `new_fd` with the one at `old_fd` (None: nothing).
 
     With `overlay` the new tree holds differences only, with overlayfs's marks for what is deleted. In `emptied`
     directories and for `absent` paths (both from the root, without a leading slash) what the old tree has was never
-    shown. The trees may be in use: files that vanish meanwhile are passed over.
+    shown. Empty files and directories at `places` do not count as added. The trees may be in use: files that vanish
+    meanwhile are passed over.
     """
 
     def __init__(self, new_fd: int, old_fd: int | None, *, overlay: bool) -> None:
         self.new_fd = new_fd
         self.emptied: set[bytes] = set()
         self.absent: set[bytes] = set()
+        self.places: frozenset[bytes] = frozenset()
         self._old_fd = old_fd
         self._overlay = overlay
         self._found: dict[bytes, int] = {}
@@ -88,7 +93,8 @@ class Comparison:
                 self._found[path] = DELETED
             return
         if before is None:
-            self._found[path] = ADDED
+            if not (path in self.places and (stat.S_ISDIR(info.st_mode) or _is_empty_file(info))):
+                self._found[path] = ADDED
         elif _differs(before, info) or (
             stat.S_ISREG(info.st_mode) and old is not None and _capability(old, name) != _capability(new, name)
         ):
@@ -103,6 +109,10 @@ def _stat(dir_fd: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _is_empty_file(info: os.stat_result) -> bool:
+    return stat.S_ISREG(info.st_mode) and info.st_size == 0
 
 
 def _differs(old: os.stat_result, new: os.stat_result) -> bool:

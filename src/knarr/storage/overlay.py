@@ -18,7 +18,7 @@ from pathlib import Path
 from knarr.errors import Unsupported
 from knarr.kernel import mounts, paths
 from knarr.storage import trees
-from knarr.storage.diff import Comparison, archive, changes
+from knarr.storage.diff import PLACES, Comparison, archive, changes
 from knarr.storage.directories import make_opaque
 from knarr.storage.driver import RootOptions
 from knarr.storage.shelves import ShelfDraft, Shelves
@@ -224,6 +224,7 @@ class OverlayDriver:
             elif parents:
                 below = stack.enter_context(self.merged(parents))
             comparison = Comparison(upper, below, overlay=True)
+            comparison.places = PLACES
             if options.host:
                 comparison.emptied.update(_HIDDEN_ON_HOST)
                 comparison.absent.update(self._hidden)

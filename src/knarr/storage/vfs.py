@@ -13,7 +13,7 @@ from pathlib import Path
 from knarr.errors import Unsupported
 from knarr.kernel import mounts
 from knarr.storage import trees
-from knarr.storage.diff import Comparison, archive, changes
+from knarr.storage.diff import PLACES, Comparison, archive, changes
 from knarr.storage.driver import RootOptions
 from knarr.storage.shelves import ShelfDraft, Shelves
 from knarr.storage.trees import opened
@@ -94,11 +94,13 @@ class VfsDriver:
     def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:
         """See Driver."""
         with self._compared(self._shelves.roots, name, parents) as comparison:
+            comparison.places = PLACES
             return changes(comparison)
 
     def diff(self, name: str, parents: list[str], options: RootOptions) -> Iterator[bytes]:
         """See Driver."""
         with self._compared(self._shelves.roots, name, parents) as comparison:
+            comparison.places = PLACES
             yield from archive(comparison)
 
     def layer_diff(self, name: str, parents: list[str]) -> Iterator[bytes]:
