@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -474,4 +475,32 @@ def test_shims_and_containers_are_killed(daemon: Daemon) -> None:
         remove(daemon, container)
 
     in_parallel(live, made)
+    census.await_same(daemon, before)
+
+
+def test_what_makes_an_exec_is_killed(daemon: Daemon) -> None:
+    clear(daemon)
+    before = census.fully_started(daemon)
+    box = create(daemon)
+    start(daemon, box)
+    shim = shim_of(daemon, box)
+    enough = threading.Event()
+
+    def enter(_: int) -> None:
+        made = daemon.request("POST", f"/containers/{box}/exec", {"Cmd": ["true"]})[1]
+        daemon.request("POST", f"/exec/{made['Id']}/start", {"Detach": True})
+
+    def kill_helpers() -> None:
+        while not enough.is_set():
+            for pid in Path(f"/proc/{shim}/task/{shim}/children").read_text().split():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    if b"knarr" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                        os.kill(int(pid), signal.SIGKILL)
+
+    with ThreadPoolExecutor(1) as pool:
+        killing = pool.submit(kill_helpers)
+        in_parallel(enter, range(300))
+        enough.set()
+        killing.result()
+    remove(daemon, box)
     census.await_same(daemon, before)

@@ -68,6 +68,15 @@ def pidfd_open(pid: int) -> int:
     return syscall(syscalls.SYS_pidfd_open, pid, 0)
 
 
+def children() -> list[int]:
+    """The children of the calling thread, zombies too (proc(5)). Empty on kernels without that file."""
+    try:
+        with open("/proc/thread-self/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except FileNotFoundError:
+        return []
+
+
 def pidfd_send_signal(pidfd: int, number: int) -> None:
     """pidfd_send_signal(2). Raises ProcessLookupError once the process has been reaped."""
     signal.pidfd_send_signal(pidfd, number)

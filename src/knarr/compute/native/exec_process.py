@@ -49,6 +49,8 @@ class ExecProcess:
         on_exit: Callable[[str, int], None],
     ) -> None:
         self.pid = 0
+        self.settled = False
+        """Whether `answer` has been called, or is about to be."""
         self.ended = False
         self.streams = Streams(reactor, None)
         self._reactor = reactor
@@ -126,6 +128,7 @@ class ExecProcess:
 
     def _settle(self, intermediate: int, answer: Answer) -> None:
         """The socket's end: all copies are closed, by execve or by death."""
+        self.settled = True
         if self._pidfd is None:
             os.waitpid(intermediate, 0)
             self._failed = self._failed or stage.Failure("the process ended before it was set up", 128)

@@ -13,6 +13,7 @@ import socket
 import time
 import traceback
 from contextlib import suppress
+from functools import partial
 from typing import NoReturn
 
 import msgspec
@@ -69,6 +70,8 @@ class Shim:
         self._exit: Exit | None = None
         self._released = False
         self._execs: dict[str, ExecProcess] = {}
+        self._missing_children = False
+        self._strays: set[int] = set()
         self._parting: list[Streams] = []  # of execs that have ended, whose clients still get output
 
     # -- the launch ---------------------------------------------------------------------------------------------------
@@ -318,6 +321,9 @@ class Shim:
         def answer(error: str, code: int) -> None:
             if error:
                 self._execs.pop(request.exec_id, None)
+                self._missing_children |= process.pid == 0
+            if self._missing_children:
+                self._end_strays()
             missing = error == SYSTEM_ENDED
             done = Done(number=request.number, pid=process.pid, error=error, code=code, missing=missing)
             self._send(connection, done)
@@ -328,6 +334,28 @@ class Shim:
         except OSError as error:
             process.streams.hang_up()
             answer(str(error), _UNKNOWN_FAILURE)
+
+    def _end_strays(self) -> None:
+        """End children of which the process that made them was killed before it could tell.
+
+        Nobody would reap them, and a pid namespace, and with it the main process, ends after all that are in it.
+        """
+        if not all(process.settled for process in self._execs.values()):
+            return  # one of the strays may be theirs yet; they come here in their turn
+        self._missing_children = False
+        assert self._system is not None
+        known = {self._system.pid, *(process.pid for process in self._execs.values())}
+        for pid in set(processes.children()) - known - self._strays:
+            pidfd = processes.pidfd_open(pid)
+            processes.pidfd_send_signal(pidfd, signal.SIGKILL)
+            self._strays.add(pid)
+            self.reactor.register(pidfd, READ, partial(self._bury_stray, pid, pidfd))
+
+    def _bury_stray(self, pid: int, pidfd: int, _events: int) -> None:
+        self.reactor.forget(pidfd)
+        launch.reap(pidfd)
+        os.close(pidfd)
+        self._strays.discard(pid)
 
     def _on_exec_exit(self, exec_id: str, code: int) -> None:
         self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
