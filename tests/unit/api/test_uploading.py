@@ -19,17 +19,22 @@ class Client:
         self.socket, self.server = socket.socketpair()
         self.server.setblocking(False)
         self.behind: list[bytes] = []
+        self._uploads: list[Upload] = []
 
     def upload(self, length: int | None = None, ahead: bytes = b"") -> Upload:
-        return Upload(self.server.dup(), length, ahead, self.behind.append)
+        self._uploads.append(Upload(self.server.dup(), length, ahead, self.behind.append))
+        return self._uploads[-1]
+
+    def close(self) -> None:
+        for end in (self.socket, self.server, *self._uploads):
+            end.close()
 
 
 @pytest.fixture
 def client() -> Iterator[Client]:
     client = Client()
     yield client
-    client.socket.close()
-    client.server.close()
+    client.close()
 
 
 def read_all(upload: Upload, size: int = 1 << 20) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,12 +55,14 @@ def test_modes_are_go_modes(mode: int, go: int) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> int:
+def root(tmp_path: Path) -> Iterator[int]:
     (tmp_path / "d/e").mkdir(parents=True)
     (tmp_path / "d/f").write_text("1")
     for name, target in {"up": "../../d", "abs": "/d/e", "chain": "up/e/../f", "gone": "/x/y", "loop": "loop"}.items():
         (tmp_path / name).symlink_to(target)
-    return os.open(tmp_path, os.O_PATH)
+    fd = os.open(tmp_path, os.O_PATH)
+    yield fd
+    os.close(fd)
 
 
 @pytest.mark.parametrize(
