@@ -31,6 +31,23 @@ class TopResult(TypedDict):
     Processes: list[list[str]] | None
 
 
+class PathStat(TypedDict):
+    name: str
+    size: int
+    mode: int
+    mtime: str
+    linkTarget: str
+
+
+class FileChange(TypedDict):
+    Path: str
+    Kind: int
+
+
+class CommittedImage(TypedDict):
+    Id: str
+
+
 class PruneReport(TypedDict, total=False):
     ContainersDeleted: list[str] | None
     ImagesDeleted: list[DeletedImage] | None
