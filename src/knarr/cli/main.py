@@ -23,8 +23,12 @@ PROGRAM = "knarr"
 
 _CONTAINER: Table = {
     "attach": ("attach", "Connect the terminal to a running container's standard streams"),
+    "commit": ("commit", "Make an image of a container"),
+    "cp": ("cp", "Copy files between containers and here"),
     "create": ("create", "Make a container without starting it"),
+    "diff": ("diff", "Show what a container has changed in its image's files"),
     "exec": ("exec", "Run a further command in a running container"),
+    "export": ("export", "Write a container's files into an archive"),
     "inspect": ("inspect_container", "Show all that is known of containers"),
     "kill": ("kill", "Send running containers a signal, KILL by default"),
     "logs": ("logs", "Show what a container has written"),
