@@ -105,11 +105,20 @@ class Archives:
         container = self._parts.registry.find(reference)
         _check_usable(container, "export")
         async with AsyncExitStack() as stack:
-            root_fd = await asyncio.to_thread(self._parts.layers.view_root, container.id)
+            root_fd = await asyncio.to_thread(self._open_root, container.id, container.system)
             stack.callback(os.close, root_fd)
             pieces = await _in_thread(_pack_all(root_fd), stack.pop_all())
         self._parts.publish(container, "export")
         return pieces
+
+    def _open_root(self, id: str, system: System | None) -> int:
+        if system is not None:
+            try:
+                with file_views.of_system(system) as view:
+                    return view.open_root()
+            except ProcessLookupError:  # it has just ended
+                pass
+        return self._parts.layers.view_root(id)
 
     async def close(self) -> None:
         """Wait until nothing is mounted any more."""

@@ -28,6 +28,11 @@ class FileView:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def open_root(self) -> int:
+        """The root alone, a detached mount without what is mounted in it, owned by the caller. Only of what runs."""
+        assert self._namespace_fd is not None
+        return private_mounts.clone_root(self._namespace_fd)
+
     def close(self) -> None:
         """Give up the descriptors; may be called again."""
         for fd in (self.root_fd, self._namespace_fd):

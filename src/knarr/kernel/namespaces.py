@@ -9,6 +9,7 @@ import signal
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, locked_syscall
 
+CLONE_FS = 0x200
 CLONE_PIDFD = 0x1000
 CLONE_PARENT = 0x8000
 CLONE_NEWTIME = 0x80

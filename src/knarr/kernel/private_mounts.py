@@ -20,24 +20,47 @@ def assemble(root_fd: int, anchor: str, build: Callable[[], None]) -> int:
     the namespace that the caller owns. What is unmounted on the host meanwhile goes here as well: nothing is kept
     busy. Raises OSError, and what `build` raises.
     """
+
+    def work() -> int:
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
+        target = os.open(anchor, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mounts.move_mount(root_fd, target)
+        finally:
+            os.close(target)
+        build()
+        return os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+
+    return _in_thread(work)
+
+
+def clone_root(namespace_fd: int) -> int:
+    """A detached copy of the mount that is the root of a mount namespace, without what is mounted below it.
+
+    The caller owns it. Raises OSError.
+    """
+
+    def work() -> int:  # nothing is looked up in the other namespace but its root
+        namespaces.unshare(namespaces.CLONE_FS)
+        namespaces.setns(namespace_fd, namespaces.CLONE_NEWNS)
+        return mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)
+
+    return _in_thread(work)
+
+
+def _in_thread(work: Callable[[], int]) -> int:
+    """The result of `work` in a thread of its own, which ends afterwards, and with it its place in a namespace."""
     made: list[int] = []
     failures: list[BaseException] = []
 
-    def work() -> None:
+    def run() -> None:
         try:
-            namespaces.unshare(namespaces.CLONE_NEWNS)
-            mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
-            target = os.open(anchor, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                mounts.move_mount(root_fd, target)
-            finally:
-                os.close(target)
-            build()
-            made.append(os.open("/proc/thread-self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC))
+            made.append(work())
         except BaseException as error:  # noqa: BLE001 - the thread's edge: the caller gets it
             failures.append(error)
 
-    thread = threading.Thread(target=work, name="private-mounts")
+    thread = threading.Thread(target=run, name="private-mounts")
     thread.start()
     thread.join()
     if failures:

@@ -97,7 +97,7 @@ class Driver(Protocol):
         ...
 
     def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
-        """As `mount_root`, to be read only: harmless while another instance is written to."""
+        """As `mount_root`, to be read only: harmless while another instance is written to, but with `host`."""
         ...
 
     def remove_root(self, name: str) -> Callable[[], None]:

@@ -238,7 +238,8 @@ class LayerStore:
     def view_root(self, id: str) -> int:
         """A detached read-only mount of a root, owned by the caller. Raises NotFound.
 
-        Unlike `mount_root`'s it may be used at any time: changes made through another instance show sooner or later.
+        Unlike `mount_root`'s it may be used at any time, unless it is over the host's root: changes made through
+        another instance show sooner or later.
         """
         root = self._root(id)
         return self._driver.view_root(id, self._names(root.parent), root.options)

@@ -8,6 +8,7 @@ Sources: Documentation/filesystems/overlayfs.rst of Linux; fsconfig(2).
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import stat
@@ -162,6 +163,8 @@ class OverlayDriver:
 
     def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
         """See Driver: the writable layer is the topmost of those read."""
+        if options.host:  # where it lies in the layer below, which overlayfs allows to the writable one only
+            return self.mount_root(name, parents, dataclasses.replace(options, writable=False))
         return self._mount([f"roots/{name}/upper", *self._below(parents, options)])
 
     def _below(self, parents: list[str], options: RootOptions) -> list[str]:

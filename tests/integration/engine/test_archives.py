@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from engine_bench import EngineBench, unframed
 
-from knarr.engine.config import ContainerConfig, HostConfig
+from knarr.engine.config import ContainerConfig, CreateBody, HostConfig
 from knarr.errors import Conflict, Forbidden, InvalidParameter, NotFound
 
 
@@ -217,6 +217,21 @@ def test_an_export_has_the_root_without_its_mounts(bench: EngineBench, container
     assert "vol" in files
     assert "bin/busybox" in files
     assert "vol/v" not in files
+
+
+def test_on_the_hosts_root(bench: EngineBench) -> None:
+    body = CreateBody(image="host", cmd=["sleep", "1000"], host_config=HostConfig(network_mode="none"))
+    id, _ = bench.run(bench.engine.containers.create(None, body))
+    name = f"knarr-test-{id[:12]}"
+    for _ in ("created", "running"):
+        put(bench, id, "/root", tar(**{name: b"1"}))
+        assert get(bench, id, f"/root/{name}") == {name: b"1"}
+        assert not os.path.exists(f"/root/{name}")
+        if not bench.state(id)["Running"]:
+            bench.run(bench.engine.containers.start(id))
+    assert (1, f"/root/{name}") in bench.engine.archives.changes(id)
+    with pytest.raises(InvalidParameter, match="no image below it"):
+        commit(bench, id)
 
 
 # Commit

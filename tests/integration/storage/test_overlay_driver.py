@@ -151,3 +151,14 @@ def test_the_engines_directories_and_other_mounts_are_hidden(elsewhere: Path) ->
         mounts.umount(str(elsewhere / "shown" / "mounted"))
         store.close()
         database.close()
+
+
+def test_a_view_of_a_host_root(host_root: int, host: tuple[Path, LayerStore], tmp_path: Path) -> None:
+    os.close(os.open("made-here", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=host_root))
+    fd = host[1].view_root("c1")
+    try:
+        assert "made-here" in os.listdir(f"/proc/self/fd/{fd}")
+        with pytest.raises(OSError, match="Read-only"):
+            os.mkdir("x", dir_fd=fd)
+    finally:
+        os.close(fd)
