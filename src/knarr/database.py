@@ -1,4 +1,4 @@
-"""The state database: one SQLite file in WAL mode, one connection, every change one transaction.
+"""The state database: one SQLite file in WAL mode, one connection to it, every change one transaction.
 
 Each package that keeps state hands in its own schema; statements are called inline, a commit takes some tens of
 microseconds (synchronous=NORMAL: a power cut may lose the newest commits, a killed process loses none).
@@ -28,6 +28,9 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        # Before WAL mode, so that the log's index is kept in memory: the file of shared memory that it would be in
+        # otherwise is cut and grown anew at every start, which fails on a full disk (sqlite.org/wal.html, 8).
+        self._connection.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.execute("PRAGMA foreign_keys=ON")

@@ -82,10 +82,9 @@ class Workbench:
 
     def __init__(self, root: Path, driver: str) -> None:
         self.root = root
-        self.database = Database(root / "state.db")
         self.driver = driver
-        self.store = LayerStore(root, self.database, driver)
         self._mounts: list[int] = []
+        self.start()
 
     def layer(self, parent: str | None, *members: tuple[tarfile.TarInfo, bytes]) -> str:
         return self.store.apply(parent, build(*members)).chain_id
@@ -103,17 +102,25 @@ class Workbench:
         while self._mounts:
             os.close(self._mounts.pop())
 
-    def restart(self) -> None:
+    def stop(self) -> None:
+        """Let go of the database and the store, so that another process may open them."""
         self.store.close()
+        self.database.close()
+
+    def start(self) -> None:
+        self.database = Database(self.root / "state.db")
         self.store = LayerStore(self.root, self.database, self.driver)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
 
     def files(self) -> set[str]:
         return {str(path.relative_to(self.root)) for path in self.root.rglob("*") if "state.db" not in path.name}
 
     def close(self) -> None:
         self.unmount()
-        self.store.close()
-        self.database.close()
+        self.stop()
 
 
 @pytest.fixture(params=["overlay2", "vfs"])

@@ -22,6 +22,7 @@ LayerStore(Path(root), Database(Path(root) / "state.db"), driver).apply(parent, 
 def test_killed_while_unpacking(bench: Any, make: Callable[..., Any], archive: Callable[..., Any]) -> None:
     base = bench.layer(None, make("etc/file", b"base"))
     before = bench.files()
+    bench.stop()
     data = archive(*(make(f"d{number}/file", b"x" * 100_000) for number in range(60))).getvalue()
     child = subprocess.Popen([sys.executable, "-c", _CHILD, str(bench.root), bench.driver, base], stdin=subprocess.PIPE)
     assert child.stdin is not None
@@ -30,7 +31,7 @@ def test_killed_while_unpacking(bench: Any, make: Callable[..., Any], archive: C
     assert child.wait() == -signal.SIGKILL
     child.stdin.close()
     assert bench.files() != before
-    bench.restart()
+    bench.start()
     assert (bench.files(), [layer.chain_id for layer in bench.store.layers()]) == (before, [base])
     assert bench.tree(base).read("etc/file") == b"base"
 

@@ -66,14 +66,16 @@ def test_exposed_only() -> None:
 
 
 def test_containers_are_kept(tmp_path: Path) -> None:
-    store = ContainerStore(Database(tmp_path / "state.db"))
+    database = Database(tmp_path / "state.db")
+    store = ContainerStore(database)
     kept, state = record(config={"env": ["A=b"]}, host_config={"memory": 5}), State(status="exited", exit_code=3)
     store.add(kept, State())
     store.save_state(kept, state)
+    database.close()
     again = ContainerStore(Database(tmp_path / "state.db"))
     assert again.load() == [(kept, state)]
     again.remove(kept)
-    assert store.load() == []
+    assert again.load() == []
 
 
 def test_names_are_unique_in_the_store(tmp_path: Path) -> None:
