@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knarr.dockerfile import globs
+from knarr.dockerfile.expansion import expand, expand_document, expand_words
+from knarr.dockerfile.words import split
 from knarr.errors import InvalidParameter
-from knarr.images.expansion import expand, split
 
-VARIABLES = {"A": "a b", "EMPTY": "", "_x1": "y"}
+VARIABLES = {"A": "a b", "EMPTY": "", "_x1": "y", "P": "/usr/lib/x.tar.gz"}
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,9 @@ VARIABLES = {"A": "a b", "EMPTY": "", "_x1": "y"}
         ("${A:+w}${EMPTY:+w}${EMPTY+w}${none+w}", "ww"),
         ("${A:?missing}", "a b"),
         ("${none:-${A}x}", "a bx"),
+        ("${P#*/}|${P##*/}|${P#x}", "usr/lib/x.tar.gz|x.tar.gz|/usr/lib/x.tar.gz"),
+        ("${P%.*}|${P%%.*}|${P%?z}", "/usr/lib/x.tar|/usr/lib/x|/usr/lib/x.tar."),
+        ("${P/r*b/R}|${P//\\//:}|${P/nope/x}", "/usR/x.tar.gz|:usr:lib:x.tar.gz|/usr/lib/x.tar.gz"),
     ],
 )
 def test_expands(word: str, expected: str) -> None:
@@ -42,7 +47,9 @@ def test_expands(word: str, expected: str) -> None:
         ("${A", "unsupported modifier"),
         ("${A:-x", "missing '}'"),
         ("${}", "bad substitution"),
-        ("${A%x}", "unsupported modifier"),
+        ("${A!x}", "unsupported modifier"),
+        ("${A/x", "missing '}'"),
+        ("${A:-" * 60, "nested too deeply"),
         ("${none:?must be there}", "none: must be there"),
     ],
 )
@@ -67,3 +74,22 @@ def test_never_fails_otherwise(text: str) -> None:
 @given(st.text(st.characters(exclude_characters="$'\"\\"), max_size=30))
 def test_text_without_special_characters_stays(text: str) -> None:
     assert expand(text, VARIABLES) == text
+
+
+def test_a_value_falls_into_words_unless_quoted() -> None:
+    assert expand_words('x$A "$A" $none', VARIABLES) == ["xa", "b", "a b"]
+
+
+def test_another_escape_character() -> None:
+    assert expand(r"C:\dir`$A", VARIABLES, "`") == r"C:\dir$A"
+
+
+def test_quotes_mean_nothing_in_a_document() -> None:
+    assert expand_document('it\'s "$A" \\$A \\n\n', VARIABLES) == 'it\'s "a b" $A \\n\n'
+
+
+@given(st.text("ab/*?\\", max_size=12), st.text("ab/*?\\", max_size=6))
+def test_cutting_never_adds(text: str, pattern: str) -> None:
+    for cut in (globs.without_prefix, globs.without_suffix):
+        short, long = (cut(text, pattern, longest=longest) for longest in (False, True))
+        assert len(long) <= len(short) <= len(text)
