@@ -95,14 +95,12 @@ class Containers:
             raise InvalidParameter(f"cannot remove link {reference}: links between containers are not supported")
         if container.being_removed or container.state.status == "removing":
             raise Conflict(f"removal of container {reference} is already in progress")
-        if container.running and not force:
-            hint = "must be unpaused first" if container.state.status == "paused" else None
-            hint = hint or "stop the container before removing or force remove"
-            raise Conflict(
-                f'cannot remove container "/{container.name}": container is {container.state.status}: {hint}'
-            )
         container.being_removed = True
         try:
+            async with container.lock:
+                pass  # a start that has begun comes to its end; from now on none begins
+            if container.running and not force:
+                raise _still_running(container)
             with self._timer.measure("delete"):
                 if container.running:
                     await self._stopping.kill_for_removal(container)
@@ -254,6 +252,13 @@ class Containers:
         if container.state.status != "created":
             await container.live_system().resize(height, width)
             self._parts.publish(container, "resize", height=str(height), width=str(width))
+
+
+def _still_running(container: Container) -> Conflict:
+    hint = "stop the container before removing or force remove"
+    if container.state.status == "paused":
+        hint = "must be unpaused first"
+    return Conflict(f'cannot remove container "/{container.name}": container is {container.state.status}: {hint}')
 
 
 def _prunable(container: Container, filters: Filters, until: list[int]) -> bool:

@@ -235,6 +235,19 @@ def test_two_removals_at_once(bench: EngineBench) -> None:
     assert "already in progress" in str(second)
 
 
+def test_removed_while_it_starts(bench: EngineBench) -> None:
+    id = bench.create(*SLEEP)
+
+    async def start_and_remove() -> None:
+        starting = asyncio.create_task(bench.engine.containers.start(id))
+        await asyncio.sleep(0)
+        await bench.engine.containers.remove(id, force=True)
+        await starting
+
+    bench.run(start_and_remove())
+    assert bench.leftovers() == []
+
+
 def test_wait_for_what_has_not_begun(bench: EngineBench) -> None:
     id = bench.create("sh", "-c", "exit 7", host=HostConfig(network_mode="none", auto_remove=True))
 
