@@ -33,6 +33,7 @@ class Invocation(NamedTuple):
     config_file: str | None
     validate: bool
     shutdown_containers: bool
+    ephemeral: str | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,8 +54,11 @@ def parse(arguments: Sequence[str]) -> Invocation:
         config_file = os.path.abspath(config_file)  # it is read again after the daemon has gone to "/"
     validate = given.pop("validate", False)
     shutdown_containers = given.pop("shutdown_containers", False)
+    ephemeral = given.pop("ephemeral", None)
     flags = {option.name: _collect(option.kind, given[option.name]) for option in OPTIONS if option.name in given}
-    return Invocation(flags, config_file, validate, shutdown_containers)
+    return Invocation(
+        flags, config_file, validate, shutdown_containers, os.path.abspath(ephemeral) if ephemeral else None
+    )
 
 
 def _refusal(argument: str) -> str:
@@ -84,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     daemon.add_argument("--validate", action="store_true", help="check the configuration and quit")
     daemon.add_argument("--shutdown-containers", action="store_true", help="stop all containers when the engine stops")
+    daemon.add_argument(
+        "--ephemeral",
+        metavar="DIR",
+        help="be a program's private engine: keep all in this directory, end when standard input does,"
+        " and leave neither containers nor files",
+    )
     for option in OPTIONS:
         _add(groups[option.group], option)
     return parser

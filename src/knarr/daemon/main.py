@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from knarr.daemon import command_line, logs
+from knarr.daemon import command_line, ephemeral, logs
 from knarr.daemon import config as configuration
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
@@ -45,6 +45,8 @@ def run(arguments: Sequence[str]) -> int:
         with ExitStack() as held:
             _claim(config, held)
             _serve(config, invocation)
+        if invocation.ephemeral:
+            ephemeral.remove(invocation.ephemeral)
     except (KnarrError, OSError) as error:
         _log.debug("where it happened", exc_info=True)
         return _refuse(f"failed to start daemon: {error}")

@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from knarr.daemon import config as configuration
-from knarr.daemon import logs, sockets, tls
+from knarr.daemon import ephemeral, logs, sockets, tls
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.notify import Notifier
@@ -80,18 +80,25 @@ class Service:
         await parts.close(stop_containers=not self._config.live_restore)
 
     def _await_signal(self, loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-        """Done at the first SIGTERM or SIGINT. A second one ends the process at once, which loses nothing."""
+        """Done at the first SIGTERM or SIGINT. A second one ends the process at once, which loses nothing.
+
+        A private engine also stops when its program is gone.
+        """
         stopped: asyncio.Future[None] = loop.create_future()
 
-        def stop(number: signal.Signals) -> None:
-            _log.info("got %s", number.name)
+        def stop(cause: str) -> None:
+            if stopped.done():
+                return
+            _log.info("got %s", cause)
             for each in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(each)
                 signal.signal(each, signal.SIG_DFL)
             stopped.set_result(None)
 
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop, number)
+            loop.add_signal_handler(number, stop, number.name)
+        if self._invocation.ephemeral:
+            ephemeral.watch(loop, lambda: stop("the end of standard input"))
         loop.add_signal_handler(signal.SIGHUP, _log.info, "not ready to reload yet")
         return stopped
 
