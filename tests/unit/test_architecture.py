@@ -16,6 +16,7 @@ ROOT = Path(knarr.__file__).parent
 # A package and those that it may import from, itself aside; `errors`, `database`, `ignore` are for all but the kernel.
 BELOW = {
     "cli": {"client"},
+    "embedding": {"client"},
     "client": set[str](),
     "daemon": {"api", "engine", "images", "network", "storage", "compute", "kernel"},
     "api": {"engine", "images", "compute"},
