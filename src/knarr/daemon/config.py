@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from knarr.daemon import ephemeral, units
+from knarr.daemon import units
 from knarr.daemon.command_line import DEFAULT_CONFIG_FILE, Invocation
 from knarr.daemon.options import OPTIONS, UNSUPPORTED
 from knarr.errors import InvalidParameter, Unsupported
@@ -198,6 +198,8 @@ def _known(source: str, values: dict[str, Any]) -> dict[str, Any]:
 def _merge(from_file: dict[str, Any], invocation: Invocation) -> DaemonConfig:
     flags = dict(invocation.flags)
     if invocation.ephemeral:
+        from knarr.daemon import ephemeral
+
         flags = ephemeral.settings(invocation.ephemeral, flags)
     if invocation.shutdown_containers:
         if flags.get("live-restore"):

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from knarr.daemon import command_line, ephemeral, logs
+from knarr.daemon import command_line, logs
 from knarr.daemon import config as configuration
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
@@ -46,6 +46,8 @@ def run(arguments: Sequence[str]) -> int:
             _claim(config, held)
             _serve(config, invocation)
         if invocation.ephemeral:
+            from knarr.daemon import ephemeral
+
             ephemeral.remove(invocation.ephemeral)
     except (KnarrError, OSError) as error:
         _log.debug("where it happened", exc_info=True)

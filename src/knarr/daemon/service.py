@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from knarr.daemon import config as configuration
-from knarr.daemon import ephemeral, logs, sockets, tls
+from knarr.daemon import logs, sockets, tls
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.notify import Notifier
@@ -98,6 +98,8 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop, number.name)
         if self._invocation.ephemeral:
+            from knarr.daemon import ephemeral
+
             ephemeral.watch(loop, lambda: stop("the end of standard input"))
         loop.add_signal_handler(signal.SIGHUP, _log.info, "not ready to reload yet")
         return stopped
