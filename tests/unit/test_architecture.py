@@ -13,7 +13,8 @@ import pytest
 import knarr
 
 ROOT = Path(knarr.__file__).parent
-# A package and those that it may import from, itself aside; `errors`, `database`, `ignore` are for all but the kernel.
+# A package and those that it may import from, itself aside. `errors`, `database`, `ignore`, `template` are for all but
+# the kernel.
 BELOW = {
     "cli": {"client"},
     "embedding": {"client"},
@@ -27,6 +28,7 @@ BELOW = {
     "network": {"kernel"},
     "compute": {"kernel"},
     "kernel": set[str](),
+    "template": set[str](),
 }
 
 
@@ -43,7 +45,7 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", BELOW)
 def test_a_package_imports_only_what_is_below_it(package: str) -> None:
-    allowed = BELOW[package] | {package, "errors", "database", "ignore", "__version__"}
+    allowed = BELOW[package] | {package, "errors", "database", "ignore", "template", "__version__"}
     wrong = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in (ROOT / package).rglob("*.py")

@@ -6,7 +6,7 @@ import sys
 
 from knarr.cli.errors import CommandError
 from knarr.cli.tables import align
-from knarr.cli.template import Template, TemplateError
+from knarr.template import Template, TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def show_list(rows: Iterable[Row], headings: Mapping[str, Any], default: str, wa
 
 def _show_json(rows: Iterable[Row]) -> None:
     """One object a line. Unlike single values in a template, these have <, > and & escaped."""
-    from knarr.cli.template.functions import to_json
+    from knarr.template.functions import to_json
 
     for row in rows:
         text = to_json({name: value for name, value in sorted(row.items()) if not callable(value)})

@@ -8,8 +8,8 @@ import sys
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import text
 from knarr.cli.formatting import compile_template
-from knarr.cli.template import TemplateError
 from knarr.client.errors import EngineError
+from knarr.template import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from knarr.cli import formatting, times
 from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import text, words
-from knarr.cli.template import Renamed, TemplateError
 from knarr.client import system
+from knarr.template import Renamed, TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.formatting import compile_template
 from knarr.cli.inspection import FORMAT_FLAG
-from knarr.cli.template import TemplateError
 from knarr.cli.units import binary_size
 from knarr.client import system
 from knarr.client.errors import EngineError
 from knarr.errors import KnarrError
+from knarr.template import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

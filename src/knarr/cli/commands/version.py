@@ -11,10 +11,10 @@ from knarr.cli.errors import CommandError
 from knarr.cli.formatting import compile_template
 from knarr.cli.inspection import FORMAT_FLAG
 from knarr.cli.tables import align
-from knarr.cli.template import Renamed, TemplateError
 from knarr.client import system
 from knarr.client.calls import LATEST_VERSION
 from knarr.errors import KnarrError
+from knarr.template import Renamed, TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

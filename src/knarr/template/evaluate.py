@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from knarr.cli.template.parse import TemplateError
+from knarr.template.parse import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, TypeAlias
 
-    from knarr.cli.template.parse import Node
+    from knarr.template.parse import Node
 
     Functions: TypeAlias = dict[str, Callable[..., Any]]
 else:

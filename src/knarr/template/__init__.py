@@ -1,16 +1,16 @@
-"""Go's text/template, as far as people use it in --format. https://pkg.go.dev/text/template"""
+"""Go's text/template, as far as people use it in --format and in log tags. https://pkg.go.dev/text/template"""
 
 from __future__ import annotations
 
-from knarr.cli.template.evaluate import Functions, Renamed, execute
-from knarr.cli.template.functions import FUNCTIONS
-from knarr.cli.template.parse import TemplateError, parse
+from knarr.template.evaluate import Functions, Renamed, execute
+from knarr.template.functions import FUNCTIONS
+from knarr.template.parse import TemplateError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from knarr.cli.template.parse import Node
+    from knarr.template.parse import Node
 
 __all__ = ["Renamed", "Template", "TemplateError"]
 

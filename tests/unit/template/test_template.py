@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from knarr.cli.template import Template, TemplateError
+from knarr.template import Template, TemplateError
 
 _DATA: dict[str, Any] = {
     "Name": "/web",

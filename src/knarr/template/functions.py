@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from knarr.cli.template.evaluate import NO_VALUE, Null, show, truth
-from knarr.cli.template.parse import TemplateError
+from knarr.template.evaluate import NO_VALUE, Null, show, truth
+from knarr.template.parse import TemplateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def _length(value: Any) -> int:
 
 
 def _query(text: str) -> str:
-    from knarr.client.http import quote
+    from urllib.parse import quote_plus
 
-    return quote(text)
+    return quote_plus(text, safe="~")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
