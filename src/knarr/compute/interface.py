@@ -47,10 +47,37 @@ class ExitStatus(Struct, frozen=True):
     error: str = ""
 
 
+class SyslogSettings(Struct, frozen=True, tag="syslog"):
+    """A syslog server. `network` is udp, tcp, tcp+tls, unix, unixgram, or "" for the host's own.
+
+    `address` is a path or a host, `format` "" (as syslog(3) writes), rfc3164, rfc5424 or rfc5424micro, `facility` a
+    number of RFC 5424. The `tls_` ones are paths of PEM files.
+    """
+
+    network: str = ""
+    address: str = ""
+    port: int = 0
+    format: str = ""
+    facility: int = 3
+    tag: str = ""
+    tls_ca: str = ""
+    tls_cert: str = ""
+    tls_key: str = ""
+    tls_skip_verify: bool = False
+
+
+class JournalSettings(Struct, frozen=True, tag="journal"):
+    """The journal that listens at the socket `path`; `fields` go into each entry."""
+
+    path: str = "/run/systemd/journal/socket"
+    fields: dict[str, str] = field(default_factory=dict)
+
+
 class LogSettings(Struct, frozen=True):
     """Where output is kept: `driver` json-file or none; sizes in bytes, 0 is no limit; `attrs` go into each line.
 
-    With a `buffer` of so many bytes output does not wait for the disk: what is too much for it is lost.
+    With a `buffer` of so many bytes output does not wait for the disk: what is too much for it is lost. A `sink` gets
+    the output besides, and then the buffer is that one's.
     """
 
     driver: str = "json-file"
@@ -60,6 +87,7 @@ class LogSettings(Struct, frozen=True):
     compress: bool = False
     buffer: int = 0
     attrs: dict[str, str] = field(default_factory=dict)
+    sink: SyslogSettings | JournalSettings | None = None
 
 
 class Attachment(Struct, frozen=True):

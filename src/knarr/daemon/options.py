@@ -133,7 +133,7 @@ OPTIONS: tuple[Option, ...] = (
         "resource limit of containers; repeatable",
     ),
     Option(_CONTAINERS, "init", ("--init",), "switch", "", "run an init in containers that reaps processes"),
-    Option(_CONTAINERS, "log-driver", ("--log-driver",), "text", "NAME", "json-file, local or none"),
+    Option(_CONTAINERS, "log-driver", ("--log-driver",), "text", "NAME", "json-file, local, syslog, journald or none"),
     Option(_CONTAINERS, "log-opts", ("--log-opt",), "map", "KEY=VALUE", "option of the log driver; repeatable"),
     Option(
         _CONTAINERS,

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
-from knarr.engine import attaching, inspection, logs, stats, times, top, updating
+from knarr.engine import attaching, inspection, log_settings, logs, stats, times, top, updating
 from knarr.engine import detach_keys as keys
 from knarr.engine.attaching import AttachOptions
 from knarr.engine.config import CreateBody, UpdateBody
@@ -16,7 +16,6 @@ from knarr.engine.creation import Creation
 from knarr.engine.filters import Filters
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.listing import FILTERS, Listing
-from knarr.engine.log_settings import READABLE
 from knarr.engine.logs import LogOptions
 from knarr.engine.parts import Parts
 from knarr.engine.removal import Removal
@@ -223,7 +222,7 @@ class Containers:
     async def logs(self, reference: str, options: LogOptions) -> AsyncGenerator[bytes, None]:
         """Its output: framed unless it has a terminal. Raises NotFound, InvalidParameter, Unsupported at once."""
         container = self.find(reference)
-        if container.host_config.log_config.type not in READABLE:
+        if not log_settings.readable(container.host_config.log_config):
             raise Unsupported("configured logging driver does not support reading")
         path = inspection.log_path(container, self._parts.settings.container_dir(container.id))
         ended = container.run_ended if container.running else None

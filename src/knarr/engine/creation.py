@@ -111,7 +111,7 @@ class Creation:
             config.exposed_ports = {**(config.exposed_ports or {}), f"{number}/{protocol}": {}}
         publishing.mappings(config, host_config)
         links.check(self._parts, host_config.links or [])
-        return Record(
+        record = Record(
             id=id,
             name=name,
             created=times.now(),
@@ -123,6 +123,8 @@ class Creation:
             mounts=self._mount_points(config, host_config),
             endpoints=self._endpoints(body, host_config),
         )
+        log_settings.check_tag(record)
+        return record
 
     def _mount_points(self, config: ContainerConfig, host_config: HostConfig) -> list[MountPoint]:
         points = mounts.points(config, host_config, self._mounts_of)

@@ -49,8 +49,11 @@ def container_json(container: Container, directory: Path, network: NetworkContro
 
 def log_path(container: Container, directory: Path) -> Path:
     """The current file of a container's log."""
-    if container.host_config.log_config.type == "local":
+    kind = container.host_config.log_config.type
+    if kind == "local":
         return directory / "local-logs" / "container.log"
+    if kind != "json-file":  # what is kept besides, for `docker logs`
+        return directory / "container-cached.log"
     return directory / f"{container.id}-json.log"
 
 

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from knarr.compute.interface import LogSettings
+from knarr.engine import log_sinks
 from knarr.engine.config import LogConfig
 from knarr.engine.container import Record
+from knarr.engine.log_options import attributes, count, flag, pattern, positive_size, size, tag
 from knarr.errors import InvalidParameter
 
-READABLE = ("json-file", "local")
-DRIVERS = (*READABLE, "none")
+DRIVERS = ("json-file", "local", *log_sinks.DRIVERS, "none")
 
-_OPTIONS = {
+_OPTIONS: dict[str, frozenset[str] | set[str]] = {
     "json-file": {"max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag"},
+    **log_sinks.OPTIONS,
     "local": {"max-size", "max-file", "compress"},
-    "none": set[str](),
+    "none": set(),
 }
-_COMMON_OPTIONS = {"mode", "max-buffer-size"}
+_CACHE = "cache-"
+"""Before options of the local log that is kept besides a driver whose own cannot be read."""
+_COMMON_OPTIONS = {"mode", "max-buffer-size", *(_CACHE + name for name in ("disabled", *_OPTIONS["local"]))}
 _LOCAL_DEFAULTS = {"max-size": "20m", "max-file": "5", "compress": "true"}
 _NON_BLOCKING = "non-blocking"
 _DEFAULT_BUFFER = "1m"
-_SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)i?b?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
-_TAG_FIELD = re.compile(r"\{\{\s*\.(\w+)\s*\}\}")
 
 
 def check(config: LogConfig) -> None:
@@ -36,18 +36,43 @@ def check(config: LogConfig) -> None:
     for name in options:
         if name not in _OPTIONS[config.type] | _COMMON_OPTIONS:
             raise InvalidParameter(f"unknown log opt '{name}' for {config.type} log driver")
+    _check_mode(options)
+    _check_rotation(options, config.type)
+    flag(options, "cache-disabled")
+    if config.type in log_sinks.DRIVERS:
+        _check_rotation(_cached(options), "local")
+        log_sinks.check(config.type, options)
+    for name in ("labels-regex", "env-regex"):
+        pattern(options, name)
+
+
+def _check_mode(options: Mapping[str, str]) -> None:
     if options.get("mode", "blocking") not in ("", "blocking", _NON_BLOCKING):
         raise InvalidParameter(f"logger: logging mode not supported: {options['mode']}")
     if "max-buffer-size" in options and options.get("mode") != _NON_BLOCKING:
         raise InvalidParameter(f"logger: max-buffer-size option is only supported with 'mode={_NON_BLOCKING}'")
     _buffer(options)
-    max_size, max_file = _size(options), _count(options)
-    if max_file > 1 and not max_size and config.type == "json-file":
+
+
+def _check_rotation(options: Mapping[str, str], driver: str) -> None:
+    max_size, max_file = size(options, "max-size"), count(options)
+    if max_file > 1 and not max_size and driver == "json-file":
         raise InvalidParameter("max-file cannot be greater than 1 when max-size is not set")
-    if _flag(options) and config.type == "json-file" and (max_file < 2 or not max_size):
+    if flag(options, "compress") and driver == "json-file" and (max_file < 2 or not max_size):
         raise InvalidParameter("compress cannot be true when max-file is less than 2 or max-size is not set")
-    for name in ("labels-regex", "env-regex"):
-        _pattern(options, name)
+
+
+def check_tag(record: Record) -> None:
+    """Raises InvalidParameter for a tag that is no template, or one of something that no container has."""
+    if text := (record.host_config.log_config.config or {}).get("tag"):
+        tag(record, text)
+
+
+def readable(config: LogConfig) -> bool:
+    """Whether there is a file that the log can be read from."""
+    if config.type in log_sinks.DRIVERS:
+        return not flag(config.config or {}, "cache-disabled")
+    return config.type != "none"
 
 
 def settings(record: Record, path: Path) -> LogSettings:
@@ -55,83 +80,42 @@ def settings(record: Record, path: Path) -> LogSettings:
     config = record.host_config.log_config
     if config.type == "none":
         return LogSettings(driver="none")
-    options = {**(_LOCAL_DEFAULTS if config.type == "local" else {}), **(config.config or {})}
+    options = config.config or {}
+    sink = log_sinks.settings(record) if config.type in log_sinks.DRIVERS else None
+    if sink is not None and not readable(config):
+        return LogSettings(driver="none", sink=sink, buffer=_buffer(options))
+    rotation = _rotation(config.type, options)
     return LogSettings(
         driver="json-file",
         path=str(path),
-        max_size=_size(options),
-        max_file=_count(options),
-        compress=_flag(options),
+        max_size=size(rotation, "max-size"),
+        max_file=count(rotation),
+        compress=flag(rotation, "compress"),
         buffer=_buffer(options),
-        attrs=_attributes(record, options),
+        attrs=_attributes(record, options) if config.type == "json-file" else {},
+        sink=sink,
     )
 
 
+def _rotation(driver: str, options: Mapping[str, str]) -> Mapping[str, str]:
+    if driver == "json-file":
+        return options
+    return {**_LOCAL_DEFAULTS, **options} if driver == "local" else _cached(options)
+
+
+def _cached(options: Mapping[str, str]) -> dict[str, str]:
+    own = {name.removeprefix(_CACHE): value for name, value in options.items() if name.startswith(_CACHE)}
+    return {**_LOCAL_DEFAULTS, **own}
+
+
 def _attributes(record: Record, options: Mapping[str, str]) -> dict[str, str]:
-    environment = dict(variable.split("=", 1) for variable in record.config.env or [] if "=" in variable)
-    found = _chosen(record.config.labels or {}, options, "labels") | _chosen(environment, options, "env")
-    if tag := options.get("tag"):
-        found["tag"] = _TAG_FIELD.sub(lambda match: _tag_field(record, match[1]), tag)
+    found = attributes(record, options)
+    if text := options.get("tag"):
+        found["tag"] = tag(record, text)
     return found
-
-
-def _chosen(values: Mapping[str, str], options: Mapping[str, str], name: str) -> dict[str, str]:
-    wanted = options.get(name, "").split(",")
-    pattern = _pattern(options, f"{name}-regex")
-    return {key: value for key, value in values.items() if key in wanted or (pattern and pattern.search(key))}
-
-
-def _tag_field(record: Record, name: str) -> str:
-    image = record.image_id.removeprefix("sha256:")
-    fields = {
-        "ID": record.id[:12],
-        "FullID": record.id,
-        "Name": record.name,
-        "ImageID": image[:12],
-        "ImageFullID": image,
-        "ImageName": record.image_name,
-        "DaemonName": "knarr",
-    }
-    return fields.get(name, "")
-
-
-def _size(options: Mapping[str, str]) -> int:
-    text = options.get("max-size", "")
-    return 0 if text in ("", "-1") else _bytes("max-size", text)
 
 
 def _buffer(options: Mapping[str, str]) -> int:
     if options.get("mode") != _NON_BLOCKING:
         return 0
-    return _bytes("max-buffer-size", options.get("max-buffer-size") or _DEFAULT_BUFFER)
-
-
-def _bytes(name: str, text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    size = int(float(match[1]) * _UNITS[match[2].lower()]) if match else 0
-    if size <= 0:
-        raise InvalidParameter(f"{name} must be a positive number: {text!r}")
-    return size
-
-
-def _count(options: Mapping[str, str]) -> int:
-    text = options.get("max-file", "1")
-    if not (text.isascii() and text.isdecimal() and len(text) < 6 and int(text) > 0):
-        raise InvalidParameter(f"max-file cannot be less than 1: {text!r}")
-    return int(text)
-
-
-def _flag(options: Mapping[str, str]) -> bool:
-    text = options.get("compress", "false").lower()
-    if text not in ("true", "false", "1", "0", "t", "f"):
-        raise InvalidParameter(f"strconv.ParseBool: parsing {text!r}: invalid syntax")
-    return text in ("true", "1", "t")
-
-
-def _pattern(options: Mapping[str, str], name: str) -> re.Pattern[str] | None:
-    if not options.get(name):
-        return None
-    try:
-        return re.compile(options[name])
-    except re.error as error:
-        raise InvalidParameter(f"{name}: {error}") from error
+    return positive_size("max-buffer-size", options.get("max-buffer-size") or _DEFAULT_BUFFER)

@@ -19,7 +19,7 @@ def attached() -> Iterator[tuple[Streams, Reactor, socket.socket]]:
     """Streams without a process yet, and the client that is attached to them."""
     client, theirs = socket.socketpair()
     reactor = Reactor()
-    streams = Streams(reactor, None)
+    streams = Streams(reactor)
     streams.attach(AttachSpec(stdin=True, stdin_once=True, framed=False), theirs.detach())
     yield streams, reactor, client
     streams.drain()

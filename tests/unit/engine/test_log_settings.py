@@ -54,7 +54,7 @@ def test_none() -> None:
 @pytest.mark.parametrize(
     ("type", "options"),
     [
-        ("syslog", {}),
+        ("syslog", {"max-size": "1m"}),
         ("json-file", {"nonsense": "1"}),
         ("json-file", {"max-size": "x"}),
         ("json-file", {"max-size": "0"}),

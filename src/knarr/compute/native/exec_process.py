@@ -52,7 +52,7 @@ class ExecProcess:
         self.settled = False
         """Whether `answer` has been called, or is about to be."""
         self.ended = False
-        self.streams = Streams(reactor, None)
+        self.streams = Streams(reactor)
         self._reactor = reactor
         self._system = system
         self._process = process

@@ -47,7 +47,7 @@ class JsonLog:
             attrs = b',"attrs":' + msgspec.json.encode(settings.attrs, order="sorted")
         self._middles = {name: b'","stream":"%s"%s,"time":"' % (name.encode(), attrs) for name in ("stdout", "stderr")}
         file = RotatingFile(settings)
-        self._file = LogBuffer(file, settings.buffer) if settings.buffer else file
+        self._file = LogBuffer(file, settings.buffer) if settings.buffer and settings.sink is None else file
 
     def write(self, stream: str, data: bytes) -> None:
         """Keep a piece of output; what follows the last newline waits for its rest."""

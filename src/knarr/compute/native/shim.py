@@ -18,14 +18,16 @@ from typing import NoReturn
 
 import msgspec
 
+from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, launch, messages, stage
+from knarr.compute.native.collector import Collector
 from knarr.compute.native.exec_process import SYSTEM_ENDED, ExecProcess
 from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report, write_file
 from knarr.compute.native.launcher import main as run_launcher
 from knarr.compute.native.messages import AttachSpec, Done, Exited
 from knarr.compute.native.reactor import READ, Reactor
-from knarr.compute.native.streams import Streams
+from knarr.compute.native.streams import Log, Streams
 from knarr.compute.native.system import LiveSystem
 from knarr.kernel import processes, terminals
 
@@ -49,6 +51,7 @@ def main(control: socket.socket) -> NoReturn:
         processes.default_signal(signal.SIGCHLD)
         shim.await_launch(control)
         shim.reactor.run()
+        shim.close_logs()
     except BaseException:  # noqa: BLE001 - the edge of a process
         shim.crashed()
     os._exit(0)
@@ -65,6 +68,7 @@ class Shim:
         self._system: LiveSystem | None = None
         self._sync: socket.socket | None = None
         self._streams: Streams | None = None
+        self._collector: Collector | None = None
         self._started = False
         self._start_request: tuple[socket.socket, int] | None = None
         self._exit: Exit | None = None
@@ -121,8 +125,7 @@ class Shim:
         self._sync = socket.socket(fileno=next(taken))
         self._listener = socket.socket(fileno=next(taken))
         system = self._system = LiveSystem(report, pidfd, next(taken) if report.has_oom else None)
-        log = JsonLog(report.log) if report.log.driver != "none" else None
-        streams = self._streams = Streams(self.reactor, log)
+        streams = self._streams = Streams(self.reactor, self._open_logs(report.log))
         streams.on_idle = self._finish_if_done
         if report.has_terminal:
             streams.use_terminal(next(taken))
@@ -135,6 +138,15 @@ class Shim:
         self.reactor.register(pidfd, READ, lambda _events: self._on_main_exit())
         if system.oom_fd is not None:
             self.reactor.register(system.oom_fd, READ, lambda _events: self._on_oom())
+
+    def _open_logs(self, settings: LogSettings) -> list[Log]:
+        logs: list[Log] = []
+        if settings.driver != "none":
+            logs.append(JsonLog(settings))
+        if settings.sink is not None:
+            self._collector = Collector(settings)
+            logs.append(self._collector)
+        return logs
 
     # -- connections ----------------------------------------------------------------------------------------------
 
@@ -345,6 +357,8 @@ class Shim:
         self._missing_children = False
         assert self._system is not None
         known = {self._system.pid, *(process.pid for process in self._execs.values())}
+        if self._collector is not None:
+            known |= self._collector.helpers()
         for pid in set(processes.children()) - known - self._strays:
             pidfd = processes.pidfd_open(pid)
             processes.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -392,12 +406,17 @@ class Shim:
             return
         self.reactor.running = bool(self._parting)
 
+    def close_logs(self) -> None:
+        """The last thing that a shim does: nobody waits for it any more."""
+        if self._streams is not None:
+            self._streams.close_logs()
+
     def leave(self) -> None:
         """Close everything but the system's own descriptors: for a shim that only played one."""
         if self._streams is not None:
             self._streams.drain()
             self._streams.hang_up()
-            self._streams.close_log()
+            self._streams.close_logs()
         for sock in (self._sync, self._listener, *self._connections):
             if sock is not None:
                 sock.close()

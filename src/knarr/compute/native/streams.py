@@ -13,9 +13,9 @@ from __future__ import annotations
 import os
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.messages import AttachSpec
 from knarr.compute.native.reactor import HANGUP, READ, WRITE, Reactor
 
@@ -24,12 +24,25 @@ QUEUE_LIMIT = 1 << 20  # bytes that may wait for one client before the process h
 _STREAM_NUMBERS = {"stdout": 1, "stderr": 2}
 
 
-class Streams:
-    """What connects a process with its log and its clients. `on_idle` is called when the last client has gone."""
+class Log(Protocol):
+    """Something that keeps output."""
 
-    def __init__(self, reactor: Reactor, log: JsonLog | None) -> None:
+    def write(self, stream: str, data: bytes) -> None:
+        """Keep a piece of it."""
+
+    def flush(self) -> None:
+        """There will be no more."""
+
+    def close(self) -> None:
+        """Flush and close."""
+
+
+class Streams:
+    """What connects a process with its logs and its clients. `on_idle` is called when the last client has gone."""
+
+    def __init__(self, reactor: Reactor, logs: Sequence[Log] = ()) -> None:
         self._reactor = reactor
-        self._log = log
+        self._logs = logs
         self.on_idle: Callable[[], None] = _nothing
         self._outputs: dict[int, str] = {}
         self._clients: list[Client] = []
@@ -87,8 +100,8 @@ class Streams:
             self._close_output(fd)
             return False
         name = self._outputs[fd]
-        if self._log is not None:
-            self._log.write(name, data)
+        for log in self._logs:
+            log.write(name, data)
         for client in list(self._clients):
             client.offer(name, data)
         self._hold_or_release()
@@ -139,18 +152,18 @@ class Streams:
                 pass
         for fd in list(self._outputs):
             self._close_output(fd)
-        if self._log is not None:
-            self._log.flush()
+        for log in self._logs:
+            log.flush()
         if self.input is not None:
             self.input.close()
         if self.terminal_fd is not None:
             os.close(self.terminal_fd)
             self.terminal_fd = None
 
-    def close_log(self) -> None:
+    def close_logs(self) -> None:
         """Nothing more will be logged."""
-        if self._log is not None:
-            self._log.close()
+        for log in self._logs:
+            log.close()
 
     def hang_up(self) -> None:
         """Let clients have what is queued for them, then end their connections."""
