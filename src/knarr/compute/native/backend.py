@@ -29,11 +29,10 @@ from knarr.compute.interface import (
 from knarr.compute.native import limits, messages, planner
 from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
-from knarr.compute.native.launcher import SOCKET_NAME, STATE_NAME, State
 from knarr.compute.native.messages import AttachSpec, Done
 from knarr.compute.native.plan import CgroupPlan, CgroupWrite, Plan
 from knarr.compute.native.program import is_refused_value
-from knarr.compute.native.shim import EXIT_NAME, Exit
+from knarr.compute.native.run_directory import EXIT_NAME, SOCKET_NAME, STATE_NAME, Exit, State
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound

@@ -19,20 +19,10 @@ from knarr.compute.native import frames, launch, messages
 from knarr.compute.native.launch import LaunchError
 from knarr.compute.native.messages import AttachSpec, Create
 from knarr.compute.native.plan import CgroupPlan
+from knarr.compute.native.run_directory import SOCKET_NAME, STATE_NAME, State, write_file
 from knarr.kernel import namespaces, processes
 
-SOCKET_NAME = "shim.sock"
-STATE_NAME = "state.json"
 MAX_REPORT = 192 << 10
-
-
-class State(Struct):
-    """What is needed to find and clean up a system whose shim is gone. Times in clock ticks since boot."""
-
-    pid: int
-    pid_started: int
-    shim_pid: int
-    cgroup: CgroupPlan
 
 
 class ExecDefaults(Struct):
@@ -162,14 +152,3 @@ def _write_state(run_dir: str, report: Report) -> None:
     assert report.cgroup is not None
     started = processes.start_time(report.pid) or 0
     write_file(run_dir, STATE_NAME, msgspec.json.encode(State(report.pid, started, os.getppid(), report.cgroup)))
-
-
-def write_file(directory: str, name: str, data: bytes) -> None:
-    """Atomically: the whole file or none of it is ever seen."""
-    path = f"{directory}/{name}"
-    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(fd, data)
-    finally:
-        os.close(fd)
-    os.rename(path + ".new", path)

@@ -23,24 +23,16 @@ from knarr.compute.native import frames, launch, messages, stage
 from knarr.compute.native.collector import Collector
 from knarr.compute.native.exec_process import SYSTEM_ENDED, ExecProcess
 from knarr.compute.native.json_log import JsonLog
-from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report, write_file
+from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report
 from knarr.compute.native.launcher import main as run_launcher
 from knarr.compute.native.messages import AttachSpec, Done, Exited
 from knarr.compute.native.reactor import READ, Reactor
+from knarr.compute.native.run_directory import EXIT_NAME, Exit, write_file
 from knarr.compute.native.streams import Log, Streams
 from knarr.compute.native.system import LiveSystem
 from knarr.kernel import processes, terminals
 
-EXIT_NAME = "exit.json"
 _UNKNOWN_FAILURE = 128
-
-
-class Exit(msgspec.Struct):
-    """The exit status on disk."""
-
-    code: int
-    at: int
-    oom_killed: bool
 
 
 def main(control: socket.socket) -> NoReturn:

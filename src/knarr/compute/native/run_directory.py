@@ -1,0 +1,41 @@
+"""What is in the run directory of a system: how a later knarrd finds it, and what became of it meanwhile."""
+
+from __future__ import annotations
+
+import os
+
+from msgspec import Struct
+
+from knarr.compute.native.plan import CgroupPlan
+
+SOCKET_NAME = "shim.sock"
+STATE_NAME = "state.json"
+EXIT_NAME = "exit.json"
+
+
+class State(Struct):
+    """What is needed to find and clean up a system whose shim is gone. Times in clock ticks since boot."""
+
+    pid: int
+    pid_started: int
+    shim_pid: int
+    cgroup: CgroupPlan
+
+
+class Exit(Struct):
+    """The exit status on disk."""
+
+    code: int
+    at: int
+    oom_killed: bool
+
+
+def write_file(directory: str, name: str, data: bytes) -> None:
+    """Atomically: the whole file or none of it is ever seen."""
+    path = f"{directory}/{name}"
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(fd, data)
+    finally:
+        os.close(fd)
+    os.rename(path + ".new", path)
