@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from msgspec import Struct, field
 
-from knarr.compute.spec import Process, Resources, RuntimeSpec
+from knarr.compute.spec import IdMapping, Process, Resources, RuntimeSpec
 from knarr.errors import KnarrError
 
 if TYPE_CHECKING:  # shims import this module and want neither
@@ -109,10 +109,10 @@ class Attachment(Struct, frozen=True):
 class CreateRequest(Struct):
     """What a system is made from.
 
-    `root_fd` is a detached mount of the root filesystem (ownership passes to the backend), `network_fd` an open network
-    namespace to join where the spec's network namespace has no path; `run_dir` is a directory of the backend's own for
-    this system, made by `create`. `stdin_open` keeps the process's stdin open, otherwise it is at its end. `init` puts
-    a reaping init process in front of the program.
+    `root_fd` is a detached mount of the root filesystem (ownership passes to the backend), `network_fd` and `user_fd`
+    are open namespaces to join where the spec's network or user namespace has no path; `run_dir` is a directory of the
+    backend's own for this system, made by `create`. `stdin_open` keeps the process's stdin open, otherwise it is at its
+    end. `init` puts a reaping init process in front of the program.
     """
 
     id: str
@@ -120,6 +120,7 @@ class CreateRequest(Struct):
     run_dir: Path
     root_fd: int
     network_fd: int | None = None
+    user_fd: int | None = None
     log: LogSettings = field(default_factory=LogSettings)
     stdin_open: bool = False
     init: bool = False
@@ -204,6 +205,10 @@ class Backend(Protocol):
 
     async def create(self, request: CreateRequest) -> System:
         """Make a system up to the point where only the program is missing. On failure nothing is left."""
+
+    async def make_user_namespace(self, mappings: list[IdMapping], *, network: bool = False) -> list[int]:
+        """Descriptors, the caller's, of a new user namespace with these mappings of users and groups and, with
+        `network`, of a network namespace that belongs to it. For `CreateRequest`, and for id-mapped mounts."""
 
     async def recover(self, id: str, run_dir: Path) -> System | ExitStatus | None:
         """Find a system again: the live one, how it ended meanwhile (its leftovers are freed), or None if unknown.

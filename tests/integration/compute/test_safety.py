@@ -11,6 +11,7 @@ import stat
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from compute_bench import Bench, make_root, runtime_spec
@@ -18,11 +19,13 @@ from compute_bench import Bench, make_root, runtime_spec
 from knarr.compute.interface import ExecRequest, StartFailed
 from knarr.compute.spec import (
     Capabilities,
+    Device,
     IdMapping,
     Linux,
     Mount,
     Namespace,
     Rlimit,
+    RuntimeSpec,
     Seccomp,
     SeccompSyscall,
     User,
@@ -453,6 +456,68 @@ def test_a_user_namespace_maps_root_to_somebody_else(bench: Bench) -> None:
     output = bench.run(spec)[1].split()
     assert output == ["0", "0", "200000", "65536", "null"]
     assert (bench.root / "tmp/made").stat().st_uid == 200000
+
+
+KINDS = ("mount", "pid", "ipc", "uts", "network", "user", "cgroup")
+MAPPING = [IdMapping(0, 200000, 65536)]
+
+
+def remapped(bench: Bench, *args: str, **process: Any) -> tuple[RuntimeSpec, dict[str, int]]:
+    """A spec for a user namespace made in advance, and the namespaces' descriptors for the request."""
+    bench.root.chmod(0o755)
+    spec = runtime_spec(*args, **process)
+    spec.linux.namespaces = [Namespace(kind) for kind in KINDS]
+    spec.linux.uid_mappings = spec.linux.gid_mappings = MAPPING
+    user_fd, network_fd = bench(bench.backend.make_user_namespace(MAPPING, network=True))
+    return spec, {"user_fd": user_fd, "network_fd": network_fd}
+
+
+def test_a_user_namespace_made_in_advance_owns_all_others(bench: Bench) -> None:
+    spec, given = remapped(bench, "sh", "-c", "id -u; cat /proc/self/uid_map; ls /sys/class/net; echo o > /dev/stdout")
+    spec.mounts.append(Mount("/root", "tmpfs", "tmpfs", ["mode=700"]))
+    assert bench.run(spec, **given)[1].split() == ["0", "0", "200000", "65536", "lo", "o"]
+
+
+def test_an_exec_in_a_user_namespace_is_its_superuser(bench: Bench) -> None:
+    spec, given = remapped(bench, "sleep", "60")
+    system = bench.start(spec, **given)
+    status, output = bench.exec(system, "sh", "-c", "id -u; tty; echo x > /dev/stdout", terminal=True)
+    assert (status.code, output.split()) == (0, ["0", "/dev/pts/0", "x"])
+
+
+def test_no_process_is_left_behind_by_joining_a_user_namespace(bench: Bench) -> None:
+    spec, given = remapped(bench, "sleep", "60")
+    system = bench.start(spec, **given)
+    shim = int(Path(f"/proc/{system.pid}/stat").read_text().rpartition(") ")[2].split()[1])
+    assert Path(f"/proc/{shim}/task/{shim}/children").read_text().split() == [str(system.pid)]
+
+
+def test_a_device_belongs_to_the_superuser_of_the_user_namespace(bench: Bench) -> None:
+    spec, given = remapped(bench, "sh", "-c", "stat -c '%u %a %t:%T' /dev/extra; echo x > /dev/extra && echo written")
+    spec.linux.devices = [Device("c", "/dev/extra", 1, 3, 0o600)]
+    assert bench.run(spec, **given)[1].split() == ["0", "600", "1:3", "written"]
+
+
+# -- id-mapped mounts -------------------------------------------------------------------------------------------------
+
+
+def test_a_bind_mount_with_mapped_ids(bench: Bench) -> None:
+    source = bench.directory / "source"
+    source.mkdir()
+    os.chown(source, 4321, 4321)
+    spec = runtime_spec("sh", "-c", "stat -c '%u %g' /here; touch /here/made")
+    mapping = [IdMapping(4321, 0, 1)]
+    spec.mounts.append(Mount("/here", "bind", str(source), ["bind"], mapping, mapping))
+    assert bench.run(spec)[1].split() == ["0", "0"]
+    assert (source / "made").stat().st_uid == 4321
+
+
+def test_a_file_system_that_cannot_map_ids(bench: Bench) -> None:
+    mapping = [IdMapping(0, 1000, 1)]
+    spec = runtime_spec("true")
+    spec.mounts.append(Mount("/here", "bind", "/sys/kernel", ["bind"], mapping, mapping))
+    with pytest.raises(StartFailed, match="does not support id-mapped mounts"):
+        bench.create(spec)
 
 
 def test_a_namespace_of_another_kind_is_refused(bench: Bench) -> None:

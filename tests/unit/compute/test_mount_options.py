@@ -6,7 +6,7 @@ import pytest
 
 from knarr.compute.native.mount_options import plan_mount
 from knarr.compute.native.operations import BindMount, MountFilesystem
-from knarr.compute.spec import Mount
+from knarr.compute.spec import IdMapping, Mount
 from knarr.errors import InvalidParameter
 from knarr.kernel import mounts
 
@@ -61,3 +61,15 @@ def test_access_times_clear_what_they_replace() -> None:
 def test_wrong_mounts_are_refused(mount: Mount) -> None:
     with pytest.raises(InvalidParameter):
         plan_mount(mount)
+
+
+def test_an_id_mapped_bind() -> None:
+    mapping = [IdMapping(0, 1000, 1), IdMapping(5, 6, 7)]
+    (operation,) = plan_mount(Mount("/x", "bind", "/y", ["rbind", "ridmap"], mapping, mapping))
+    assert isinstance(operation, BindMount)
+    assert (operation.uid_map, operation.recursive_map) == ("0 1000 1\n5 6 7\n", True)
+
+
+def test_an_id_mapped_bind_needs_mappings() -> None:
+    with pytest.raises(InvalidParameter, match="uidMappings"):
+        plan_mount(Mount("/x", "bind", "/y", ["bind", "idmap"]))

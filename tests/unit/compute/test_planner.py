@@ -84,7 +84,7 @@ def test_user_namespaces_need_mappings() -> None:
         {"process": Process(args=["x"], apparmor_profile="x")},
         {"process": Process(args=["x"], selinux_label="x")},
         {"linux": Linux(namespaces=[Namespace("pid")])},
-        {"mounts": [Mount("/x", "bind", "/y", ["idmap"])]},
+        {"mounts": [Mount("/x", "tmpfs", "tmpfs", [], [IdMapping(0, 1, 1)], [IdMapping(0, 1, 1)])]},
     ],
 )
 def test_what_is_not_there_is_refused(wrong: dict[str, Any]) -> None:

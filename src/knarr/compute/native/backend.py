@@ -26,15 +26,16 @@ from knarr.compute.interface import (
     ExitStatus,
     StartFailed,
 )
-from knarr.compute.native import limits, messages, planner
+from knarr.compute.native import limits, messages, planner, user_spaces
 from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.native.messages import AttachSpec, Done
+from knarr.compute.native.mount_options import id_map
 from knarr.compute.native.plan import CgroupPlan, CgroupWrite, Plan
 from knarr.compute.native.program import is_refused_value
 from knarr.compute.native.run_directory import EXIT_NAME, SOCKET_NAME, STATE_NAME, Exit, State
 from knarr.compute.native.zygote_process import ZygoteProcess
-from knarr.compute.spec import Resources
+from knarr.compute.spec import IdMapping, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, processes
 from knarr.kernel.cgroups import Cgroup
@@ -71,6 +72,8 @@ class NativeBackend:
         fds = [request.root_fd]
         if request.network_fd is not None:
             fds.append(request.network_fd)
+        if request.user_fd is not None:
+            fds.append(request.user_fd)
         fds += [attachment.fd for attachment in request.attachments]
         try:
             return await self._create(request, fds)
@@ -107,6 +110,12 @@ class NativeBackend:
                 await asyncio.to_thread(_clear_cgroup, open_cgroup(plan.cgroup))
             raise
         return connection, done.pid
+
+    async def make_user_namespace(self, mappings: list[IdMapping], *, network: bool = False) -> list[int]:
+        """A user namespace and, with `network`, a network namespace in it. Raises KnarrError."""
+        maker = self._zygote.take_namespace_maker()
+        lines = id_map(mappings)
+        return await asyncio.to_thread(user_spaces.ask, maker, user_spaces.Wanted(lines, lines, network))
 
     async def recover(self, id: str, run_dir: Path) -> NativeSystem | ExitStatus | None:
         """Find a system again by its run directory."""
@@ -152,6 +161,7 @@ def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
         log=request.log,
         stdin_open=request.stdin_open,
         has_network=request.network_fd is not None,
+        has_users=request.user_fd is not None,
         attachments=[_attach_spec(attachment) for attachment in request.attachments],
     )
 

@@ -75,7 +75,7 @@ class ExecProcess:
             stack.callback(child_sync.close)
             streams, ours = None, None
             if not self._process.terminal:
-                streams, ours = launch.make_pipes(stack, self._stdin)
+                streams, ours = launch.make_pipes(stack, self._stdin, self._system.defaults.stream_owner)
             join_fds = []
             for path in self._system.cgroup.join_files():
                 join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
@@ -103,7 +103,7 @@ class ExecProcess:
             namespaces.setns(self._system.pidfd, _ALL | own_user)
             pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
             if pid == 0:
-                stage.enter(self._process, sync, streams)
+                stage.enter(self._process, sync, streams, own_users=self._system.has_user_namespace)
             sync.sendmsg([_PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
         except ProcessLookupError:  # from setns(2)
             stage.report(sync, SYSTEM_ENDED, 128)

@@ -11,7 +11,7 @@ import socket
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
-from knarr.compute.native import stage
+from knarr.compute.native import frames, stage
 from knarr.compute.native.plan import CgroupPlan, Plan
 from knarr.compute.native.program import is_refused_value
 from knarr.kernel import bpf, namespaces, processes
@@ -59,8 +59,13 @@ def reap(pidfd: int) -> int:
     return result.si_status if result.si_code == os.CLD_EXITED else 128 + result.si_status
 
 
-def make_pipes(stack: ExitStack, stdin_open: bool) -> tuple[tuple[int, int, int], tuple[int | None, int, int]]:
-    """Three pipes: the process's ends (stdin -1 where there is none), which close with `stack`, and ours."""
+def make_pipes(
+    stack: ExitStack, stdin_open: bool, owner: tuple[int, int]
+) -> tuple[tuple[int, int, int], tuple[int | None, int, int]]:
+    """Three pipes: the process's ends (stdin -1 where there is none), which close with `stack`, and ours.
+
+    They are given to `owner` where that is not us: the superuser of a user namespace could not open them again.
+    """
     ours: list[int | None] = [None]
     theirs = [-1]
     if stdin_open:
@@ -73,6 +78,8 @@ def make_pipes(stack: ExitStack, stdin_open: bool) -> tuple[tuple[int, int, int]
     for fd in theirs:
         if fd >= 0:
             stack.callback(os.close, fd)
+            if owner != (0, 0):
+                os.fchown(fd, *owner)
     assert ours[1] is not None and ours[2] is not None
     return (theirs[0], theirs[1], theirs[2]), (ours[0], ours[1], ours[2])
 
@@ -80,11 +87,13 @@ def make_pipes(stack: ExitStack, stdin_open: bool) -> tuple[tuple[int, int, int]
 class Launched(NamedTuple):
     """A main process that waits for START, and what its shim needs of it. The receiver owns all descriptors.
 
-    `sync` is the stage's socket. There is either a terminal's master or three pipes (stdin None: it has none).
+    `sync` is the stage's socket. There is either a terminal's master or three pipes (stdin None: it has none). `helper`
+    is a process that has ended, or is about to, and is the shim's to reap; 0 where there was none.
     """
 
     pid: int
     pidfd: int
+    helper: int
     sync: int
     terminal: int | None
     pipes: tuple[int | None, int, int] | None
@@ -95,37 +104,46 @@ def open_cgroup(plan: CgroupPlan) -> Cgroup:
     return Cgroup(Hierarchies(plan.mode, plan.controllers, plan.unified), plan.path)
 
 
-def launch(plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
+class Given(NamedTuple):
+    """What comes with a plan: the root, namespaces to join, and whether stdin is kept open."""
+
+    root_fd: int
+    network_fd: int | None
+    user_fd: int | None
+    stdin_open: bool
+
+
+def launch(plan: Plan, given: Given) -> Launched:
     """Make the main process, as a sibling of the caller, and see it through to READY. Takes the descriptors.
 
-    Raises LaunchError; then nothing is left but a dead process for its parent to reap.
+    Raises LaunchError; then nothing is left but dead processes for their parent to reap.
     """
     with ExitStack() as passing:  # what only the child needs
-        passing.callback(os.close, root_fd)
-        if network_fd is not None:
-            passing.callback(os.close, network_fd)
+        for fd in (given.root_fd, given.network_fd, given.user_fd):
+            if fd is not None:
+                passing.callback(os.close, fd)
         try:
-            return _launch(passing, plan, root_fd, network_fd, stdin_open)
+            return _launch(passing, plan, given)
         except OSError as error:
             raise LaunchError(str(error), invalid=is_refused_value(error)) from error
 
 
-def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None, stdin_open: bool) -> Launched:
+def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
     with ExitStack() as undo:
         cgroup = open_cgroup(plan.cgroup)
         undo.callback(cgroup.remove)
         _set_up_cgroup(cgroup, plan.cgroup)
         streams, ours = None, None
         if not plan.process.terminal:
-            streams, ours = make_pipes(passing, stdin_open)
+            streams, ours = make_pipes(passing, given.stdin_open, plan.stream_owner)
             for fd in ours:
                 if fd is not None:
                     undo.callback(os.close, fd)
         sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(sync.close)
         passing.callback(child_sync.close)
-        inherited = _inherit(passing, plan, root_fd, cgroup, streams)
-        pid, pidfd = _clone(passing, plan, network_fd, cgroup)
+        inherited = _inherit(passing, plan, given.root_fd, cgroup, streams)
+        pid, pidfd, helper = _clone(passing, plan, given, cgroup)
         if pid == 0:
             sync.close()  # or the stage would not notice the end of its shim
             stage.run(plan, child_sync, inherited)
@@ -134,7 +152,7 @@ def _launch(passing: ExitStack, plan: Plan, root_fd: int, network_fd: int | None
         undo.callback(_kill, cgroup, pidfd)
         terminal = _see_through(pid, sync, plan)
         undo.pop_all()
-        return Launched(pid, pidfd, sync.detach(), terminal, ours)
+        return Launched(pid, pidfd, helper, sync.detach(), terminal, ours)
 
 
 def give_up(launched: Launched, plan: CgroupPlan) -> None:
@@ -193,27 +211,64 @@ def _inherit(
 _OWN = dict(namespaces.TYPES.values())
 
 
-def _clone(passing: ExitStack, plan: Plan, network_fd: int | None, cgroup: Cgroup) -> tuple[int, int]:
+def _clone(passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup) -> tuple[int, int, int]:
+    """The main process, its pidfd and the helper: (0, -1, 0) in it."""
     flags = plan.new & ~namespaces.CLONE_NEWCGROUP | namespaces.CLONE_PARENT
     unified = cgroup.open_unified()
     if unified is not None:
         passing.callback(os.close, unified)
+    if plan.joins_users:
+        return _clone_by_helper(plan, given, flags, unified)
     with ExitStack() as home:
         for join in plan.joins:
             own = os.open(f"/proc/self/ns/{_OWN[join.flag]}", os.O_RDONLY | os.O_CLOEXEC)
             home.callback(os.close, own)
-            _join(join.flag, join.path, network_fd)
+            _join(join.flag, join.path, given)
             home.callback(namespaces.setns, own, join.flag)
         pid, pidfd = namespaces.clone3(flags, unified)
         if pid == 0:
             home.pop_all()  # the child stays where it was made
-    return pid, pidfd
+    return pid, pidfd, 0
 
 
-def _join(flag: int, path: str, network_fd: int | None) -> None:
+def _clone_by_helper(plan: Plan, given: Given, flags: int, unified: int | None) -> tuple[int, int, int]:
+    """There is no way back from a user namespace, so a process goes there that has nothing else to do."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    helper, helper_pidfd = namespaces.clone3(namespaces.CLONE_PARENT)
+    if helper == 0:
+        ours.close()
+        _clone_inside(plan, given, flags, unified, theirs)
+        return 0, -1, 0
+    os.close(helper_pidfd)
+    theirs.close()
+    with ours:
+        message = receive(ours)
+    if message.kind != stage.READY:
+        failure = message.failure() if message.kind == stage.FAILED else None
+        raise LaunchError(failure.text if failure else "the process ended before it was made")
+    return int(message.body), message.fds[0], helper
+
+
+def _clone_inside(plan: Plan, given: Given, flags: int, unified: int | None, sync: socket.socket) -> None:
+    """Join, make the main process, tell of it and end. Returns in the main process only."""
+    try:
+        for join in plan.joins:
+            _join(join.flag, join.path, given)
+        pid, pidfd = namespaces.clone3(flags, unified)
+        if pid == 0:
+            sync.close()
+            return
+        sync.sendmsg([stage.READY + str(pid).encode()], frames.ancillary([pidfd]))
+    except (OSError, LaunchError) as error:
+        stage.report(sync, str(error), 128)
+    os._exit(0)
+
+
+def _join(flag: int, path: str, given: Given) -> None:
     if not path:
-        assert network_fd is not None
-        namespaces.setns(network_fd, flag)
+        fd_given = given.user_fd if flag == namespaces.CLONE_NEWUSER else given.network_fd
+        assert fd_given is not None
+        namespaces.setns(fd_given, flag)
         return
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

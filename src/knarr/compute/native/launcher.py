@@ -31,10 +31,11 @@ class ExecDefaults(Struct):
     seccomp: bytes = b""
     seccomp_flags: int = 0
     oom_score_adj: int | None = None
+    stream_owner: tuple[int, int] = (0, 0)
 
 
 class Report(Struct):
-    """A launched system, or why there is none.
+    """A launched system, or why there is none. `helper`: see `Launched`.
 
     Descriptors: pidfd, sync, listener, the OOM descriptor if `has_oom`, the terminal's master or stdout and stderr and
     (if `has_stdin`) stdin, then one for each attachment.
@@ -46,6 +47,7 @@ class Report(Struct):
     invalid: bool = False
     id: str = ""
     pid: int = 0
+    helper: int = 0
     run_dir: str = ""
     cgroup: CgroupPlan | None = None
     log: LogSettings = field(default_factory=LogSettings)
@@ -80,9 +82,15 @@ def main(connection: socket.socket, handover: socket.socket) -> NoReturn:
 def _serve(request: Create, fds: list[int], handover: socket.socket) -> None:
     count = len(request.attachments)
     attachments = fds[len(fds) - count :]
-    network_fd = fds[1] if request.has_network else None
+    given = iter(fds)
+    inputs = launch.Given(
+        next(given),
+        next(given) if request.has_network else None,
+        next(given) if request.has_users else None,
+        request.stdin_open,
+    )
     try:
-        launched = launch.launch(request.plan, fds[0], network_fd, request.stdin_open)
+        launched = launch.launch(request.plan, inputs)
     except LaunchError as error:
         _send(handover, Report(request.number, error=error.text, code=error.code, invalid=error.invalid), [])
         return
@@ -118,15 +126,16 @@ def _report(request: Create, launched: launch.Launched) -> Report:
         number=request.number,
         id=plan.id,
         pid=launched.pid,
+        helper=launched.helper,
         run_dir=plan.run_dir,
         cgroup=plan.cgroup,
         log=request.log,
         owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
-        has_user_namespace=bool(plan.new & namespaces.CLONE_NEWUSER),
+        has_user_namespace=plan.has_users,
         has_terminal=launched.terminal is not None,
         has_stdin=launched.pipes is not None and launched.pipes[0] is not None,
         attachments=request.attachments,
-        defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj),
+        defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj, plan.stream_owner),
     )
 
 

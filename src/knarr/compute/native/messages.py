@@ -12,6 +12,10 @@ from msgspec import Struct, field
 from knarr.compute.interface import LogSettings
 from knarr.compute.native.plan import Plan, ProcessPlan
 
+SHIM = b"f"
+USER_NAMESPACE = b"u"
+"""What the zygote is asked for, with a socket: a shim, or what makes a user namespace (see `user_spaces`)."""
+
 
 class AttachSpec(Struct, frozen=True):
     """An attachment without its descriptor: see `knarr.compute.interface.Attachment`."""
@@ -31,12 +35,14 @@ class Request(Struct, tag=True):
 
 
 class Create(Request, kw_only=True):
-    """Build the system. Descriptors: the root, the network namespace if `has_network`, one for each attachment."""
+    """Build the system. Descriptors: the root, the network namespace if `has_network`, the user namespace if
+    `has_users`, one for each attachment."""
 
     plan: Plan
     log: LogSettings
     stdin_open: bool = False
     has_network: bool = False
+    has_users: bool = False
     attachments: list[AttachSpec] = field(default_factory=list)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from knarr.compute.native.operations import AnyOperation, BindMount, MountFilesystem
-from knarr.compute.spec import Mount
+from knarr.compute.spec import IdMapping, Mount
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import mounts
 
@@ -45,6 +45,7 @@ class _Parsed:
         self.bind = self.recursive_bind = False
         self.propagation = 0
         self.recursive_propagation = False
+        self.idmap = self.recursive_idmap = False
         self.data: list[tuple[str, str | None]] = []
         for option in options:
             self._take(option)
@@ -62,7 +63,9 @@ class _Parsed:
         elif option in _PROPAGATIONS or recursive in _PROPAGATIONS:
             self.recursive_propagation = option not in _PROPAGATIONS
             self.propagation = _PROPAGATIONS[recursive if self.recursive_propagation else option]
-        elif option in ("tmpcopyup", "idmap", "ridmap"):
+        elif option in ("idmap", "ridmap"):
+            self.idmap, self.recursive_idmap = True, option == "ridmap"
+        elif option == "tmpcopyup":
             raise Unsupported(f"mount option {option!r} is not supported by the native runtime")
         elif option not in _NOTHING:
             self._take_data(option)
@@ -76,13 +79,13 @@ def plan_mount(mount: Mount) -> list[AnyOperation]:
     """The operations for one mount of the spec. Raises InvalidParameter and Unsupported."""
     if not mount.destination.startswith("/"):
         raise InvalidParameter(f"mount destination {mount.destination} not absolute")
-    if mount.uid_mappings or mount.gid_mappings:
-        raise Unsupported("id-mapped mounts are not supported by the native runtime")
     parsed = _Parsed(mount.options)
     if parsed.bind or mount.type == "bind":
         return [_bind(mount, parsed)]
     if not mount.type:
         raise InvalidParameter(f"mount at {mount.destination} has no type")
+    if mount.uid_mappings or mount.gid_mappings or parsed.idmap:
+        raise Unsupported("id-mapped mounts other than bind mounts are not supported by the native runtime")
     return [
         MountFilesystem(
             fstype=mount.type,
@@ -100,6 +103,8 @@ def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
         raise InvalidParameter(f"bind mount at {mount.destination} has no source")
     if parsed.data:
         raise InvalidParameter(f"bind mounts cannot have any filesystem-specific options applied: {parsed.data[0][0]}")
+    if bool(mount.uid_mappings) != bool(mount.gid_mappings) or (parsed.idmap and not mount.uid_mappings):
+        raise InvalidParameter(f"an id-mapped mount needs uidMappings and gidMappings: {mount.destination}")
     clear_atime = parsed.set & mounts.MOUNT_ATTR__ATIME
     return BindMount(
         source=mount.source,
@@ -110,4 +115,12 @@ def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
         recursive_attributes=bool(parsed.recursive_set or parsed.recursive_clear),
         propagation=parsed.propagation or mounts.MS_PRIVATE,
         recursive_propagation=parsed.recursive_propagation or not parsed.propagation,
+        uid_map=id_map(mount.uid_mappings),
+        gid_map=id_map(mount.gid_mappings),
+        recursive_map=parsed.recursive_idmap,
     )
+
+
+def id_map(mappings: list[IdMapping]) -> str:
+    """The lines of /proc/PID/uid_map for mappings."""
+    return "".join(f"{entry.container_id} {entry.host_id} {entry.size}\n" for entry in mappings)

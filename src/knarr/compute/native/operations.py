@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from knarr.kernel import filesystems, mounts, paths
+from knarr.kernel import filesystems, mounts, paths, user_namespaces
 
 DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
@@ -116,7 +116,8 @@ _WRONG_TYPE = (
 
 class BindMount(Operation):
     """Show a path of the host at `destination`. The clone is taken in the host's mount namespace, so that shared and
-    slave propagation relate to the host's mount."""
+    slave propagation relate to the host's mount. `uid_map` and `gid_map` (lines of "id in the file system, id of the
+    host, count") change whom its files belong to."""
 
     source: str
     destination: str
@@ -126,10 +127,33 @@ class BindMount(Operation):
     recursive_attributes: bool = False
     propagation: int = mounts.MS_PRIVATE
     recursive_propagation: bool = True
+    uid_map: str = ""
+    gid_map: str = ""
+    recursive_map: bool = False
 
     def prepare(self) -> int | None:
-        """Clone the source's mount."""
-        return mounts.open_tree(mounts.AT_FDCWD, self.source, clone=True, recursive=self.recursive)
+        """Clone the source's mount, and map its ids while nobody else sees it."""
+        clone = mounts.open_tree(mounts.AT_FDCWD, self.source, clone=True, recursive=self.recursive)
+        if self.uid_map:
+            try:
+                self._map_ids(clone)
+            except BaseException:
+                os.close(clone)
+                raise
+        return clone
+
+    def _map_ids(self, clone: int) -> None:
+        users = user_namespaces.mapping(self.uid_map, self.gid_map)
+        try:
+            mounts.mount_setattr(clone, set=mounts.MOUNT_ATTR_IDMAP, userns_fd=users, recursive=self.recursive_map)
+        except OSError as error:
+            if error.errno == errno.EINVAL:
+                words = "its file system, or one mounted below it, does not support id-mapped mounts"
+            elif error.errno == errno.EPERM:
+                words = "it is, or has below it, an id-mapped mount already"
+            else:
+                raise
+            raise OSError(errno.EOPNOTSUPP, f"ids cannot be mapped: {words}") from None
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Attach the clone on a directory or file that is made where missing."""
@@ -178,7 +202,7 @@ class MakeDirectory(Operation):
 
 
 class MakeDevice(Operation):
-    """mknod, or a bind of the host's node where the kernel refuses mknod (a user namespace)."""
+    """mknod, or with `bind` a bind of the host's node where the kernel refuses mknod (a user namespace)."""
 
     path: str
     type: str
@@ -198,20 +222,17 @@ class MakeDevice(Operation):
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Make the node in a directory found inside the root; an existing file there is replaced."""
         if fd is not None:
-            target = paths.make_file(scene.root_fd, self.path)
-            try:
-                mounts.move_mount(fd, target)
-            finally:
-                os.close(target)
+            _attach_node(scene, self.path, fd)
             return
         *parents, name = paths.split(self.path)
         directory = paths.make_directories(scene.root_fd, "/".join(parents))
         try:
-            self._make_node(directory, name)
+            self.make_node(directory, name)
         finally:
             os.close(directory)
 
-    def _make_node(self, directory: int, name: str) -> None:
+    def make_node(self, directory: int, name: str) -> None:
+        """Make it in a directory; a file of that name is replaced."""
         kind = DEVICE_TYPES[self.type]
         number = os.makedev(self.major, self.minor)
         try:
@@ -230,6 +251,27 @@ class MakeDevice(Operation):
 
     def describe(self) -> str:
         return f"creating device node {self.path}"
+
+
+def _attach_node(scene: Scene, path: str, fd: int) -> None:
+    target = paths.make_file(scene.root_fd, path)
+    try:
+        mounts.move_mount(fd, target)
+    finally:
+        os.close(target)
+
+
+class LendDevice(MakeDevice):
+    """A device for a user namespace, which may make none: made on a file system of the host's, owner in its ids."""
+
+    def prepare(self) -> int | None:
+        """Make it where nobody sees it."""
+        place = mounts.mount_detached("tmpfs", [("mode", "700")])
+        try:
+            self.make_node(place, "node")
+            return mounts.open_tree(place, "node", clone=True)
+        finally:
+            os.close(place)
 
 
 class Symlink(Operation):
@@ -333,5 +375,13 @@ class SetAttributes(Operation):
 
 
 AnyOperation = (
-    MountFilesystem | BindMount | MakeDirectory | MakeDevice | Symlink | MaskPath | ReadonlyPath | SetAttributes
+    MountFilesystem
+    | BindMount
+    | MakeDirectory
+    | MakeDevice
+    | LendDevice
+    | Symlink
+    | MaskPath
+    | ReadonlyPath
+    | SetAttributes
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from knarr.compute.native.operations import AnyOperation
+from knarr.kernel.namespaces import CLONE_NEWUSER
 
 
 class CapabilityMasks(Struct, frozen=True):
@@ -78,7 +79,8 @@ class Join(Struct, frozen=True):
 
 class Plan(Struct):
     """A whole system. `new` are CLONE_NEW* flags; `operations` are in order, `late_operations` come after
-    the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value)."""
+    the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value). `stream_owner`:
+    the host's ids of the system's superuser."""
 
     id: str
     run_dir: str
@@ -90,8 +92,19 @@ class Plan(Struct):
     gid_map: str = ""
     operations: list[AnyOperation] = field(default_factory=list)
     late_operations: list[AnyOperation] = field(default_factory=list)
+    stream_owner: tuple[int, int] = (0, 0)
     root_readonly: bool = False
     root_propagation: int = 0
     hostname: str = ""
     domainname: str = ""
     sysctls: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def joins_users(self) -> bool:
+        """Whether it is made in an existing user namespace."""
+        return any(join.flag == CLONE_NEWUSER for join in self.joins)
+
+    @property
+    def has_users(self) -> bool:
+        """Whether its user namespace is another than the host's."""
+        return self.joins_users or bool(self.new & CLONE_NEWUSER)

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 from knarr.compute.interface import CreateRequest
 from knarr.compute.native import filters, limits
-from knarr.compute.native.mount_options import plan_mount
+from knarr.compute.native.mount_options import id_map, plan_mount
 from knarr.compute.native.operations import (
     AnyOperation,
     BindMount,
+    LendDevice,
     MakeDevice,
     MakeDirectory,
     MaskPath,
@@ -23,7 +24,7 @@ from knarr.compute.native.operations import (
     Symlink,
 )
 from knarr.compute.native.plan import CapabilityMasks, CgroupPlan, CgroupWrite, Join, Plan, ProcessPlan
-from knarr.compute.spec import Capabilities, Device, IdMapping, Linux, Process, RuntimeSpec
+from knarr.compute.spec import Capabilities, IdMapping, Linux, Process, RuntimeSpec
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import capabilities, mounts, namespaces
 from knarr.kernel.cgroups import Hierarchies
@@ -74,7 +75,7 @@ def plan_system(request: CreateRequest, host: Host) -> Plan:
     _refuse_unsupported(spec)
     if spec.process is None:
         raise InvalidParameter("process is not set in the runtime spec")
-    new, joins = _namespaces(spec.linux, request.network_fd is not None)
+    new, joins = _namespaces(spec.linux, request.network_fd is not None, request.user_fd is not None)
     if not new & namespaces.CLONE_NEWNS:
         raise Unsupported("a container without a mount namespace of its own is not supported")
     cgroup = plan_cgroup(spec, request.id, host)
@@ -90,8 +91,9 @@ def plan_system(request: CreateRequest, host: Host) -> Plan:
         joins=joins,
         uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
-        operations=_operations(spec, cgroup, bind_devices=bool(new & namespaces.CLONE_NEWUSER)),
+        operations=_operations(spec, cgroup),
         late_operations=_late_operations(spec.linux),
+        stream_owner=(_host_id(spec.linux.uid_mappings, 0), _host_id(spec.linux.gid_mappings, 0)),
         root_readonly=spec.root is not None and spec.root.readonly,
         root_propagation=_root_propagation(spec.linux),
         hostname=spec.hostname or "",
@@ -125,7 +127,8 @@ def _refuse_unsupported_process(process: Process) -> None:
 # -- namespaces -------------------------------------------------------------------------------------------------------
 
 
-def _namespaces(linux: Linux, has_network: bool) -> tuple[int, list[Join]]:
+def _namespaces(linux: Linux, has_network: bool, has_users: bool) -> tuple[int, list[Join]]:
+    """What is made new and what is joined: the user namespace first, as that gives the right to the others."""
     new, joins, seen = 0, [], set()
     for namespace in linux.namespaces:
         if namespace.type not in namespaces.TYPES:
@@ -135,20 +138,30 @@ def _namespaces(linux: Linux, has_network: bool) -> tuple[int, list[Join]]:
         seen.add(namespace.type)
         flag = namespaces.TYPES[namespace.type][0]
         if namespace.path:
-            if flag in (namespaces.CLONE_NEWUSER, namespaces.CLONE_NEWNS):
+            if flag == namespaces.CLONE_NEWNS:
                 raise Unsupported(f"joining a {namespace.type} namespace is not supported by the native runtime")
             joins.append(Join(flag, namespace.path))
-        elif flag == namespaces.CLONE_NEWNET and has_network:
+        elif (flag == namespaces.CLONE_NEWNET and has_network) or (flag == namespaces.CLONE_NEWUSER and has_users):
             joins.append(Join(flag))
         else:
             new |= flag
-    return new, joins
+    return new, sorted(joins, key=lambda join: join.flag != namespaces.CLONE_NEWUSER)
 
 
 def _id_map(mappings: list[IdMapping]) -> str:
     if not mappings:
         raise InvalidParameter("user namespaces enabled, but no uid or gid mappings found")
-    return "".join(f"{entry.container_id} {entry.host_id} {entry.size}\n" for entry in mappings)
+    return id_map(mappings)
+
+
+def _host_id(mappings: list[IdMapping], id: int) -> int:
+    """What an id of the system is on the host. Raises InvalidParameter for one without a mapping."""
+    if not mappings:
+        return id
+    for entry in mappings:
+        if 0 <= id - entry.container_id < entry.size:
+            return entry.host_id + id - entry.container_id
+    raise InvalidParameter(f"the id {id} has no mapping in the user namespace")
 
 
 def _root_propagation(linux: Linux) -> int:
@@ -202,31 +215,34 @@ def _sysctl_path(key: str, own: int) -> str:
 # -- the file system --------------------------------------------------------------------------------------------------
 
 
-def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, *, bind_devices: bool) -> list[AnyOperation]:
+def _operations(spec: RuntimeSpec, cgroup: CgroupPlan) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
-            operations += _cgroup_mounts(mount.destination, mount.options, cgroup, _shares_cgroups(spec.linux))
+            shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user")
+            operations += _cgroup_mounts(mount.destination, mount.options, cgroup, shared=shared, own_users=own_users)
         else:
             operations += plan_mount(mount)
-    operations += _devices(spec.linux.devices, bind=bind_devices)
+    operations += _devices(spec.linux)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
 
 
-def _devices(extra: list[Device], *, bind: bool) -> list[AnyOperation]:
+def _devices(linux: Linux) -> list[AnyOperation]:
+    """In a user namespace no device can be made: the host's are bound, those with an owner made outside."""
+    bind = _has(linux, "user")
+    make = LendDevice if bind else MakeDevice
     nodes: dict[str, AnyOperation] = {
         path: MakeDevice(path, "c", major, minor, 0o666, bind=bind) for path, (major, minor) in _DEFAULT_DEVICES.items()
     }
-    for device in extra:
+    for device in linux.devices:
         if device.path in ("/dev/ptmx", "/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue"):
             continue  # these are the system's own
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
-        nodes[device.path] = MakeDevice(
-            device.path, device.type, device.major, device.minor, mode, device.uid or 0, device.gid or 0, bind
-        )
+        uid, gid = _host_id(linux.uid_mappings, device.uid or 0), _host_id(linux.gid_mappings, device.gid or 0)
+        nodes[device.path] = make(device.path, device.type, device.major, device.minor, mode, uid, gid)
     return list(nodes.values())
 
 
@@ -236,17 +252,21 @@ def _late_operations(linux: Linux) -> list[AnyOperation]:
     return result
 
 
-def _shares_cgroups(linux: Linux) -> bool:
-    return all(namespace.type != "cgroup" for namespace in linux.namespaces)
+def _has(linux: Linux, kind: str) -> bool:
+    return any(namespace.type == kind for namespace in linux.namespaces)
 
 
-def _cgroup_mounts(destination: str, options: list[str], cgroup: CgroupPlan, shared: bool) -> list[AnyOperation]:
+def _cgroup_mounts(
+    destination: str, options: list[str], cgroup: CgroupPlan, *, shared: bool, own_users: bool
+) -> list[AnyOperation]:
     """The system's own part of every hierarchy, as if it were the whole."""
     attributes = mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NODEV | mounts.MOUNT_ATTR_NOEXEC
     read_only = mounts.MOUNT_ATTR_RDONLY if "ro" in options else 0
     if cgroup.mode == "v2":
-        if shared:
+        if shared and not own_users:
             return [MountFilesystem("cgroup2", destination, "cgroup", attributes | read_only)]
+        if shared:  # which a user namespace may not mount
+            return [BindMount(cgroup.unified or "", destination, False, attributes | read_only)]
         source = f"{cgroup.unified}{cgroup.path}"
         return [BindMount(source, destination, False, attributes | read_only)]
     result: list[AnyOperation] = [

@@ -114,6 +114,8 @@ class Shim:
         self._run_dir = report.run_dir
         taken = iter(fds)
         pidfd = next(taken)
+        if report.helper:
+            os.waitpid(report.helper, 0)
         self._sync = socket.socket(fileno=next(taken))
         self._listener = socket.socket(fileno=next(taken))
         system = self._system = LiveSystem(report, pidfd, next(taken) if report.has_oom else None)

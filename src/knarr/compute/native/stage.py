@@ -61,10 +61,14 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     os._exit(1)
 
 
-def enter(process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None) -> NoReturn:
+def enter(
+    process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None, *, own_users: bool
+) -> NoReturn:
     """Be an additional process, already inside the namespaces. Never returns."""
     try:
         os.setsid()
+        if own_users:
+            _be_superuser(process)
         if process.terminal:
             _send_terminal(process, sync, "/")
         elif streams is not None:
@@ -93,11 +97,8 @@ def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     processes.prctl(processes.PR_SET_DUMPABLE, 0)
     os.setsid()
     os.umask(0)
-    if plan.new & namespaces.CLONE_NEWUSER:
-        os.setresgid(0, 0, 0)
-        os.setresuid(0, 0, 0)
-        if plan.process.set_groups:
-            os.setgroups([])
+    if plan.has_users:
+        _be_superuser(plan.process)
     if plan.new & namespaces.CLONE_NEWCGROUP:  # only now: its root is the cgroup that the process is in
         namespaces.unshare(namespaces.CLONE_NEWCGROUP)
     _build_root(plan, sync, inherited)
@@ -107,6 +108,14 @@ def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     if sync.recv(1) != START:
         os._exit(1)
     become(plan.process, sync)
+
+
+def _be_superuser(process: ProcessPlan) -> None:
+    """Be the superuser of a user namespace: whoever comes from outside is nobody in it."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    if process.set_groups:
+        os.setgroups([])
 
 
 def _with_null(streams: tuple[int, int, int]) -> tuple[int, int, int]:

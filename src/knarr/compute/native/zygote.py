@@ -1,6 +1,7 @@
 """The process from which shims are forked: an interpreter with everything imported, one thread, nothing else.
 
-knarrd sends a byte with a socket; the zygote forks, and the child is a shim with that socket as its first connection.
+knarrd sends a byte with a socket; the zygote forks, and the child is a shim with that socket as its first connection,
+or for another byte what makes user namespaces.
 At the end of its own socket (knarrd is gone) it ends; shims go on. Children are reaped by the kernel (SIGCHLD
 ignored), as nobody but their connection wants to know of their end.
 """
@@ -14,7 +15,8 @@ import signal
 import socket
 from typing import NoReturn
 
-from knarr.compute.native import rehearsal, shim
+from knarr.compute.native import rehearsal, shim, user_spaces
+from knarr.compute.native.messages import USER_NAMESPACE
 from knarr.kernel import processes
 
 
@@ -32,19 +34,21 @@ def main(control: socket.socket) -> NoReturn:
     gc.collect()
     gc.freeze()
     while True:
-        connection = _next_request(control)
+        kind, connection = _next_request(control)
         if connection is None:
             os._exit(0)
         if os.fork() == 0:
             control.close()
+            if kind == USER_NAMESPACE:
+                user_spaces.main(connection)
             shim.main(connection)
         connection.close()
 
 
-def _next_request(control: socket.socket) -> socket.socket | None:
+def _next_request(control: socket.socket) -> tuple[bytes, socket.socket | None]:
     data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4), socket.MSG_CMSG_CLOEXEC)
     if not data:
-        return None
+        return data, None
     fds = array.array("i")
     fds.frombytes(ancillary[0][2])
-    return socket.socket(fileno=fds[0])
+    return data, socket.socket(fileno=fds[0])

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import sysconfig
 
+from knarr.compute.native.messages import SHIM, USER_NAMESPACE
 from knarr.errors import KnarrError
 from knarr.kernel import mounts
 
@@ -63,19 +64,23 @@ class ZygoteProcess:
             return shim
         return self._fork()
 
+    def take_namespace_maker(self) -> socket.socket:
+        """A connection for `user_spaces.ask`. Raises as `take_shim`."""
+        return self._fork(USER_NAMESPACE)
+
     def prepare_shim(self) -> None:
         """Have the next one forked ahead of time."""
         if self._ready is None:
             self._ready = self._fork()
 
-    def _fork(self) -> socket.socket:
+    def _fork(self, kind: bytes = SHIM) -> socket.socket:
         for _ in range(2):
             if self._control is None:
                 self.start()
             assert self._control is not None
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
             try:
-                socket.send_fds(self._control, [b"f"], [theirs.fileno()])
+                socket.send_fds(self._control, [kind], [theirs.fileno()])
                 return ours
             except (BrokenPipeError, ConnectionResetError):
                 ours.close()
