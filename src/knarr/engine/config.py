@@ -222,7 +222,10 @@ class TmpfsOptions(Body):
 
 
 class Mount(Body):
-    """An element of HostConfig.Mounts (--mount): `type` is bind, volume, tmpfs, image, npipe or cluster."""
+    """An element of HostConfig.Mounts (--mount): `type` is bind, volume, tmpfs, image, npipe or cluster.
+
+    `idmap` and `owner` are this engine's own: the files of the source's owner belong to who runs, or to `owner`.
+    """
 
     sparse = frozenset(
         {
@@ -236,6 +239,8 @@ class Mount(Body):
             "image_options",
             "tmpfs_options",
             "cluster_options",
+            "idmap",
+            "owner",
         }
     )
 
@@ -244,6 +249,8 @@ class Mount(Body):
     target: str = ""
     read_only: bool = False
     consistency: str = ""
+    idmap: bool = field(default=False, name="IDMap")
+    owner: str = ""
     bind_options: BindOptions | None = None
     volume_options: VolumeOptions | None = None
     image_options: ImageOptions | None = None

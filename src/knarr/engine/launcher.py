@@ -14,8 +14,8 @@ from msgspec import Struct
 
 from knarr.compute.interface import Backend, CreateRequest, System
 from knarr.compute.spec import Process, RuntimeSpec
-from knarr.engine import endpoints, inspection, links, log_settings, mounts, runtime_spec
-from knarr.engine.container import Container
+from knarr.engine import endpoints, id_mapping, inspection, links, log_settings, mounts, runtime_spec
+from knarr.engine.container import Container, Record
 from knarr.engine.image_mounts import ImageMounts
 from knarr.engine.parts import Parts
 from knarr.engine.runtime_spec import Defaults, SpecInputs
@@ -88,7 +88,7 @@ class Launcher:
             console_size=container.terminal_size,
             defaults=self._defaults,
         )
-        inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs)
+        inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs, record)
         fds.callback(os.close, inputs.root_fd)
         return CreateRequest(
             id=record.id,
@@ -115,10 +115,12 @@ class Launcher:
         assert process is not None
         return process
 
-    def _mount_and_build(self, inputs: SpecInputs) -> tuple[int, RuntimeSpec]:
+    def _mount_and_build(self, inputs: SpecInputs, record: Record) -> tuple[int, RuntimeSpec]:
         """In a thread: mounting takes its time, and so may reading the image's passwd."""
         inputs.root_fd = self._parts.layers.mount_root(inputs.id)
         try:
+            pairs = zip(record.mounts, inputs.mounts, strict=True)
+            id_mapping.map_owners(pairs, inputs.root_fd, record.config.user)
             return inputs.root_fd, runtime_spec.build(inputs)
         except BaseException:
             os.close(inputs.root_fd)

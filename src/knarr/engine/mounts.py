@@ -32,6 +32,7 @@ _MODE_CLASSES = (
     PROPAGATIONS,
     frozenset({"z", "Z"}),
     frozenset({"nocopy"}),
+    frozenset({"idmap"}),
     frozenset({"consistent", "cached", "delegated", "default"}),
 )
 _OTHER_OPTIONS = {
@@ -40,6 +41,7 @@ _OTHER_OPTIONS = {
     "tmpfs": ("bind_options", "volume_options", "image_options"),
     "image": ("bind_options", "volume_options", "tmpfs_options"),
 }
+_OWNER = "owner="
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -80,6 +82,8 @@ def points(
 def parse_bind(text: str, volume_driver: str = "") -> MountPoint:
     """One element of Binds: SOURCE:TARGET[:MODE], or TARGET for an anonymous volume. Raises InvalidParameter."""
     parts = text.split(":")
+    if len(parts) > 3 and parts[2].rpartition(",")[2].startswith(_OWNER):  # UID:GID
+        parts[2:] = [":".join(parts[2:])]
     source, target, mode = "", "", ""
     if len(parts) == 1:
         target = parts[0]
@@ -100,7 +104,8 @@ def parse_bind(text: str, volume_driver: str = "") -> MountPoint:
 def _bind_spec(source: str, target: str, mode: str, volume_driver: str) -> Mount:
     words = mode.split(",") if mode else []
     propagation = next((word for word in words if word in PROPAGATIONS), "")
-    mount = Mount(target=target, source=source, read_only="ro" in words)
+    mount = Mount(target=target, source=source, read_only="ro" in words, idmap="idmap" in words)
+    mount.owner = next((word.removeprefix(_OWNER) for word in words if word.startswith(_OWNER)), "")
     if source.startswith("/"):
         mount.type = "bind"
         mount.source = _clean(source)
@@ -115,7 +120,9 @@ def _bind_spec(source: str, target: str, mode: str, volume_driver: str) -> Mount
 
 def is_mode(mode: str) -> bool:
     """Whether all words of a -v mode are known, and at most one of each kind is there."""
-    words = mode.split(",") if mode else []
+    words = (
+        ["idmap" if word.startswith(_OWNER) and word != _OWNER else word for word in mode.split(",")] if mode else []
+    )
     known = frozenset().union(*_MODE_CLASSES)
     return all(word in known for word in words) and all(
         sum(word in kind for word in words) <= 1 for kind in _MODE_CLASSES
@@ -161,11 +168,20 @@ def _check(mount: Mount, *, must_exist: bool) -> None:
         if getattr(mount, attribute) is not None:
             name = "".join(word.capitalize() for word in attribute.split("_"))
             raise InvalidParameter(f"field {name} must not be specified")
+    _check_owner(mount)
     checks = {"bind": _check_bind, "volume": _check_volume, "tmpfs": _check_tmpfs, "image": _check_image}
     checks[mount.type](mount)
     creates = mount.bind_options is not None and mount.bind_options.create_mountpoint
     if mount.type == "bind" and must_exist and not creates and not os.path.lexists(mount.source):
         raise InvalidParameter(f"bind source path does not exist: {mount.source}")
+
+
+def _check_owner(mount: Mount) -> None:
+    for name, given in (("IDMap", mount.idmap), ("Owner", mount.owner)):
+        if given and mount.type not in ("bind", "volume"):
+            raise InvalidParameter(f"field {name} must not be specified")
+    if mount.idmap and mount.owner:
+        raise InvalidParameter("IDMap and Owner cannot be specified together")
 
 
 def check_target(path: str) -> None:

@@ -34,6 +34,28 @@ def test_a_bind_with_a_mode() -> None:
     }
 
 
+@pytest.mark.parametrize("owner", ["5", "5:6", "5.6", "me"])
+def test_a_bind_with_an_owner(owner: str) -> None:
+    [point] = points(binds=[f"/a:/b:ro,owner={owner}"])
+    assert (point.rw, point.spec.owner, point.mode) == (False, owner, f"ro,owner={owner}")
+
+
+def test_a_bind_that_belongs_to_who_runs() -> None:
+    [point] = points(binds=["/a:/b:idmap"])
+    assert point.spec.idmap
+
+
+@pytest.mark.parametrize("mode", ["owner=", "idmap,owner=5", "owner=5,owner=6"])
+def test_owners_that_make_no_sense(mode: str) -> None:
+    with pytest.raises(InvalidParameter, match="invalid mode"):
+        points(binds=[f"/a:/b:{mode}"])
+
+
+def test_only_directories_of_the_host_and_volumes_have_owners() -> None:
+    with pytest.raises(InvalidParameter, match="field Owner must not be specified"):
+        points(mounts=[Mount(type="tmpfs", target="/t", owner="5")])
+
+
 def test_a_named_volume() -> None:
     [point] = points(binds=["data:/d"])
     assert (point.type, point.name, point.driver, point.mode, point.rw) == ("volume", "data", "local", "z", True)

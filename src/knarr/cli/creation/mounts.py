@@ -49,7 +49,7 @@ def parse_mount(word: str) -> dict[str, Any]:
         key, separator, value = field.partition("=")
         key = key.lower()
         if not separator:
-            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive"):
+            if key not in ("readonly", "ro", "volume-nocopy", "bind-nonrecursive", "idmap"):
                 raise ValueError(f"invalid field '{field}' must be a key=value pair")
             value = "true"
         if not _set_common(mount, key, value) and not _set_special(mount, key, value):
@@ -68,6 +68,10 @@ def _set_common(mount: dict[str, Any], key: str, value: str) -> bool:
         mount["Target"] = value
     elif key in ("readonly", "ro"):
         _set_switch(mount, "ReadOnly", key, value)
+    elif key == "idmap":
+        _set_switch(mount, "IDMap", key, value)
+    elif key == "owner":
+        mount["Owner"] = value
     elif key == "consistency":
         mount["Consistency"] = value.lower()
     else:
