@@ -42,6 +42,7 @@ _OTHER_OPTIONS = {
     "image": ("bind_options", "volume_options", "tmpfs_options"),
 }
 _OWNER = "owner="
+_NOT_BORROWED = PROPAGATIONS | {"nocopy", "idmap"}
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
 
 
@@ -120,13 +121,15 @@ def _bind_spec(source: str, target: str, mode: str, volume_driver: str) -> Mount
 
 def is_mode(mode: str) -> bool:
     """Whether all words of a -v mode are known, and at most one of each kind is there."""
-    words = (
-        ["idmap" if word.startswith(_OWNER) and word != _OWNER else word for word in mode.split(",")] if mode else []
-    )
+    words = ["idmap" if _names_owner(word) else word for word in mode.split(",")] if mode else []
     known = frozenset().union(*_MODE_CLASSES)
     return all(word in known for word in words) and all(
         sum(word in kind for word in words) <= 1 for kind in _MODE_CLASSES
     )
+
+
+def _names_owner(word: str) -> bool:
+    return word.startswith(_OWNER) and word != _OWNER
 
 
 def from_mount(mount: Mount) -> MountPoint:
@@ -256,7 +259,9 @@ def _borrowed(text: str, points_of: Callable[[str], Iterable[MountPoint]]) -> li
     reference, separator, mode = text.partition(":")
     if not reference:
         raise InvalidParameter("malformed volumes-from specification: " + (text or "''"))
-    if separator and (not is_mode(mode) or any(word in PROPAGATIONS or word == "nocopy" for word in mode.split(","))):
+    if separator and (
+        not is_mode(mode) or any(word in _NOT_BORROWED or _names_owner(word) for word in mode.split(","))
+    ):
         raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
     try:
         others = list(points_of(reference))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_in_a_user_namespace() -> None:
 @given(owner=IDS, inside=st.integers(0, 65_535))
 def test_no_two_owners_become_one(owner: int, inside: int) -> None:
     taken = sorted((extent.host_id, extent.host_id + extent.size) for extent in handed_over(SPACE, owner, inside))
-    assert all(end <= first for (_, end), (first, _) in zip(taken, taken[1:], strict=False))
+    assert all(end <= first for (_, end), (first, _) in itertools.pairwise(taken))
     assert host_id(handed_over(SPACE, owner, inside), owner) == 100_000 + inside
 
 
