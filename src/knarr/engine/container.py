@@ -60,6 +60,8 @@ class State(Struct):
     finished_at: int = 0
     restart_count: int = 0
     stopped_by_hand: bool = False
+    ended_unhealthy: bool = False
+    """It is being ended, or was, because its health checks have failed."""
     remove_volumes: bool = False
     """While `removing`: its anonymous volumes go with it."""
 
@@ -206,6 +208,7 @@ class Container:
         self.state.oom_killed = False
         self.state.started_at = moment
         self.state.stopped_by_hand = False
+        self.state.ended_unhealthy = False
 
     def end_run(self, exit: ExitStatus, status: Status) -> None:
         """It has ended; `status` is exited or restarting."""

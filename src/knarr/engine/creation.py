@@ -9,7 +9,18 @@ from contextlib import AsyncExitStack
 
 import msgspec
 
-from knarr.engine import defaulting, links, log_settings, merging, mounts, names, publishing, times, validation
+from knarr.engine import (
+    defaulting,
+    links,
+    log_settings,
+    merging,
+    mounts,
+    names,
+    publishing,
+    restart_policy,
+    times,
+    validation,
+)
 from knarr.engine.config import ContainerConfig, CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
 from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
@@ -41,6 +52,7 @@ class Creation:
             name = self._parts.registry.reserve(name, id)
             undo.callback(self._parts.registry.release, name)
             record = self._record(id, name, image, body, host_config)
+            warnings += _health_warnings(record)
             undo.push_async_callback(asyncio.to_thread, self._remove_files, id)
             await asyncio.to_thread(self._make_files, record, image)
             await self._parts.volumes.prepare(id, record.mounts, lambda: self._parts.layers.mount_root(id))
@@ -182,3 +194,12 @@ class Creation:
     def _remove_files(self, id: str) -> None:
         self._parts.layers.remove_root(id)
         shutil.rmtree(self._parts.settings.container_dir(id), ignore_errors=True)
+
+
+def _health_warnings(record: Record) -> list[str]:
+    check = record.config.healthcheck
+    if record.host_config.restart_policy.name != restart_policy.ON_UNHEALTHY or (check and check.test):
+        return []
+    return [
+        "The restart policy on-unhealthy acts as on-failure: neither the container nor its image has a health check"
+    ]

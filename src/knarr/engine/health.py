@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from knarr.engine import times
 from knarr.engine.config import ExecConfig, HealthConfig
@@ -32,11 +33,19 @@ def command(container: Container) -> list[str] | None:
 class HealthMonitor:
     """Watches over one run of a container, from its creation on, in `run`."""
 
-    def __init__(self, parts: Parts, execs: Execs, container: Container, command: list[str]) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        execs: Execs,
+        container: Container,
+        command: list[str],
+        on_unhealthy: Callable[[], None] = lambda: None,
+    ) -> None:
         self._parts = parts
         self._execs = execs
         self._container = container
         self._command = command
+        self._on_unhealthy = on_unhealthy
         self._check = container.config.healthcheck or HealthConfig()
         self._started = times.now()
         self._health = container.health = Health()
@@ -83,3 +92,5 @@ class HealthMonitor:
                 health.status = "unhealthy"
         if health.status != before:
             self._parts.publish(self._container, f"health_status: {health.status}")
+            if health.status == "unhealthy":
+                self._on_unhealthy()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from knarr.compute.interface import ExitStatus, StartFailed, System
-from knarr.engine import health, restart_policy, times
+from knarr.engine import health, restart_policy, times, unhealthy
 from knarr.engine.container import Container
 from knarr.engine.execs import Execs
 from knarr.engine.health import HealthMonitor
@@ -95,12 +96,13 @@ class Lifecycle:
 
     def watch(self, container: Container, system: System) -> None:
         """Wait for the end of a running system in the background, and do what there is to do then."""
-        self._begin(self._watch(container, system), self._waiting)
+        self.later(self._watch(container, system))
 
     async def _watch(self, container: Container, system: System) -> None:
         companions = [asyncio.create_task(self._report_ooms(container, system))]
         if check := health.command(container):
-            monitor = HealthMonitor(self._parts, self._execs, container, check)
+            end = partial(self._end_unhealthy, container, system)
+            monitor = HealthMonitor(self._parts, self._execs, container, check, end)
             companions.append(asyncio.create_task(monitor.run()))
         try:
             exit = await asyncio.shield(system.exited)
@@ -108,6 +110,10 @@ class Lifecycle:
             for companion in companions:
                 companion.cancel()
         self._begin(self._finish(container, system, exit), self._finishing)
+
+    def _end_unhealthy(self, container: Container, system: System) -> None:
+        if restart_policy.restarts_unhealthy(container):
+            self.later(unhealthy.end(self._parts, container, system))
 
     async def _finish(self, container: Container, system: System, exit: ExitStatus) -> None:
         async with container.lock:
@@ -144,7 +150,7 @@ class Lifecycle:
     def restart_later(self, container: Container) -> None:
         """Start a container that is `restarting` after its delay, unless that is cancelled."""
         container.restart_delay = asyncio.get_running_loop().create_future()
-        self._begin(self._restart_after(container, container.restart_delay), self._waiting)
+        self.later(self._restart_after(container, container.restart_delay))
 
     async def _restart_after(self, container: Container, cancelled: asyncio.Future[None]) -> None:
         try:
@@ -163,6 +169,10 @@ class Lifecycle:
         container.restart_delay = None
         container.state.status = "exited"
         self._parts.save_state(container)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something in the background that is given up when the engine stops."""
+        self._begin(work, self._waiting)
 
     def _begin(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)

@@ -11,6 +11,7 @@ from pathlib import Path
 from knarr.compute.interface import ExitStatus
 from knarr.engine import image_mounts, restart_policy, times
 from knarr.engine.container import Container
+from knarr.engine.dependencies import StartOrder
 from knarr.engine.launcher import Launcher
 from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.parts import Parts
@@ -44,7 +45,7 @@ class Recovery:
         self._parts.network.retain(running)
         self._launcher.retain(running)
         await self._parts.volumes.retain({container.id for container in containers})
-        await asyncio.gather(*(self._resume(container) for container in containers))
+        await self._resume_all(containers)
 
     async def _recover(self, container: Container) -> None:
         run_dir = self._parts.settings.run_dir(container.id)
@@ -88,7 +89,36 @@ class Recovery:
         for id in _entries(settings.data_root / "containers") - known:
             await asyncio.to_thread(shutil.rmtree, settings.container_dir(id))
 
-    async def _resume(self, container: Container) -> None:
+    async def _resume_all(self, containers: list[Container]) -> None:
+        """Whatever waits for nothing is done on return, the rest in the background."""
+        coming = [container for container in containers if self._will_start(container)]
+        order = StartOrder(self._parts.registry.all, coming)
+        held = [container for container in coming if not order.is_ready(container)]
+        if held:
+            self._lifecycle.later(self._resume_in_order(order, held))
+        await asyncio.gather(*(self._resume(container, order) for container in containers if container not in held))
+
+    def _will_start(self, container: Container) -> bool:
+        if container.state.status == "restarting":
+            return True
+        return container.state.status in ("created", "exited") and restart_policy.wants_start(container)
+
+    async def _resume_in_order(self, order: StartOrder, held: list[Container]) -> None:
+        watch = asyncio.create_task(order.watch(self._parts.events))
+        try:
+            await asyncio.gather(*(self._resume_when_ready(order, container) for container in held))
+        finally:
+            watch.cancel()
+
+    async def _resume_when_ready(self, order: StartOrder, container: Container) -> None:
+        """Unless somebody else has decided meanwhile what is to become of it."""
+        before = (container.state.status, container.state.started_at)
+        await order.ready(container)
+        if (container.state.status, container.state.started_at) == before and not container.being_removed:
+            await self._resume(container, order)
+        order.settled(container)
+
+    async def _resume(self, container: Container, order: StartOrder) -> None:
         """Go on with what was meant to happen to a container that does not run."""
         status = container.state.status
         if status in ("removing", "dead") or (status == "exited" and container.host_config.auto_remove):
@@ -97,6 +127,7 @@ class Recovery:
             self._lifecycle.restart_later(container)
         elif not container.running and restart_policy.wants_start(container):
             await self._lifecycle.start_for_policy(container)
+        order.settled(container)
 
     async def _finish_removal(self, container: Container) -> None:
         try:

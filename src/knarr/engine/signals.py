@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import signal
 
+from knarr.engine.config import ContainerConfig
 from knarr.errors import InvalidParameter
 
+KILL = int(signal.SIGKILL)
+_STOP_TIMEOUT = 10
 _LAST = 64
 _NUMBERS = {each.name.removeprefix("SIG"): int(each) for each in signal.Signals}
 _NUMBERS |= {"RTMIN": 34, "RTMAX": _LAST, "CLD": signal.SIGCHLD, "POLL": signal.SIGIO, "IOT": signal.SIGABRT}
@@ -33,3 +36,13 @@ def _by_name(name: str) -> int:
         ):
             return _NUMBERS[base[:-1]] + sign * int(offset)
     return _NUMBERS.get(name, 0)
+
+
+def stop_signal(config: ContainerConfig) -> int:
+    """What asks a container to end."""
+    return parse(config.stop_signal or "TERM")
+
+
+def stop_timeout(config: ContainerConfig) -> int:
+    """Seconds that it is given for that; below 0 is no limit."""
+    return _STOP_TIMEOUT if config.stop_timeout is None else config.stop_timeout

@@ -13,7 +13,6 @@ from knarr.engine.lifecycle import Lifecycle
 from knarr.engine.parts import Parts
 from knarr.errors import Conflict, KnarrError, NotFound, NotModified
 
-_DEFAULT_TIMEOUT = 10
 _KILL_TIMEOUT = 10.0
 """Seconds in which a killed container has to end. Only a process stuck in the kernel needs longer."""
 
@@ -30,13 +29,13 @@ class Stopping:
 
         Raises NotModified if it does not run, InvalidParameter for a signal that is none.
         """
-        number = signals.parse(signal_name) if signal_name else _stop_signal(container)
+        number = signals.parse(signal_name) if signal_name else signals.stop_signal(container.config)
         async with container.lock:  # a start that is under way comes first
             if not container.running:
                 raise NotModified(f"container {container.id} is already stopped")
             ended = container.run_ended
         try:
-            await self._end(container, number, _stop_timeout(container) if timeout is None else timeout)
+            await self._end(container, number, signals.stop_timeout(container.config) if timeout is None else timeout)
         except Conflict:  # it has just ended by itself, which is as good
             if ended is not None:
                 await asyncio.shield(ended)
@@ -72,7 +71,7 @@ class Stopping:
             raise not_running(container)
         if number == signal.SIGKILL:
             await self._end(container, number, None)
-        elif number == _stop_signal(container):
+        elif number == signals.stop_signal(container.config):
             await self._ask_to_end(container, number)
         else:
             await self._signal(container, number)
@@ -154,12 +153,3 @@ def _running(container: Container) -> Iterator[None]:
         yield
     except NotFound:
         raise not_running(container) from None
-
-
-def _stop_signal(container: Container) -> int:
-    return signals.parse(container.config.stop_signal or "TERM")
-
-
-def _stop_timeout(container: Container) -> int:
-    timeout = container.config.stop_timeout
-    return _DEFAULT_TIMEOUT if timeout is None else timeout

@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from knarr.engine import devices, host_facts, publishing, runtime_spec, seccomp_profile, security, signals
+from knarr.engine import (
+    devices,
+    host_facts,
+    publishing,
+    restart_policy,
+    runtime_spec,
+    seccomp_profile,
+    security,
+    signals,
+)
 from knarr.engine.config import (
     ContainerConfig,
     CreateBody,
@@ -27,6 +36,7 @@ _MIN_MEMORY = 6 << 20
 _MILLISECOND = 1_000_000
 _CONFLICT = "conflicting options: "
 _PREDEFINED = ("default", "bridge", "host", "none")
+_COUNTING = ("on-failure", restart_policy.ON_UNHEALTHY)
 _MODES = {
     "ipc": ("IPC", {"", "none", "private", "shareable", "host"}),
     "pid": ("PID", {"", "host"}),
@@ -327,14 +337,14 @@ def _check_address(text: str, complaint: str) -> None:
 
 def check_restart_policy(policy: RestartPolicy, *, auto_remove: bool = False) -> None:
     """Raises InvalidParameter."""
-    if policy.name not in ("", "no", "always", "unless-stopped", "on-failure"):
+    if policy.name not in ("", "no", "always", "unless-stopped", *_COUNTING):
         raise InvalidParameter(
             f"invalid restart policy: unknown policy '{policy.name}'; "
-            "use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            "use one of 'no', 'always', 'on-failure', 'on-unhealthy', or 'unless-stopped'"
         )
     if policy.maximum_retry_count < 0:
         raise InvalidParameter("invalid restart policy: maximum retry count cannot be negative")
-    if policy.maximum_retry_count and policy.name != "on-failure":
+    if policy.maximum_retry_count and policy.name not in _COUNTING:
         raise InvalidParameter("invalid restart policy: maximum retry count can only be used with 'on-failure'")
     if auto_remove and policy.name not in ("", "no"):
         raise InvalidParameter("can't create 'AutoRemove' container with restart policy")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine_bench import EngineBench
 
-from knarr.engine.config import HealthConfig
+from knarr.engine.config import HealthConfig, HostConfig, RestartPolicy
 
 _MILLISECOND = 1_000_000
 SLEEP = ("sleep", "1000")
@@ -57,3 +57,19 @@ def test_end_of_a_healthy_container(bench: EngineBench) -> None:
     bench.wait_event(id, "health_status: healthy")
     bench.run(bench.engine.containers.kill(id))
     assert bench.state(id)["Health"]["Status"] == "unhealthy"
+
+
+def test_unhealthy_is_restarted_if_wanted(bench: EngineBench) -> None:
+    policy = HostConfig(network_mode="none", restart_policy=RestartPolicy(name="on-unhealthy"))
+    sick = check("CMD", "false", retries=1)
+    id = bench.up("sleep", "1000", healthcheck=sick, host=policy, stop_signal="KILL")
+    bench.wait_status(id, "running", restarts=1)
+    actions = bench.actions(id)
+    assert actions.index("health_status: unhealthy") < actions.index("kill") < actions.index("die")
+
+
+def test_a_label_adds_that_to_any_policy(bench: EngineBench) -> None:
+    sick = check("CMD", "false", retries=1)
+    labels = {"knarr.restart": "on-unhealthy"}
+    id = bench.up("sleep", "1000", healthcheck=sick, labels=labels, stop_signal="KILL")
+    bench.wait_status(id, "running", restarts=1)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from engine_bench import EngineBench, unframed
 
-from knarr.engine.config import HostConfig, RestartPolicy
+from knarr.engine.config import HealthConfig, HostConfig, RestartPolicy
 from knarr.errors import NotFound
 
 SLEEP = ("sleep", "1000")
@@ -113,7 +113,7 @@ def test_run_directory_lost_as_by_a_reboot(bench: EngineBench) -> None:
     ],
 )
 def test_restart_policies_at_the_start(bench: EngineBench, policy: str, by_hand: bool, runs: bool) -> None:
-    id = bench.up(*SLEEP, host=_restarting(policy))
+    id = bench.up(*SLEEP, host=_restarting(policy), stop_signal="KILL")
     if by_hand:
         bench.run(bench.engine.containers.stop(id, timeout=0))
     bench.stop(containers=not by_hand)
@@ -170,3 +170,42 @@ def test_names_and_ports_last(bench: EngineBench) -> None:
     bench.stop()
     bench.start()
     assert bench.inspect("kept") == before
+
+
+def _compose(service: str, depends_on: str = "") -> dict[str, str]:
+    prefix = "com.docker.compose."
+    return {f"{prefix}project": "p", f"{prefix}service": service, f"{prefix}depends_on": depends_on}
+
+
+def _reboot(bench: EngineBench) -> None:
+    bench.stop(containers=True)
+    bench.start()
+
+
+def test_what_depends_on_another_starts_after_it(bench: EngineBench) -> None:
+    web = bench.up(
+        *SLEEP, labels=_compose("web", "db:service_started:false"), host=_restarting("always"), stop_signal="KILL"
+    )
+    db = bench.up(*SLEEP, labels=_compose("db"), host=_restarting("always"), stop_signal="KILL")
+    _reboot(bench)
+    bench.wait_status(web, "running")
+    started = [event["Actor"]["ID"] for event in bench.events() if event["Action"] == "start"]
+    assert started == [db, web]
+
+
+def test_what_needs_another_to_be_healthy_waits_for_that(bench: EngineBench) -> None:
+    check = HealthConfig(test=["CMD", "test", "-e", "/well"], interval=20_000_000, start_period=10**12)
+    check.start_interval = check.interval
+    db = bench.up(*SLEEP, labels=_compose("db"), host=_restarting("always"), stop_signal="KILL", healthcheck=check)
+    web = bench.up(
+        *SLEEP,
+        labels=_compose("web", "db:service_healthy:false"),
+        host=_restarting("unless-stopped"),
+        stop_signal="KILL",
+    )
+    _reboot(bench)
+    bench.wait_event(db, "exec_die")
+    assert bench.state(web)["Status"] != "running"
+    bench.exec(db, "touch", "/well")
+    bench.wait_status(web, "running")
+    assert bench.state(db)["Health"]["Status"] == "healthy"

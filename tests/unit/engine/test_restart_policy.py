@@ -36,6 +36,22 @@ def test_not_if_stopped_by_hand(name: str) -> None:
     assert not restart_policy.wants_restart(with_policy(name, stopped_by_hand=True), 1)
 
 
+def test_unhealthy_by_policy_and_by_label() -> None:
+    labelled = container(config={"labels": {"knarr.restart": "on-unhealthy"}})
+    for one in (with_policy("on-unhealthy"), labelled):
+        assert restart_policy.restarts_unhealthy(one)
+        assert not restart_policy.wants_restart(one, 0)
+        one.state.ended_unhealthy = True
+        assert restart_policy.wants_restart(one, 0)
+    assert not restart_policy.restarts_unhealthy(with_policy("always"))
+
+
+def test_on_unhealthy_is_on_failure_besides() -> None:
+    assert restart_policy.wants_restart(with_policy("on-unhealthy"), 1)
+    limited = with_policy("on-unhealthy", 1, ended_unhealthy=True, restart_count=1)
+    assert not restart_policy.wants_restart(limited, 0)
+
+
 @pytest.mark.parametrize(("restarts", "again"), [(0, True), (1, True), (2, False)])
 def test_limit(restarts: int, again: bool) -> None:
     assert restart_policy.wants_restart(with_policy("on-failure", 2, restart_count=restarts), 1) is again

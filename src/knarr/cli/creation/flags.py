@@ -54,7 +54,7 @@ _PROCESS = (
     words("sysctl", "Kernel parameter of the container's namespaces, NAME=VALUE", metavar="map", parse=values.sysctl),
     text("stop-signal", "Signal that stops the container"),
     number("stop-timeout", "Seconds until a container that does not stop is killed"),
-    text("restart", "What to do when it ends: no, on-failure[:N], always, unless-stopped", default="no"),
+    text("restart", "Start it again: no, on-failure[:N], on-unhealthy[:N], always, unless-stopped", default="no"),
     switch("rm", "Remove the container, and its anonymous volumes, when it ends"),
 )
 
