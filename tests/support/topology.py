@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any, TypeVar
 
 from knarr.kernel import rtnetlink
@@ -129,21 +129,25 @@ def link_up(here: Namespace, name: str, address: str, there: Namespace, far_name
     here.netlink(rtnetlink.new_veth(name, 0, far_name, there.fd, "02:00:00:00:00:01", 1500))
     for namespace, interface, ip in ((here, name, address), (there, far_name, far_address)):
         index = namespace.links()[interface].index
-        namespace.netlink(rtnetlink.set_link(index, up=True), rtnetlink.add_address(index, IPv4Interface(ip)))
+        namespace.netlink(rtnetlink.set_link(index, up=True), rtnetlink.add_address(index, ip_interface(ip)))
 
 
 def route(namespace: Namespace, destination: str, interface: str, gateway: str) -> None:
     """A route to `destination` through `gateway`."""
     index = namespace.links()[interface].index
-    namespace.netlink(rtnetlink.add_route(IPv4Network(destination), index, IPv4Address(gateway)))
+    namespace.netlink(rtnetlink.add_route(ip_network(destination), index, ip_address(gateway)))
 
 
 @contextmanager
-def serving(namespace: Namespace, port: int, kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator[None]:
+def serving(
+    namespace: Namespace, port: int, kind: socket.SocketKind = socket.SOCK_STREAM, version: int = 4
+) -> Iterator[None]:
     """A server inside that tells everyone the address from which they came."""
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    loopback = "127.0.0.1" if version == 4 else "::1"
 
     def listen() -> socket.socket:
-        server = socket.socket(socket.AF_INET, kind)
+        server = socket.socket(family, kind)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         server.bind(("", port))
         if kind == socket.SOCK_STREAM:
@@ -166,8 +170,8 @@ def serving(namespace: Namespace, port: int, kind: socket.SocketKind = socket.SO
                 client.sendall(peer[0].encode())
 
     server = namespace.call(listen)
-    stopper = namespace.call(socket.socket, socket.AF_INET, socket.SOCK_DGRAM)
-    stopper.bind(("127.0.0.1", 0))
+    stopper = namespace.call(socket.socket, family, socket.SOCK_DGRAM)
+    stopper.bind((loopback, 0))
     port_of_stop = stopper.getsockname()[1]
     thread = threading.Thread(target=answer)
     thread.start()
@@ -175,7 +179,7 @@ def serving(namespace: Namespace, port: int, kind: socket.SocketKind = socket.SO
         yield
     finally:
         if kind == socket.SOCK_DGRAM:
-            stopper.sendto(b"", ("127.0.0.1", port))
+            stopper.sendto(b"", (loopback, port))
         else:
             server.shutdown(socket.SHUT_RDWR)
         thread.join()
@@ -207,11 +211,14 @@ def ask(
 
 @contextmanager
 def host_with_neighbour() -> Iterator[tuple[Host, Namespace]]:
-    """A host 192.0.2.1 and, on its interface ext0, a neighbour 192.0.2.10."""
+    """A host 192.0.2.1 and, on its interface ext0, a neighbour 192.0.2.10; with IPv6 2001:db8::1 and 2001:db8::10."""
     with ExitStack() as stack:
         outside = Namespace.new()
         stack.callback(outside.close)
         host = Host(Namespace.new().fd)
         stack.callback(host.close)
         link_up(host, "ext0", "192.0.2.1/24", outside, "eth0", "192.0.2.10/24")
+        for namespace, interface, ip in ((host, "ext0", "2001:db8::1/64"), (outside, "eth0", "2001:db8::10/64")):
+            index = namespace.links()[interface].index
+            namespace.netlink(rtnetlink.add_address(index, ip_interface(ip)))
         yield host, outside

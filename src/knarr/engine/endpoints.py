@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from knarr.engine import links, publishing
 from knarr.engine.config import EndpointSettings
 from knarr.engine.container import Container
 from knarr.network.controller import EndpointRequest, NetworkInfo
+from knarr.network.model import VERSIONS
+
+Leaders = Mapping[int, NetworkInfo]
+"""By IP version, the network through which a container's default route goes."""
 
 
-def request(container: Container, network: NetworkInfo, servers: list[str], *, leads: bool) -> EndpointRequest:
-    """The request for an endpoint; the one that `leads` to the world is where ports are published.
+def request(container: Container, network: NetworkInfo, servers: list[str], leaders: Leaders) -> EndpointRequest:
+    """The request for an endpoint; ports are published where IPv4 leads to the world, or IPv6 if nothing else does.
 
     `servers` know the names that are no container's.
     """
+    publishes = bool(leaders) and leaders[min(leaders)].id == network.id
     asked = container.record.endpoints.get(network.name) or EndpointSettings()
     mode = container.host_config.network_mode
     is_main = mode == network.name or network.id.startswith(mode)
@@ -22,14 +27,20 @@ def request(container: Container, network: NetworkInfo, servers: list[str], *, l
         container_id=container.id,
         network=network.id,
         name=container.name,
-        address=(asked.ipam_config.ipv4_address or None) if asked.ipam_config else None,
+        addresses=_addresses(asked),
         mac=asked.mac_address or (container.config.mac_address if is_main else "") or None,
-        ports=publishing.mappings(container.config, container.host_config) if leads else [],
-        default_route=leads,
+        ports=publishing.mappings(container.config, container.host_config) if publishes else [],
+        leads=tuple(version for version, leader in leaders.items() if leader.id == network.id),
         names=[] if network.predefined else _names(container, asked),
         links=dict(_link(link) for link in asked.links or []),
         servers=servers,
     )
+
+
+def _addresses(asked: EndpointSettings) -> list[str]:
+    if asked.ipam_config is None:
+        return []
+    return [text for text in (asked.ipam_config.ipv4_address, asked.ipam_config.ipv6_address) if text]
 
 
 def _names(container: Container, asked: EndpointSettings) -> list[str]:
@@ -42,8 +53,12 @@ def _link(link: str) -> tuple[str, str]:
     return alias, name
 
 
-def leader(container: Container, networks: Sequence[NetworkInfo]) -> NetworkInfo | None:
-    """The network that leads to the world: of those that can the first with the highest priority."""
+def leaders(container: Container, networks: Sequence[NetworkInfo]) -> Leaders:
+    """For each IP version, of the networks that have it and lead to the world the first with the highest priority."""
     asked = container.record.endpoints
-    able = [network for network in networks if not network.internal]
-    return max(able, key=lambda network: asked[network.name].gw_priority, default=None)
+    found = {}
+    for version in VERSIONS:
+        able = [network for network in networks if version in network.versions and not network.internal]
+        if able:
+            found[version] = max(able, key=lambda network: asked[network.name].gw_priority)
+    return found

@@ -139,17 +139,18 @@ def endpoint_settings(asked: EndpointSettings, endpoint: Endpoint | None) -> End
     """What was asked for, with what it has got."""
     if endpoint is None:
         return msgspec.structs.replace(asked)
+    v4, v6 = endpoint.address(4), endpoint.address(6)
     return msgspec.structs.replace(
         asked,
         mac_address=endpoint.mac,
         network_id=endpoint.network_id,
         endpoint_id=endpoint.endpoint_id,
-        gateway=endpoint.gateway,
-        ip_address=endpoint.address,
-        ip_prefix_len=endpoint.prefix_length,
-        ipv6_gateway=endpoint.gateway_v6,
-        global_ipv6_address=endpoint.address_v6,
-        global_ipv6_prefix_len=endpoint.prefix_length_v6,
+        gateway=v4.gateway if v4 else "",
+        ip_address=v4.ip if v4 else "",
+        ip_prefix_len=v4.prefix_length if v4 else 0,
+        ipv6_gateway=v6.gateway if v6 else "",
+        global_ipv6_address=v6.ip if v6 else "",
+        global_ipv6_prefix_len=v6.prefix_length if v6 else 0,
     )
 
 

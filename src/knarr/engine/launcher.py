@@ -184,13 +184,13 @@ class Launcher:
         infos = [network.network(name) for name in container.record.endpoints]
         if not infos:  # disconnected from all
             return _Network(await network.empty_sandbox())
-        leader = endpoints.leader(container, infos)
+        leaders = endpoints.leaders(container, infos)
         servers = [] if all(info.predefined for info in infos) else self.name_servers(container)
-        endpoint, fd = await network.connect(endpoints.request(container, infos[0], servers, leads=infos[0] is leader))
+        endpoint, fd = await network.connect(endpoints.request(container, infos[0], servers, leaders))
         try:
             self.note_connected(container, infos[0])
             for info in infos[1:]:
-                await network.join(endpoints.request(container, info, servers, leads=info is leader), fd)
+                await network.join(endpoints.request(container, info, servers, leaders), fd)
                 self.note_connected(container, info)
         except BaseException:
             os.close(fd)
@@ -246,13 +246,14 @@ class Launcher:
             hosts = _host_file("/etc/hosts")
         else:
             main = network.endpoint(container.id)
+            gateways = [address.gateway for address in main.addresses if address.gateway] if main else []
             hosts = name_files.hosts_file(
                 config.hostname,
                 config.domainname,
-                addresses=[endpoint.address for endpoint in network.endpoints(container.id)],
+                addresses=[entry.ip for endpoint in network.endpoints(container.id) for entry in endpoint.addresses],
                 extra_hosts=host_config.extra_hosts or [],
                 linked=links.hosts(self._parts, container),
-                host_gateway=(main.gateway if main else "") or network.network("bridge").gateway,
+                host_gateways=gateways or [subnet.gateway for subnet in network.network("bridge").subnets],
             )
         (directory / "hosts").write_text(hosts)
 
@@ -275,7 +276,8 @@ class Launcher:
             if any(entry.names for entry in self._parts.network.endpoints(container.id)):
                 names = name_files.embedded_resolv_conf(host_text, search=search, options=options)
             else:
-                names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options)
+                ipv6 = any(entry.address(6) for entry in self._parts.network.endpoints(container.id))
+                names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options, ipv6=ipv6)
         (directory / "resolv.conf").write_text(names)
 
 

@@ -32,7 +32,7 @@ def check(parts: Parts, links: list[str]) -> None:
 
 
 def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
-    """Addresses and names of what a container on the default bridge is linked to.
+    """Addresses, of both IP versions, and names of what a container on the default bridge is linked to.
 
     Raises KnarrError, Conflict if the container is about to start and one of them does not run.
     """
@@ -42,7 +42,8 @@ def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
             name, alias = parse(link)
             try:
                 other = parts.registry.find(name)
-                found.append((_address(parts, container, other, alias), _names(other, alias)))
+                names = _names(other, alias)
+                found += [(address, names) for address in _addresses(parts, container, other, alias)]
             except NotFound as error:
                 if container.system is None:
                     raise KnarrError(f"could not get container for {name}: {error}") from None
@@ -52,10 +53,10 @@ def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
     return found
 
 
-def _address(parts: Parts, container: Container, other: Container, alias: str) -> str:
+def _addresses(parts: Parts, container: Container, other: Container, alias: str) -> list[str]:
     for endpoint in parts.network.endpoints(other.id):
         if endpoint.network_name == _BRIDGE:
-            return endpoint.address
+            return [address.ip for address in endpoint.addresses]
     raise Conflict(f"Cannot link to a non running container: /{other.name} AS /{container.name}/{alias}")
 
 

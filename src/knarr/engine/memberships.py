@@ -61,11 +61,13 @@ class Memberships:
 
     async def _join(self, container: Container, info: NetworkInfo) -> None:
         network = self._parts.network
-        leads = not any(endpoint.default_route for endpoint in network.endpoints(container.id)) and not info.internal
+        led = {version for endpoint in network.endpoints(container.id) for version in endpoint.leads}
+        able = () if info.internal else info.versions
+        leaders = {version: info for version in able if version not in led}
         namespace = _namespace(container)
         try:
             servers = self._launcher.name_servers(container)
-            await network.join(endpoints.request(container, info, servers, leads=leads), namespace)
+            await network.join(endpoints.request(container, info, servers, leaders), namespace)
         finally:
             os.close(namespace)
         self._launcher.note_connected(container, info)

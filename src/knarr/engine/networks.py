@@ -10,7 +10,7 @@ from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
 from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
-from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest
+from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest, Subnet
 
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
@@ -81,12 +81,13 @@ class Networks:
             if container.system is None or network.name not in container.record.endpoints:
                 continue
             here = members.get(container.id)
+            v4, v6 = (here.address(4), here.address(6)) if here else (None, None)
             shown[container.id] = {
                 "Name": container.name,
                 "EndpointID": here.endpoint_id if here else "",
                 "MacAddress": here.mac if here else "",
-                "IPv4Address": f"{here.address}/{here.prefix_length}" if here else "",
-                "IPv6Address": f"{here.address_v6}/{here.prefix_length_v6}" if here and here.address_v6 else "",
+                "IPv4Address": v4.cidr if v4 else "",
+                "IPv6Address": v6.cidr if v6 else "",
             }
         return shown
 
@@ -97,21 +98,22 @@ def _request(body: NetworkCreate) -> NetworkRequest:
     ipam = body.ipam or IPAM()
     if ipam.driver not in ("", "default"):
         raise InvalidParameter(f"unknown IPAM driver: {ipam.driver}")
-    pools = ipam.config or []
-    if len(pools) > 1:
-        raise InvalidParameter("bridge driver doesn't support multiple subnets")
-    pool = pools[0] if pools else IPAMPool()
     return NetworkRequest(
         name=body.name,
-        subnet=pool.subnet,
-        gateway=pool.gateway,
-        ip_range=pool.ip_range,
-        reserved=pool.auxiliary_addresses or {},
+        subnets=[_subnet(pool) for pool in ipam.config or []],
+        ipv4=body.enable_ipv4 is not False,
+        ipv6=body.enable_ipv6 or False,
         internal=body.internal,
         attachable=body.attachable,
         options=body.options or {},
         labels=body.labels or {},
     )
+
+
+def _subnet(pool: IPAMPool) -> Subnet:
+    if not pool.subnet:
+        raise InvalidParameter("invalid network config:\ninvalid subnet : invalid CIDR block notation")
+    return Subnet(pool.subnet, pool.gateway, pool.ip_range, pool.auxiliary_addresses or {})
 
 
 def _check_kind(body: NetworkCreate) -> None:
@@ -126,8 +128,6 @@ def _check_kind(body: NetworkCreate) -> None:
         raise InvalidParameter(f"networks of the scope {body.scope} are not available: this is no swarm manager")
     if body.ingress or body.config_only or (body.config_from or {}).get("Network"):
         raise Unsupported("ingress and configuration networks are not supported by this engine")
-    if body.enable_ipv6 or body.enable_ipv4 is False:
-        raise Unsupported("IPv6 networks are not supported by this engine yet")
 
 
 def _passes(filters: Filters, network: NetworkInfo) -> bool:
@@ -143,22 +143,15 @@ def _passes(filters: Filters, network: NetworkInfo) -> bool:
 
 
 def _json(network: NetworkInfo) -> dict[str, Any]:
-    pool: dict[str, Any] = {"Subnet": network.subnet}
-    if network.ip_range:
-        pool["IPRange"] = network.ip_range
-    if network.gateway:
-        pool["Gateway"] = network.gateway
-    if network.reserved:
-        pool["AuxiliaryAddresses"] = network.reserved
     return {
         "Name": network.name,
         "Id": network.id,
         "Created": times.rfc3339(network.created),
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": True,
-        "EnableIPv6": network.ipv6,
-        "IPAM": {"Driver": "default", "Options": None, "Config": [pool] if network.subnet else []},
+        "EnableIPv4": 4 in network.versions,
+        "EnableIPv6": 6 in network.versions,
+        "IPAM": {"Driver": "default", "Options": None, "Config": [_pool(subnet) for subnet in network.subnets]},
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
@@ -168,3 +161,14 @@ def _json(network: NetworkInfo) -> dict[str, Any]:
         "Options": network.options,
         "Labels": network.labels,
     }
+
+
+def _pool(subnet: Subnet) -> dict[str, Any]:
+    pool: dict[str, Any] = {"Subnet": subnet.subnet}
+    if subnet.ip_range:
+        pool["IPRange"] = subnet.ip_range
+    if subnet.gateway:
+        pool["Gateway"] = subnet.gateway
+    if subnet.reserved:
+        pool["AuxiliaryAddresses"] = subnet.reserved
+    return pool

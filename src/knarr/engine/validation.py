@@ -30,7 +30,7 @@ from knarr.engine.config import (
     RestartPolicy,
 )
 from knarr.engine.host_facts import HostFacts, parse_list
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import InvalidParameter
 
 _MIN_MEMORY = 6 << 20
 _MILLISECOND = 1_000_000
@@ -320,12 +320,19 @@ def check_endpoint(network: str, settings: EndpointSettings) -> None:
         raise InvalidParameter("user specified IP address is supported on user defined networks only")
     if predefined and settings.aliases:
         raise InvalidParameter("network-scoped aliases are only supported for user-defined networks")
-    if asked.ipv6_address:
-        raise Unsupported("IPv6 networks are not supported by this engine yet")
-    if asked.ipv4_address:
-        _check_address(asked.ipv4_address, f"invalid IPv4 address: {asked.ipv4_address}")
+    _check_version(asked.ipv4_address, 4)
+    _check_version(asked.ipv6_address, 6)
     if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
         raise InvalidParameter(f"invalid MAC address: {settings.mac_address}")
+
+
+def _check_version(text: str, version: int) -> None:
+    try:
+        valid = not text or ip_address(text).version == version
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidParameter(f"invalid IPv{version} address: {text}")
 
 
 def _check_address(text: str, complaint: str) -> None:

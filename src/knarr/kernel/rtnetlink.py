@@ -55,6 +55,8 @@ VETH_INFO_PEER = 1
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
 IFA_BROADCAST = 4
+_IFA_F_NODAD = 0x02
+_IFA_F_TENTATIVE = 0x40
 
 RTA_DST = 1
 RTA_OIF = 4
@@ -91,10 +93,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """An address of the interface with that index."""
+    """An address of the interface with that index; a `tentative` one is not in use before duplicates are detected."""
 
     index: int
     interface: Interface
+    tentative: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +213,13 @@ def delete_group(group: int) -> Message:
 
 
 def add_address(index: int, interface: Interface) -> Message:
-    """Give an interface an address, and for IPv4 the subnet's broadcast address; the same one again is fine."""
+    """Give an interface an address, and for IPv4 the subnet's broadcast address; the same one again is fine.
+
+    Nobody is asked whether they have it (IFA_F_NODAD): an IPv6 address would be of no use for the second that takes.
+    """
     packed = interface.ip.packed
-    body = _address.pack(_family(interface.version), interface.network.prefixlen, 0, 0, index)
+    flags = _IFA_F_NODAD if interface.version == 6 else 0
+    body = _address.pack(_family(interface.version), interface.network.prefixlen, flags, 0, index)
     body += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     if interface.version == 4 and interface.network.prefixlen < 31:
         body += attribute(IFA_BROADCAST, interface.network.broadcast_address.packed)
@@ -291,13 +298,13 @@ def _parse_link(body: bytes) -> Link:
 
 def _parse_addresses(replies: list[Reply]) -> Iterator[LinkAddress]:
     for reply in replies:
-        family, prefix, _flags, _scope, index = _address.unpack_from(reply.body)
+        family, prefix, flags, _scope, index = _address.unpack_from(reply.body)
         found = attributes(reply.body, _address.size)
         packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
         if packed is not None and family == socket.AF_INET:
             yield LinkAddress(index, IPv4Interface((packed, prefix)))
         elif packed is not None and family == socket.AF_INET6:
-            yield LinkAddress(index, IPv6Interface((packed, prefix)))
+            yield LinkAddress(index, IPv6Interface((packed, prefix)), bool(flags & _IFA_F_TENTATIVE))
 
 
 def _parse_routes(replies: list[Reply]) -> Iterator[Route]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_address, ip_interface, ip_network
 
 from knarr.errors import KnarrError
 from knarr.kernel import rtnetlink
 from knarr.kernel.netlink import Message, NetlinkSocket
 from knarr.kernel.rtnetlink import Link
-from knarr.network.model import Endpoint
+from knarr.network import sysctls
+from knarr.network.model import Endpoint, IPInterface
 from knarr.network.pool import mac_for
 from knarr.network.sandbox import Sandbox
 
-_ANYWHERE = IPv4Network("0.0.0.0/0")
+_ANYWHERE = {4: ip_network("0.0.0.0/0"), 6: ip_network("::/0")}
 # What host-side interfaces of endpoints are called: interfaces with other names in the bridge are not ours.
 INTERFACE_PREFIX = "vethk"
 # Interfaces about to be deleted are gathered in this group: any number that nobody else has.
@@ -24,15 +25,15 @@ _DOOMED = 0x6B6E6172
 class Bridge:
     """A `NetworkDriver`, with a netlink socket of its own."""
 
-    def __init__(self, name: str, gateway: IPv4Interface, mtu: int, *, isolated: bool = False) -> None:
-        """`gateway` is the bridge's own address with its subnet's prefix length; `mtu` in bytes; containers that are
-        `isolated` reach the bridge and not each other.
+    def __init__(self, name: str, gateways: Sequence[IPInterface], mtu: int, *, isolated: bool = False) -> None:
+        """`gateways` are the bridge's own addresses with their subnets' prefix lengths, at most one an IP version;
+        `mtu` in bytes; containers that are `isolated` reach the bridge and not each other.
 
         Raises OSError.
         """
         self._isolated = isolated
         self.name = name
-        self._gateway = gateway
+        self._gateways = gateways
         self._mtu = mtu
         self._index = 0
         self._netlink = NetlinkSocket()
@@ -42,16 +43,20 @@ class Bridge:
         self._netlink.close()
 
     def ensure(self, endpoints: Sequence[Endpoint]) -> None:
-        """See `NetworkDriver`; also switches IPv4 forwarding on. Raises KnarrError if the name is some other link's."""
+        """See `NetworkDriver`; also switches forwarding on. Raises KnarrError if the name is some other link's."""
         present = {link.name: link for link in rtnetlink.links(self._netlink)}
         bridge = present.get(self.name) or self._create()
         if bridge.kind != "bridge":
             raise KnarrError(f"there is an interface {self.name} that is no bridge")
         self._index = bridge.index
         self._netlink.request(rtnetlink.set_link(bridge.index, up=True))
-        self._netlink.request(rtnetlink.add_address(bridge.index, self._gateway))
-        _write_sysctl(f"net/ipv4/conf/{self.name}/route_localnet", "1")
-        _write_sysctl("net/ipv4/ip_forward", "1")
+        for gateway in self._gateways:
+            if gateway.version == 4:
+                sysctls.write(f"ipv4/conf/{self.name}/route_localnet", "1")
+                sysctls.write("ipv4/ip_forward", "1")
+            else:
+                sysctls.make_router(self.name)
+            self._netlink.request(rtnetlink.add_address(bridge.index, gateway))
         self._adopt(present, {endpoint.host_interface for endpoint in endpoints})
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
@@ -63,12 +68,7 @@ class Bridge:
             # Hairpin: with br_netfilter a connection of a container to its own published port is sent back by the
             # bridge itself to the port on which it came.
             self._netlink.transact((veth, self._port(endpoint.host_interface)))
-            inside = rtnetlink.link(sandbox.netlink, endpoint.interface).index
-            own = IPv4Interface((endpoint.address, endpoint.prefix_length))
-            messages = [rtnetlink.set_link(inside, up=True), rtnetlink.add_address(inside, own)]
-            if endpoint.default_route:
-                messages.append(rtnetlink.add_route(_ANYWHERE, inside, IPv4Address(endpoint.gateway)))
-            sandbox.netlink.transact(messages)
+            configure(sandbox, endpoint)
         except OSError as error:
             remove_interfaces(self._netlink, [endpoint.host_interface])
             raise KnarrError(f"failed to attach {endpoint.host_interface} to {self.name}: {error.strerror}") from error
@@ -78,7 +78,7 @@ class Bridge:
         remove_interface(self._netlink, self.name)
 
     def _create(self) -> Link:
-        self._netlink.request(rtnetlink.new_bridge(self.name, mac_for(self._gateway.ip), self._mtu))
+        self._netlink.request(rtnetlink.new_bridge(self.name, mac_for(self._gateways[0].ip), self._mtu))
         return rtnetlink.link(self._netlink, self.name)
 
     def _adopt(self, present: dict[str, Link], living: set[str]) -> None:
@@ -95,10 +95,29 @@ class Bridge:
         return rtnetlink.set_bridge_port(name, isolated=self._isolated)
 
 
-def add_default_route(netlink: NetlinkSocket, endpoint: Endpoint) -> None:
-    """Let an endpoint lead to the world, in the namespace of `netlink`. Raises OSError."""
+def configure(sandbox: Sandbox, endpoint: Endpoint) -> None:
+    """Bring an endpoint's interface up, with its addresses and routes. Raises OSError."""
+    index = rtnetlink.link(sandbox.netlink, endpoint.interface).index
+    if endpoint.address(6):
+        sandbox.enable_ipv6(endpoint.interface)
+    messages = [rtnetlink.set_link(index, up=True)]
+    messages += [rtnetlink.add_address(index, ip_interface(address.cidr)) for address in endpoint.addresses]
+    messages += _default_routes(index, endpoint, endpoint.leads)
+    sandbox.netlink.transact(messages)
+
+
+def add_default_routes(netlink: NetlinkSocket, endpoint: Endpoint, versions: Sequence[int]) -> None:
+    """Let an endpoint lead to the world for those IP versions, in the namespace of `netlink`. Raises OSError."""
     index = rtnetlink.link(netlink, endpoint.interface).index
-    netlink.request(rtnetlink.add_route(_ANYWHERE, index, IPv4Address(endpoint.gateway)))
+    netlink.transact(_default_routes(index, endpoint, versions))
+
+
+def _default_routes(index: int, endpoint: Endpoint, versions: Sequence[int]) -> list[Message]:
+    return [
+        rtnetlink.add_route(_ANYWHERE[address.version], index, ip_address(address.gateway))
+        for address in endpoint.addresses
+        if address.version in versions and address.gateway
+    ]
 
 
 def remove_interface(netlink: NetlinkSocket, name: str) -> None:
@@ -122,10 +141,3 @@ def _ignoring_absence(netlink: NetlinkSocket, message: Message) -> None:
     except OSError as error:
         if error.errno != errno.ENODEV:
             raise
-
-
-def _write_sysctl(path: str, value: str) -> None:
-    with open(f"/proc/sys/{path}", "r+") as file:
-        if file.read().strip() != value:
-            file.seek(0)
-            file.write(value)

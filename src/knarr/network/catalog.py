@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from ipaddress import IPv4Interface
 
 from msgspec.structs import replace
 
 from knarr.errors import NotFound
-from knarr.network.model import PREDEFINED, NetworkInfo, NetworkSettings
+from knarr.network.model import PREDEFINED, NetworkInfo, NetworkSettings, Subnet
 from knarr.network.store import NetworkStore
 
 DEFAULT = "bridge"
@@ -38,7 +37,7 @@ class Catalog:
             raise NotFound(f"network {reference} not found")
         return found[0]
 
-    def describe_default(self, interface: str, gateway: IPv4Interface, settings: NetworkSettings) -> None:
+    def describe_default(self, interface: str, subnets: list[Subnet], settings: NetworkSettings) -> None:
         """Record what the default bridge has become."""
         options = {
             "com.docker.network.bridge.default_bridge": "true",
@@ -49,7 +48,7 @@ class Catalog:
             "com.docker.network.driver.mtu": str(settings.mtu),
         }
         network = self._networks[DEFAULT]
-        described = replace(network, subnet=str(gateway.network), gateway=str(gateway.ip), options=options)
+        described = replace(network, subnets=subnets, options=options)
         if described != network:
             self.put(described)
 

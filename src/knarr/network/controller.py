@@ -11,11 +11,11 @@ import asyncio
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import ip_address, ip_network
 from itertools import count
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -26,9 +26,11 @@ from knarr.database import Database
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.rtnetlink import mac_bytes
 from knarr.network import creation
+from knarr.network.addressing import Addressing
 from knarr.network.bridge import INTERFACE_PREFIX
 from knarr.network.catalog import DEFAULT, Catalog
 from knarr.network.model import (
+    Address,
     BoundPort,
     Endpoint,
     EndpointRequest,
@@ -36,16 +38,18 @@ from knarr.network.model import (
     NetworkRequest,
     NetworkSettings,
     PortMapping,
+    Subnet,
 )
 from knarr.network.naming import Naming
 from knarr.network.plumbing import Plumbing
-from knarr.network.pool import AddressPool, mac_for
+from knarr.network.pool import mac_for
 from knarr.network.ports import HostPorts
 from knarr.network.relay import Relays
 from knarr.network.sandbox import SandboxPool
 from knarr.network.store import NetworkStore
 
 __all__ = [
+    "Address",
     "BoundPort",
     "Endpoint",
     "EndpointRequest",
@@ -54,6 +58,7 @@ __all__ = [
     "NetworkRequest",
     "NetworkSettings",
     "PortMapping",
+    "Subnet",
 ]
 
 _logger = logging.getLogger(__name__)
@@ -72,7 +77,7 @@ class NetworkController:
         self._endpoints: dict[str, dict[str, Endpoint]] = {}
         for endpoint in self._store.endpoints():
             self._endpoints.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
-        self._pools: dict[str, AddressPool] = {}
+        self._addressing: dict[str, Addressing] = {}
         self._changing = asyncio.Lock()
         self._being_removed: set[str] = set()
         self._names_changed = False
@@ -94,20 +99,19 @@ class NetworkController:
         default = self._catalog.find(DEFAULT)
         endpoints = self._all_endpoints()
         in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
-        gateway = await self._call(self._plumbing.choose_gateway, self._former_gateway(), in_use)
-        self._pools[default.id] = AddressPool(gateway.network, gateway.ip)
+        subnets = await self._call(self._plumbing.choose_default, default.subnets, in_use)
         others = [network for network in self._catalog.all() if not network.predefined]
-        for network in others:
-            self._pools[network.id] = creation.address_pool(network)
+        for network in (replace(default, subnets=subnets), *others):
+            self._addressing[network.id] = Addressing(network)
         for endpoint in endpoints:
-            if pool := self._pools.get(endpoint.network_id):
-                pool.claim(IPv4Address(endpoint.address))
+            if addressing := self._addressing.get(endpoint.network_id):
+                addressing.restore(endpoint.addresses)
             for port in self._ports.restore(endpoint.endpoint_id, endpoint.ports):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
-        await self._call(self._plumbing.open, default.id, gateway, others, endpoints)
+        await self._call(self._plumbing.open, default.id, subnets, others, endpoints)
         for endpoint in endpoints:
             await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
-        self._catalog.describe_default(self._plumbing.bridge_name, gateway, self._settings)
+        self._catalog.describe_default(self._plumbing.bridge_name, subnets, self._settings)
         self._sandboxes.start()
 
     async def close(self) -> None:
@@ -133,7 +137,7 @@ class NetworkController:
     def endpoint(self, container_id: str) -> Endpoint | None:
         """The container's endpoint that leads to the world, else its first; None if it has none."""
         endpoints = self.endpoints(container_id)
-        return next((endpoint for endpoint in endpoints if endpoint.default_route), next(iter(endpoints), None))
+        return next((endpoint for endpoint in endpoints if endpoint.leads), next(iter(endpoints), None))
 
     def endpoints(self, container_id: str) -> list[Endpoint]:
         """The container's endpoints, in the order in which it was connected."""
@@ -146,9 +150,9 @@ class NetworkController:
     async def create_network(self, request: NetworkRequest) -> NetworkInfo:
         """Make a bridge network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
         async with self._changing:
-            subnets = [IPv4Network(network.subnet) for network in self.networks() if network.subnet]
-            creation.check(request, self.networks(), subnets)
-            chosen = None if request.subnet else await self._call(self._plumbing.free_subnet, subnets)
+            creation.check(request, self.networks())
+            taken = [ip_network(subnet.subnet) for network in self.networks() for subnet in network.subnets]
+            chosen = await self._call(self._plumbing.free_subnets, creation.missing(request), taken)
             network = creation.network(request, chosen)
             self._catalog.put(network)
             try:
@@ -156,7 +160,7 @@ class NetworkController:
             except BaseException:
                 self._catalog.remove(network)
                 raise
-            self._pools[network.id] = creation.address_pool(network)
+            self._addressing[network.id] = Addressing(network)
         return network
 
     async def remove_network(self, network: NetworkInfo) -> None:
@@ -174,7 +178,7 @@ class NetworkController:
                     await self._sweep
                 await self._call(self._plumbing.remove, network)
                 self._catalog.remove(network)
-                self._pools.pop(network.id, None)
+                self._addressing.pop(network.id, None)
             finally:
                 self._being_removed.discard(network.id)
 
@@ -210,17 +214,18 @@ class NetworkController:
     async def leave(self, container_id: str, network: NetworkInfo, namespace: int) -> None:
         """Remove one endpoint of a container that goes on; one that is not there is fine. Raises KnarrError, OSError.
 
-        If it led to the world, another network that can does so from now on.
+        Where it led to the world, another network that can does so from now on.
         """
         places = self._endpoints.get(container_id, {})
         endpoint = places.get(network.id)
         if endpoint is None:
             return
-        successor = self._successor(endpoint, places) if endpoint.default_route else None
-        await asyncio.shield(self._call(self._plumbing.leave, endpoint, successor, namespace))
-        if successor is not None and places.get(successor.network_id) is successor:
-            places[successor.network_id] = changed = replace(successor, default_route=True)
-            self._store.put_endpoint(changed)
+        heirs = self._heirs(endpoint, places)
+        await asyncio.shield(self._call(self._plumbing.leave, endpoint, heirs, namespace))
+        for version, heir in heirs.items():
+            if current := places.get(heir.network_id):
+                places[heir.network_id] = changed = replace(current, leads=(*current.leads, version))
+                self._store.put_endpoint(changed)
         await self._disconnect(endpoint)
 
     async def disconnect(self, container_id: str) -> None:
@@ -296,10 +301,8 @@ class NetworkController:
         network = self.network(request.network)
         if network.driver != "bridge":
             raise InvalidParameter(f"containers cannot be given an endpoint in network {network.name}")
-        if network.id in self._being_removed or network.id not in self._pools:
+        if network.id in self._being_removed or network.id not in self._addressing:
             raise NotFound(f"network {request.network} not found")
-        if request.address:
-            creation.check_address(network, request.address)
         if request.mac:
             try:
                 mac_bytes(request.mac)
@@ -314,11 +317,11 @@ class NetworkController:
             raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")
         endpoint_id = secrets.token_hex(32)
         with ExitStack() as undo:
-            pool = self._pools[network.id]
-            address = _take(pool, request.address)
-            undo.callback(pool.release, address)
+            addressing = self._addressing[network.id]
+            addresses = addressing.take(request.addresses)
+            undo.callback(addressing.release, addresses)
             ports = self._reserve_ports(
-                endpoint_id, address, replace(request, ports=creation.port_mappings(network, request.ports))
+                endpoint_id, addresses, replace(request, ports=creation.port_mappings(network, request.ports))
             )
             undo.callback(self._ports.release, endpoint_id)
             endpoint = Endpoint(
@@ -326,14 +329,12 @@ class NetworkController:
                 container_id=request.container_id,
                 network_id=network.id,
                 network_name=network.name,
-                address=str(address),
-                prefix_length=pool.subnet.prefixlen,
-                gateway="" if network.internal else network.gateway,
-                mac=request.mac or mac_for(address),
+                addresses=addresses,
+                mac=request.mac or mac_for(ip_address(addresses[0].ip)),
                 host_interface=INTERFACE_PREFIX + endpoint_id[:10],
                 ports=ports,
                 interface=_free_interface(places.values()),
-                default_route=request.default_route and not network.internal,
+                leads=tuple(entry.version for entry in addresses if entry.gateway and entry.version in request.leads),
                 names=request.names,
                 links=request.links,
                 servers=[] if network.internal else request.servers,
@@ -343,9 +344,11 @@ class NetworkController:
         self._endpoints.setdefault(request.container_id, {})[network.id] = endpoint
         return endpoint
 
-    def _reserve_ports(self, endpoint_id: str, address: IPv4Address, request: EndpointRequest) -> list[BoundPort]:
+    def _reserve_ports(
+        self, endpoint_id: str, addresses: Sequence[Address], request: EndpointRequest
+    ) -> list[BoundPort]:
         try:
-            return self._ports.reserve(endpoint_id, str(address), request.ports)
+            return self._ports.reserve(endpoint_id, addresses[0].ip, request.ports)
         except KnarrError as error:
             where = f"driver failed programming external connectivity on endpoint {request.name} ({endpoint_id})"
             raise type(error)(f"{where}: {error}") from error
@@ -403,8 +406,16 @@ class NetworkController:
             del self._endpoints[endpoint.container_id]
         return True
 
-    def _successor(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> Endpoint | None:
-        return next((other for other in places.values() if other is not leaving and other.gateway), None)
+    def _heirs(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> dict[int, Endpoint]:
+        """For each IP version with which an endpoint leads to the world, another one that can."""
+        heirs = {}
+        for version in leaving.leads:
+            for other in places.values():
+                address = other.address(version)
+                if other is not leaving and address and address.gateway:
+                    heirs[version] = other
+                    break
+        return heirs
 
     async def _sweep_out(self) -> None:
         """Delete interfaces, as many at once as there are; an address is given again only when its old place is gone,
@@ -418,14 +429,8 @@ class NetworkController:
             except OSError as error:
                 _logger.warning("removing %d endpoints: %s", len(gone), error)
             for endpoint in gone:
-                if pool := self._pools.get(endpoint.network_id):
-                    pool.release(IPv4Address(endpoint.address))
-
-    def _former_gateway(self) -> IPv4Interface | None:
-        network = self._catalog.find(DEFAULT)
-        if not network.subnet:
-            return None
-        return IPv4Interface((network.gateway, IPv4Network(network.subnet).prefixlen))
+                if addressing := self._addressing.get(endpoint.network_id):
+                    addressing.release(endpoint.addresses)
 
     async def _call(
         self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
@@ -433,15 +438,6 @@ class NetworkController:
         """Run `function` in the worker that does everything but the removal of interfaces."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
-
-
-def _take(pool: AddressPool, wanted: str | None) -> IPv4Address:
-    if not wanted:
-        return pool.take()
-    address = IPv4Address(wanted)
-    if not pool.claim(address):
-        raise Conflict("Address already in use")
-    return address
 
 
 def _free_interface(others: Iterable[Endpoint]) -> str:

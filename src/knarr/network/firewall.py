@@ -10,12 +10,11 @@ chain drops is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Network
 
 from msgspec import Struct
 
 from knarr.kernel.nftables import Nftables, NftablesError
-from knarr.network.model import BoundPort, Endpoint
+from knarr.network.model import BoundPort, Endpoint, IPNetwork
 
 _ANY = "0.0.0.0"
 
@@ -28,7 +27,7 @@ class BridgeRules(Struct, frozen=True):
     """
 
     interface: str
-    subnet: IPv4Network
+    subnets: Sequence[IPNetwork]
     internal: bool = False
     connected: bool = True
     masquerade: bool = True
@@ -142,9 +141,13 @@ table inet {table} {{
 def _masquerade(bridge: BridgeRules) -> str:
     """Out of another interface containers have the host's address. To a published port of their own bridge they have
     the gateway's, or the answer would go directly to them, from an address that they have not called."""
-    published = f'        oifname "{bridge.interface}" ip saddr {bridge.subnet} ct status dnat masquerade'
-    outside = f'        oifname != "{bridge.interface}" ip saddr {bridge.subnet} masquerade'
-    return f"{published}\n{outside}" if bridge.masquerade and not bridge.internal else published
+    lines = []
+    for subnet in bridge.subnets:
+        source = f"{'ip6' if subnet.version == 6 else 'ip'} saddr {subnet}"
+        lines.append(f'        oifname "{bridge.interface}" {source} ct status dnat masquerade')
+        if bridge.masquerade and not bridge.internal:
+            lines.append(f'        oifname != "{bridge.interface}" {source} masquerade')
+    return "\n".join(lines)
 
 
 def _elements_of(items: Iterable[str]) -> str:
@@ -155,7 +158,7 @@ def _elements_of(items: Iterable[str]) -> str:
 
 def _elements(table: str, endpoint: Endpoint, verb: str) -> list[str]:
     """`add` or `delete` commands for an endpoint's IPv4 ports, at most one a map."""
-    ports = [port for port in endpoint.ports if ":" not in port.host_ip]
+    ports = [port for port in endpoint.ports if ":" not in port.host_ip] if endpoint.address(4) else []
     anywhere = [_key(port) + _target(port, endpoint, verb) for port in ports if port.host_ip == _ANY]
     somewhere = [
         f"{port.host_ip} . {_key(port)}{_target(port, endpoint, verb)}" for port in ports if port.host_ip != _ANY
@@ -169,4 +172,5 @@ def _key(port: BoundPort) -> str:
 
 
 def _target(port: BoundPort, endpoint: Endpoint, verb: str) -> str:
-    return f" : {endpoint.address} . {port.container_port}" if verb == "add" else ""
+    address = endpoint.address(4)
+    return f" : {address.ip} . {port.container_port}" if address and verb == "add" else ""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
+
 from msgspec import Struct, field
+
+IPAddress = IPv4Address | IPv6Address
+IPInterface = IPv4Interface | IPv6Interface
+IPNetwork = IPv4Network | IPv6Network
+VERSIONS = (4, 6)
+"""IP versions, in the order in which a network's subnets and an endpoint's addresses are listed."""
 
 PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 """The networks that are always there, with their drivers."""
@@ -11,13 +19,19 @@ PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 class NetworkSettings(Struct, frozen=True):
     """The daemon's network configuration.
 
-    `bridge_name` and `bip` ("10.1.0.1/24": gateway and subnet) are the default bridge's, "" to choose them; `host_ip`
-    is where ports are published when the user names no address; `mtu` in bytes; `address_pools` are subnets from which
-    networks without one take theirs, with the prefix length to take, () for Docker's.
+    `bridge_name` and `bip` ("10.1.0.1/24": gateway and subnet) are the default bridge's, "" to choose them; with `ipv6`
+    it has that too, with the address `bip6`. Addresses of its containers are taken from `fixed_cidr` and
+    `fixed_cidr_v6`, "" for all of the subnet. `host_ip` is where ports are
+    published when the user names no address; `mtu` in bytes; `address_pools` are subnets of both versions from which
+    networks without one take theirs, with the prefix length to take; of a version that is not there Docker's are taken.
     """
 
     bridge_name: str = ""
     bip: str = ""
+    ipv6: bool = False
+    bip6: str = ""
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
     host_ip: str = "0.0.0.0"
     mtu: int = 1500
     address_pools: tuple[tuple[str, int], ...] = ()
@@ -49,7 +63,8 @@ class BoundPort(Struct, frozen=True):
 class EndpointRequest(Struct, frozen=True):
     """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address.
 
-    Where `default_route` is not wanted, another network of the container leads to the world. With `names` others in
+    `addresses` are wanted ones, at most one a version. For the versions in `leads` the network's gateway is the
+    container's; for others another of its networks leads to the world. With `names` others in
     the network find it by them, and it finds them by theirs and by its `links` (aliases of names); `servers` outside
     are asked for all other names.
     """
@@ -57,58 +72,92 @@ class EndpointRequest(Struct, frozen=True):
     container_id: str
     network: str = "bridge"
     name: str = ""
-    address: str | None = None
+    addresses: list[str] = field(default_factory=list)
     mac: str | None = None
     ports: list[PortMapping] = field(default_factory=list)
-    default_route: bool = True
+    leads: tuple[int, ...] = VERSIONS
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
 
 
+class Address(Struct, frozen=True):
+    """An endpoint's address, the length of its subnet's prefix, and the way out of there: "" if there is none."""
+
+    ip: str
+    prefix_length: int
+    gateway: str = ""
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return _version(self.ip)
+
+    @property
+    def cidr(self) -> str:
+        """As "172.17.0.2/16"."""
+        return f"{self.ip}/{self.prefix_length}"
+
+
 class Endpoint(Struct, frozen=True):
-    """A container's place in a network; kept in the database as long as it lasts."""
+    """A container's place in a network; kept in the database as long as it lasts.
+
+    It has one address of each version that the network has, IPv4 first; `leads` are the versions of the default routes
+    that go through it.
+    """
 
     endpoint_id: str
     container_id: str
     network_id: str
     network_name: str
-    address: str
-    prefix_length: int
-    gateway: str
+    addresses: list[Address]
     mac: str
     host_interface: str
     ports: list[BoundPort] = field(default_factory=list)
-    address_v6: str = ""
-    prefix_length_v6: int = 0
-    gateway_v6: str = ""
     interface: str = "eth0"
-    default_route: bool = True
+    leads: tuple[int, ...] = VERSIONS
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
+
+    def address(self, version: int) -> Address | None:
+        """The address of that IP version; None without one."""
+        return next((address for address in self.addresses if address.version == version), None)
+
+
+class Subnet(Struct, frozen=True):
+    """Addresses of a network, in CIDR notation, and its `gateway` among them ("" if it has none).
+
+    `ip_range`, a part of the subnet, is where addresses are chosen from; `reserved` are names for addresses that are
+    never chosen. `chosen`: by the engine, not by the user.
+    """
+
+    subnet: str
+    gateway: str = ""
+    ip_range: str = ""
+    reserved: dict[str, str] = field(default_factory=dict)
+    chosen: bool = False
+
+    @property
+    def version(self) -> int:
+        """4 or 6."""
+        return _version(self.subnet)
 
 
 class NetworkInfo(Struct, frozen=True):
     """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970.
 
-    `ip_range`, a part of the subnet, is where addresses are chosen from; `reserved` are names for addresses that are
-    never chosen. `chosen_subnet`: by the engine, not by the user.
+    The IPv4 subnets come first.
     """
 
     id: str
     name: str
     driver: str
     created: int
-    subnet: str = ""
-    gateway: str = ""
-    ipv6: bool = False
+    subnets: list[Subnet] = field(default_factory=list)
     internal: bool = False
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
-    ip_range: str = ""
-    reserved: dict[str, str] = field(default_factory=dict)
-    chosen_subnet: bool = False
     attachable: bool = False
 
     @property
@@ -116,16 +165,29 @@ class NetworkInfo(Struct, frozen=True):
         """One of the three that every engine has."""
         return self.name in PREDEFINED
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """The IP versions that containers have there."""
+        return tuple(version for version in VERSIONS if self.of_version(version))
+
+    def of_version(self, version: int) -> list[Subnet]:
+        """The subnets of that IP version."""
+        return [subnet for subnet in self.subnets if subnet.version == version]
+
 
 class NetworkRequest(Struct, frozen=True):
-    """A network to make; without a `subnet` it gets a free one, without a `gateway` the first address."""
+    """A network to make. It gets a free subnet of each version that it is to have and `subnets` has none of, and
+    subnets without a gateway get their first address for it."""
 
     name: str
-    subnet: str = ""
-    gateway: str = ""
-    ip_range: str = ""
-    reserved: dict[str, str] = field(default_factory=dict)
+    subnets: list[Subnet] = field(default_factory=list)
+    ipv4: bool = True
+    ipv6: bool = False
     internal: bool = False
     attachable: bool = False
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+
+
+def _version(text: str) -> int:
+    return 6 if ":" in text else 4

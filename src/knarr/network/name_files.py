@@ -27,27 +27,27 @@ def hosts_file(
     addresses: Sequence[str] = (),
     extra_hosts: Sequence[str] = (),
     linked: Sequence[tuple[str, str]] = (),
-    host_gateway: str = "",
+    host_gateways: Sequence[str] = (),
 ) -> str:
     """/etc/hosts: the usual names, `extra_hosts` ("name:address", as of --add-host), `linked` containers (address and
     names), the container's own addresses.
 
-    "host-gateway" as an address stands for `host_gateway`.
+    "host-gateway" as an address stands for each of `host_gateways`.
     """
     name = f"{hostname}.{domainname}" if domainname else hostname
     own = f"{name} {name.partition('.')[0]}" if "." in name else name
     lines = [*_STATIC_HOSTS]
-    lines += [_extra(entry, host_gateway) for entry in extra_hosts]
+    lines += [line for entry in extra_hosts for line in _extra(entry, host_gateways)]
     lines += linked
     lines += [(address, own) for address in addresses]
     return "".join(f"{address}\t{names}\n" for address, names in lines)
 
 
-def _extra(entry: str, host_gateway: str) -> tuple[str, str]:
+def _extra(entry: str, host_gateways: Sequence[str]) -> list[tuple[str, str]]:
     name, _, address = entry.partition(":")
     if address == _HOST_GATEWAY:
-        address = host_gateway
-    return address.strip("[]"), name
+        return [(gateway, name) for gateway in host_gateways]
+    return [(address.strip("[]"), name)]
 
 
 def hostname_file(hostname: str) -> str:

@@ -125,11 +125,12 @@ def directory(endpoints: Iterable[Endpoint]) -> Directory:
         client.links.update({alias.lower(): name.lower() for alias, name in endpoint.links.items()})
         client.servers = endpoint.servers or client.servers
         names = found.names.setdefault(endpoint.network_id, {})
+        own = [address.ip for address in endpoint.addresses]
         for name in dict.fromkeys(name.lower() for name in endpoint.names):
-            names.setdefault(name, []).append(endpoint.address)
-            names.setdefault(f"{name}.{endpoint.network_name.lower()}", []).append(endpoint.address)
+            names.setdefault(name, []).extend(own)
+            names.setdefault(f"{name}.{endpoint.network_name.lower()}", []).extend(own)
         full_name = f"{endpoint.names[0]}.{endpoint.network_name}"
-        found.addresses.setdefault(endpoint.network_id, {})[endpoint.address] = full_name
+        found.addresses.setdefault(endpoint.network_id, {}).update(dict.fromkeys(own, full_name))
     return found
 
 

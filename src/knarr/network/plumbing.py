@@ -7,21 +7,21 @@ else by another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, ip_network
 from pathlib import Path
 from socket import IPPROTO_UDP
 
-from knarr.errors import Conflict, InvalidParameter, KnarrError
+from knarr.errors import Conflict, KnarrError
 from knarr.kernel import conntrack, rtnetlink
 from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables, NftablesError
-from knarr.network import foreign, names
-from knarr.network.bridge import Bridge, add_default_route, remove_interface, remove_interfaces
+from knarr.network import default_bridge, foreign, names
+from knarr.network.bridge import Bridge, add_default_routes, remove_interface, remove_interfaces
 from knarr.network.firewall import BridgeRules, Firewall
-from knarr.network.model import Endpoint, NetworkInfo, NetworkSettings
-from knarr.network.pool import DEFAULT_POOLS, choose_subnet
+from knarr.network.model import VERSIONS, Endpoint, IPNetwork, NetworkInfo, NetworkSettings, Subnet
+from knarr.network.pool import choose_subnet, pools
 from knarr.network.sandbox import Sandbox
 
 _logger = logging.getLogger(__name__)
@@ -41,47 +41,46 @@ class Plumbing:
         self._bridges: dict[str, Bridge] = {}
         self._rules: dict[str, BridgeRules] = {}
 
-    def choose_gateway(self, stored: IPv4Interface | None, in_use: bool) -> IPv4Interface:
-        """The default bridge's address: as configured, else as it is, else as it was, else a free subnet's first.
-
-        `stored` is what it was; it is kept while endpoints are `in_use`, and when nothing else has that subnet now.
-        Raises InvalidParameter for a wrong setting, KnarrError if no subnet is free.
-        """
-        if self._settings.bip:
-            return _parse_bip(self._settings.bip)
+    def choose_default(self, stored: Sequence[Subnet], in_use: bool) -> list[Subnet]:
+        """The default bridge's subnets; see `default_bridge.choose`. Raises InvalidParameter, KnarrError, OSError."""
         with NetlinkSocket() as netlink:
             index = next((link.index for link in rtnetlink.links(netlink) if link.name == self.bridge_name), 0)
             present = rtnetlink.addresses(netlink)
-            own = [entry.interface for entry in present if entry.index == index and entry.interface.version == 4]
+            own = [entry.interface for entry in present if entry.index == index]
             taken = [entry.interface.network for entry in present if entry.index != index]
             taken += [route.destination for route in rtnetlink.routes(netlink) if not index or route.index != index]
-        if own:
-            return IPv4Interface(own[0])
-        if stored and (in_use or not any(network.overlaps(stored.network) for network in _version_4(taken))):
-            return stored
-        subnet = choose_subnet(self._settings.address_pools or DEFAULT_POOLS, _version_4(taken))
-        return IPv4Interface((subnet[1], subnet.prefixlen))
+        former = {subnet.version: subnet for subnet in stored}
+        return [
+            default_bridge.choose(self._settings, version, own, taken, former.get(version), in_use, _host_id())
+            for version in (VERSIONS if self._settings.ipv6 else (4,))
+        ]
 
-    def free_subnet(self, taken: Sequence[IPv4Network]) -> IPv4Network:
-        """A subnet that overlaps none of `taken`, nor what the host reaches. Raises KnarrError if there is none."""
+    def free_subnets(self, versions: Sequence[int], taken: Sequence[IPNetwork]) -> list[IPNetwork]:
+        """A subnet of each version that overlaps none of `taken`, nor what the host reaches.
+
+        Raises KnarrError if there is none.
+        """
         with NetlinkSocket() as netlink:
             known = [entry.interface.network for entry in rtnetlink.addresses(netlink)]
             known += [route.destination for route in rtnetlink.routes(netlink)]
-        return choose_subnet(self._settings.address_pools or DEFAULT_POOLS, [*taken, *_version_4(known)])
+        return [
+            choose_subnet(pools(self._settings.address_pools, version, _host_id()), [*taken, *known])
+            for version in versions
+        ]
 
     def open(
-        self, default_id: str, gateway: IPv4Interface, networks: Sequence[NetworkInfo], endpoints: Sequence[Endpoint]
+        self, default_id: str, subnets: Sequence[Subnet], networks: Sequence[NetworkInfo], endpoints: Sequence[Endpoint]
     ) -> None:
-        """Make bridges and table, or put them right, with `endpoints` in them: the default bridge with its `gateway`,
+        """Make bridges and table, or put them right, with `endpoints` in them: the default bridge with its `subnets`,
         and those of the other `networks`. Raises KnarrError, OSError."""
         with ExitStack() as undo:
             self._nftables = Nftables()
             undo.callback(self._nftables.close)
             self._removal = undo.enter_context(NetlinkSocket())
             undo.callback(self._close_bridges)
-            default = Bridge(self.bridge_name, gateway, self._settings.mtu)
+            default = Bridge(self.bridge_name, list(map(default_bridge.gateway, subnets)), self._settings.mtu)
             self._bridges = {default_id: default}
-            self._rules = {default_id: BridgeRules(self.bridge_name, gateway.network)}
+            self._rules = {default_id: BridgeRules(self.bridge_name, _networks(subnets))}
             default.ensure([endpoint for endpoint in endpoints if endpoint.network_id == default_id])
             for network in networks:
                 try:
@@ -120,10 +119,10 @@ class Plumbing:
             bridge.close()
 
     def _open_bridge(self, network: NetworkInfo, endpoints: Sequence[Endpoint]) -> None:
-        name, subnet = interface_name(network), IPv4Network(network.subnet)
+        name = interface_name(network)
         connected = _flag(network, "enable_icc")
         mtu = int(network.options.get(MTU_OPTION) or self._settings.mtu)
-        bridge = Bridge(name, IPv4Interface((network.gateway, subnet.prefixlen)), mtu, isolated=not connected)
+        bridge = Bridge(name, list(map(default_bridge.gateway, network.subnets)), mtu, isolated=not connected)
         try:
             bridge.ensure(endpoints)
         except BaseException:
@@ -131,7 +130,7 @@ class Plumbing:
             raise
         self._bridges[network.id] = bridge
         self._rules[network.id] = BridgeRules(
-            name, subnet, network.internal, connected, _flag(network, "enable_ip_masquerade")
+            name, _networks(network.subnets), network.internal, connected, _flag(network, "enable_ip_masquerade")
         )
 
     def _exempt(self) -> None:
@@ -175,13 +174,14 @@ class Plumbing:
         finally:
             sandbox.close()
 
-    def leave(self, endpoint: Endpoint, successor: Endpoint | None, namespace: int) -> None:
-        """Take an endpoint's interface out of a namespace that is in use; its default route goes to `successor`."""
+    def leave(self, endpoint: Endpoint, heirs: Mapping[int, Endpoint], namespace: int) -> None:
+        """Take an endpoint's interface out of a namespace that is in use; the default route of an IP version goes to
+        the heir of that version."""
         sandbox = Sandbox.visit(namespace)
         try:
             remove_interface(sandbox.netlink, endpoint.interface)
-            if successor is not None:
-                add_default_route(sandbox.netlink, successor)
+            for version, heir in heirs.items():
+                add_default_routes(sandbox.netlink, heir, [version])
         finally:
             sandbox.close()
 
@@ -207,8 +207,8 @@ class Plumbing:
         remove_interfaces(self._removal, [endpoint.host_interface for endpoint in gone])
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for endpoint in gone:
-                if endpoint.ports:
-                    conntrack.delete_towards(netfilter, IPv4Address(endpoint.address))
+                if endpoint.ports and (address := endpoint.address(4)):
+                    conntrack.delete_towards(netfilter, IPv4Address(address.ip))
 
 
 def interface_name(network: NetworkInfo) -> str:
@@ -229,16 +229,13 @@ def parse_flag(text: str) -> bool:
     raise ValueError(f"invalid boolean: {text}")
 
 
-def _parse_bip(text: str) -> IPv4Interface:
+def _networks(subnets: Sequence[Subnet]) -> list[IPNetwork]:
+    return [ip_network(subnet.subnet) for subnet in subnets]
+
+
+def _host_id() -> str:
+    """What tells this host from others, "" if nothing does. See machine-id(5)."""
     try:
-        gateway = IPv4Interface(text)
-    except ValueError as error:
-        raise InvalidParameter(f"invalid bip {text!r}: an address with a prefix length, as 10.1.0.1/24") from error
-    network = gateway.network
-    if network.prefixlen > 30 or gateway.ip in (network.network_address, network.broadcast_address):
-        raise InvalidParameter(f"invalid bip {text!r}: not the address of a host in a subnet")
-    return gateway
-
-
-def _version_4(networks: Sequence[rtnetlink.Network]) -> list[IPv4Network]:
-    return [network for network in networks if isinstance(network, IPv4Network)]
+        return Path("/etc/machine-id").read_text().strip()
+    except OSError:
+        return ""

@@ -1,4 +1,4 @@
-"""Published ports on IPv6 addresses: passed on, in the event loop, to the IPv4 addresses that containers have.
+"""Published ports on IPv6 addresses: passed on, in the event loop, to the first addresses that containers have.
 
 The kernel translates addresses within one family only. Connections relayed here end with the daemon; all IPv4 ones are
 the firewall's and do not.
@@ -30,7 +30,7 @@ class Relays:
         loop = asyncio.get_running_loop()
         relays = self._open.setdefault(endpoint.endpoint_id, [])
         for port, listener in listeners.items():
-            target = (endpoint.address, port.container_port)
+            target = (endpoint.addresses[0].ip, port.container_port)
             if port.protocol == "udp":
                 transport, _ = await loop.create_datagram_endpoint(
                     lambda target=target: _Datagrams(target),  # type: ignore[misc]
@@ -103,7 +103,8 @@ class _Flow:
     """A client's own socket towards the container, so that answers find back."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         self.used = 0.0
         try:
             self.socket.connect(target)

@@ -13,6 +13,7 @@ from typing import TypeVar
 from knarr.kernel.namespaces import CLONE_NEWNET, setns, unshare
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
+from knarr.network import sysctls
 
 _Result = TypeVar("_Result")
 
@@ -38,8 +39,7 @@ class Sandbox:
         unshare(CLONE_NEWNET)
         sandbox = cls(_current())
         try:
-            # As in Docker: no IPv6 on loopback and on interfaces to come, unless a network gives an IPv6 address.
-            _disable_ipv6()
+            sysctls.prepare_sandbox()
             sandbox.netlink.request(set_link(_LOOPBACK, up=True))
         except OSError:
             sandbox.close()
@@ -50,6 +50,10 @@ class Sandbox:
     def visit(cls, fd: int) -> Sandbox:
         """One that is there already; `fd` stays the caller's. Raises OSError."""
         return inside(fd, lambda: cls(os.dup(fd)))
+
+    def enable_ipv6(self, interface: str) -> None:
+        """Let an interface have IPv6 addresses. Raises OSError."""
+        inside(self.fd, lambda: sysctls.enable_ipv6(interface))
 
     def detach(self) -> int:
         """The namespace's descriptor, now the caller's; the rest is closed."""
@@ -80,15 +84,6 @@ def inside(fd: int, function: Callable[[], _Result]) -> _Result:
 
 def _current() -> int:
     return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-
-def _disable_ipv6() -> None:
-    for scope in ("all", "default"):
-        try:
-            with open(f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6", "w") as file:
-                file.write("1")
-        except FileNotFoundError:  # a kernel without IPv6
-            return
 
 
 class SandboxPool:

@@ -31,7 +31,7 @@ def test_container_reaches_the_outside_as_its_host(world) -> None:
 def test_containers_reach_each_other_directly(world) -> None:
     (a, container), (b, other) = world.connect("a"), world.connect("b")
     with serving(other, 80):
-        assert ask(container, b.address, 80) == a.address
+        assert ask(container, b.addresses[0].ip, 80) == a.addresses[0].ip
 
 
 def test_published_port_from_a_neighbour_keeps_its_address(world) -> None:
@@ -126,7 +126,7 @@ def test_a_container_cannot_use_the_hosts_loopback(world) -> None:
     endpoint, container = world.connect("a")
     bridge = world.controller.network("bridge").options["com.docker.network.bridge.name"]
     assert not _arrives(
-        world.host, 5353, lambda: _send_to_loopback(container, endpoint.address, world.host, bridge, 5353)
+        world.host, 5353, lambda: _send_to_loopback(container, endpoint.addresses[0].ip, world.host, bridge, 5353)
     )
 
 
@@ -134,9 +134,9 @@ def test_unpublished_ports_are_closed_to_neighbours_with_a_route(world) -> None:
     endpoint, container = world.connect("a", PortMapping(80, host_port=8080))
     route(world.outside, "172.17.0.0/16", "eth0", HOST)
     with serving(container, 80), serving(container, 81):
-        assert ask(world.outside, endpoint.address, 81, timeout=0.5) is None
-        assert ask(world.outside, endpoint.address, 80, timeout=0.5) is None
-        assert ask(world.host, endpoint.address, 81) == GATEWAY
+        assert ask(world.outside, endpoint.addresses[0].ip, 81, timeout=0.5) is None
+        assert ask(world.outside, endpoint.addresses[0].ip, 80, timeout=0.5) is None
+        assert ask(world.host, endpoint.addresses[0].ip, 81) == GATEWAY
 
 
 def test_closed_published_port_refuses_at_once(world) -> None:

@@ -17,7 +17,14 @@ from knarr.kernel.conntrack import delete_towards
 from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables
 from knarr.kernel.rtnetlink import delete_link, set_link
-from knarr.network.controller import EndpointRequest, NetworkController, NetworkSettings, PortMapping
+from knarr.network.controller import (
+    Address,
+    EndpointRequest,
+    NetworkController,
+    NetworkSettings,
+    PortMapping,
+    Subnet,
+)
 
 HOST = "192.0.2.1"
 
@@ -60,7 +67,7 @@ def test_interface_address_and_route(world) -> None:
     endpoint, container = world.connect("a")
     link = container.links()["eth0"]
     assert (link.up, link.mtu, link.mac) == (True, 1500, "02:42:ac:11:00:02")
-    assert (endpoint.address, endpoint.prefix_length, endpoint.gateway) == ("172.17.0.2", 16, "172.17.0.1")
+    assert endpoint.addresses == [Address("172.17.0.2", 16, "172.17.0.1")]
     assert endpoint.mac == link.mac
     assert set(container.links()) - {"sit0", "tunl0", "ip6tnl0"} == {"lo", "eth0"}
 
@@ -68,7 +75,7 @@ def test_interface_address_and_route(world) -> None:
 def test_ipv6_is_off_in_a_container_without_an_address(world) -> None:
     _, container = world.connect("a")
     assert container.sysctl("ipv6/conf/eth0/disable_ipv6") == "1"
-    assert container.sysctl("ipv6/conf/lo/disable_ipv6") == "1"
+    assert container.sysctl("ipv6/conf/lo/disable_ipv6") == "0", "::1 is there all the same"
 
 
 def test_wanted_mac(world) -> None:
@@ -100,7 +107,7 @@ def test_more_sandboxes_than_the_pool_has_are_all_different(world) -> None:
     [
         (EndpointRequest("b", network="nowhere"), NotFound, "network nowhere not found"),
         (EndpointRequest("b", network="host"), InvalidParameter, "network host"),
-        (EndpointRequest("b", address="172.17.0.9"), InvalidParameter, "user specified IP address is supported on"),
+        (EndpointRequest("b", addresses=["172.17.0.9"]), InvalidParameter, "user specified IP address is supported on"),
         (EndpointRequest("b", mac="02:42"), InvalidParameter, "02:42 is not a valid mac address"),
         (EndpointRequest("a", name="a"), Conflict, "endpoint with name a already exists in network bridge"),
         (EndpointRequest("b", ports=[PortMapping(80, "icmp")]), InvalidParameter, "invalid protocol: icmp"),
@@ -118,7 +125,7 @@ def test_port_of_another_container(world) -> None:
     with pytest.raises(KnarrError, match=words + "Bind for 0.0.0.0:8080 failed: port is already allocated"):
         world.connect("b", PortMapping(80, host_port=8080))
     assert world.controller.endpoint("b") is None
-    assert world.connect("c")[0].address == "172.17.0.3"
+    assert world.connect("c")[0].addresses[0].ip == "172.17.0.3"
 
 
 def test_port_of_another_process(world) -> None:
@@ -165,7 +172,7 @@ def test_interface_is_deleted_and_address_given_again(world) -> None:
     world.disconnect("a")
     settle(world)
     assert ports_of_bridge(world) == set()
-    assert world.connect("b")[0].address == endpoint.address
+    assert world.connect("b")[0].addresses[0].ip == endpoint.addresses[0].ip
 
 
 def test_tracked_connections_are_forgotten_with_the_container(world) -> None:
@@ -175,7 +182,7 @@ def test_tracked_connections_are_forgotten_with_the_container(world) -> None:
     world.disconnect("a")
     settle(world)
     with world.host.call(NetlinkSocket, NETLINK_NETFILTER) as netfilter:
-        assert delete_towards(netfilter, IPv4Address(endpoint.address)) == 0
+        assert delete_towards(netfilter, IPv4Address(endpoint.addresses[0].ip)) == 0
 
 
 def test_failed_connect_leaves_nothing(world) -> None:
@@ -210,7 +217,7 @@ def test_many_at_once(world) -> None:
 
     async def connect() -> list[tuple[str, int]]:
         requests = [EndpointRequest(str(n), ports=[PortMapping(80)]) for n in range(40)]
-        return [(e.address, fd) for e, fd in await asyncio.gather(*map(controller.connect, requests))]
+        return [(e.addresses[0].ip, fd) for e, fd in await asyncio.gather(*map(controller.connect, requests))]
 
     async def disconnect() -> None:
         await asyncio.gather(*(controller.disconnect(str(n)) for n in range(40)))
@@ -290,21 +297,20 @@ def test_without_endpoints_nothing_stays_on_the_host(world) -> None:
 
 
 def test_subnet_avoids_the_hosts_own(world) -> None:
-    subnet = world.controller.network("bridge").subnet
-    assert subnet == "172.17.0.0/16"
+    assert world.controller.network("bridge").subnets[0].subnet == "172.17.0.0/16"
     world.stop_controller()
     link_up(world.host, "ext1", "172.17.5.1/24", world.outside, "eth1", "172.17.5.2/24")
     world.new_controller()
-    assert world.controller.network("bridge").subnet == "172.18.0.0/16"
+    assert world.controller.network("bridge").subnets[0].subnet == "172.18.0.0/16"
 
 
 def test_configured_address(world) -> None:
     world.stop_controller()
     world.new_controller(NetworkSettings(bridge_name="mine0", bip="10.9.0.1/24", mtu=1400))
     network = world.controller.network("bridge")
-    assert (network.subnet, network.gateway, bridge(world)) == ("10.9.0.0/24", "10.9.0.1", "mine0")
+    assert (network.subnets, bridge(world)) == ([Subnet("10.9.0.0/24", "10.9.0.1")], "mine0")
     endpoint, container = world.connect("a")
-    assert (endpoint.address, container.links()["eth0"].mtu) == ("10.9.0.2", 1400)
+    assert (endpoint.addresses[0].ip, container.links()["eth0"].mtu) == ("10.9.0.2", 1400)
 
 
 @pytest.mark.parametrize("bip", ["nonsense", "10.0.0.0/24", "10.0.0.1/32"])
@@ -342,7 +348,7 @@ def test_two_controllers_side_by_side(world, tmp_path) -> None:
     database = Database(tmp_path / "other.db")
     other = NetworkController(NetworkSettings(), database, tmp_path / "other")
     world.host.run(other.start())
-    assert other.network("bridge").subnet == "172.18.0.0/16"
+    assert other.network("bridge").subnets[0].subnet == "172.18.0.0/16"
     world.connect("a", PortMapping(80, host_port=8080))
     with pytest.raises(KnarrError, match="address already in use"):
         world.host.run(other.connect(EndpointRequest("a", ports=[PortMapping(80, host_port=8080)])))
@@ -354,4 +360,4 @@ def test_two_controllers_side_by_side(world, tmp_path) -> None:
 def test_ip_tool_agrees(world) -> None:
     endpoint, container = world.connect("a")
     shown = container.call(subprocess.run, ["ip", "-4", "addr", "show", "eth0"], capture_output=True, text=True).stdout
-    assert f"inet {endpoint.address}/16 brd 172.17.255.255 scope global eth0" in shown
+    assert f"inet {endpoint.addresses[0].ip}/16 brd 172.17.255.255 scope global eth0" in shown

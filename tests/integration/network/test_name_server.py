@@ -42,19 +42,19 @@ def one(world):
 @pytest.mark.parametrize("tcp", [False, True])
 def test_names_and_aliases(one, tcp: bool) -> None:
     (_, a), (there, _) = connect(one, "a"), connect(one, "b", "db")
-    assert answers(ask(a, "b", tcp=tcp)) == [there.address]
-    assert answers(ask(a, "DB", tcp=tcp)) == [there.address]
+    assert answers(ask(a, "b", tcp=tcp)) == [there.addresses[0].ip]
+    assert answers(ask(a, "DB", tcp=tcp)) == [there.addresses[0].ip]
     assert answers(ask(a, "b", "AAAA", tcp=tcp)) == []
 
 
 def test_an_alias_of_several(one) -> None:
     (first, a), (second, _) = connect(one, "a", "db"), connect(one, "b", "db")
-    assert answers(ask(a, "db")) == sorted([first.address, second.address])
+    assert answers(ask(a, "db")) == sorted([first.addresses[0].ip, second.addresses[0].ip])
 
 
 def test_addresses_have_names(one) -> None:
     there, a = connect(one, "a")
-    reverse = ".".join(reversed(there.address.split(".")))
+    reverse = ".".join(reversed(there.addresses[0].ip.split(".")))
     assert answers(ask(a, f"{reverse}.in-addr.arpa", "PTR")) == ["a.one."]
 
 
@@ -80,7 +80,7 @@ def test_port_53_is_left_to_the_container(one) -> None:
 def test_it_answers_while_the_engine_is_down(one) -> None:
     there, a = connect(one, "a")
     one.stop_controller()
-    assert answers(ask(a, "a")) == [there.address]
+    assert answers(ask(a, "a")) == [there.addresses[0].ip]
     one.new_controller()
     later, _ = connect(one, "b")
-    assert answers(ask(a, "b")) == [later.address]
+    assert answers(ask(a, "b")) == [later.addresses[0].ip]

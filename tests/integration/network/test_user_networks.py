@@ -7,7 +7,7 @@ from topology import Namespace, ask, serving
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from knarr.kernel.rtnetlink import delete_link
-from knarr.network.controller import EndpointRequest, NetworkRequest
+from knarr.network.controller import EndpointRequest, NetworkRequest, Subnet
 
 NEIGHBOUR = "192.0.2.10"
 
@@ -28,7 +28,7 @@ def test_containers_of_one_network_reach_each_other_and_the_outside(world) -> No
     create(world, "one")
     (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
     with serving(b, 80), serving(world.outside, 81):
-        assert ask(a, there.address, 80)
+        assert ask(a, there.addresses[0].ip, 80)
         assert ask(a, NEIGHBOUR, 81)
 
 
@@ -37,14 +37,14 @@ def test_networks_do_not_reach_each_other(world) -> None:
     create(world, "two")
     (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "two")
     with serving(b, 80):
-        assert ask(a, there.address, 80) is None
+        assert ask(a, there.addresses[0].ip, 80) is None
 
 
 def test_internal_networks_reach_nothing_outside(world) -> None:
     create(world, "one", internal=True)
     (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
     with serving(b, 80), serving(world.outside, 81):
-        assert ask(a, there.address, 80)
+        assert ask(a, there.addresses[0].ip, 80)
         assert ask(a, NEIGHBOUR, 81) is None
 
 
@@ -52,43 +52,43 @@ def test_without_icc_containers_do_not_reach_each_other(world) -> None:
     create(world, "one", options={"com.docker.network.bridge.enable_icc": "false"})
     (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
     with serving(b, 80), serving(world.outside, 81):
-        assert ask(a, there.address, 80) is None
+        assert ask(a, there.addresses[0].ip, 80) is None
         assert ask(a, NEIGHBOUR, 81)
 
 
 def test_a_running_container_joins_and_leaves(world) -> None:
     create(world, "one")
     (_, a), (there, b) = connect(world, "a", "bridge"), connect(world, "b", "one")
-    request = EndpointRequest("a", network="one", default_route=False)
+    request = EndpointRequest("a", network="one", leads=())
     endpoint = world.host.run(world.controller.join(request, a.fd))
     assert endpoint.interface == "eth1"
     with serving(b, 80), serving(world.outside, 81):
-        assert ask(a, there.address, 80) == endpoint.address
+        assert ask(a, there.addresses[0].ip, 80) == endpoint.addresses[0].ip
         world.host.run(world.controller.leave("a", world.controller.network("bridge"), a.fd))
         assert ask(a, NEIGHBOUR, 81), "the default route has moved to the other network"
     assert [entry.network_name for entry in world.controller.endpoints("a")] == ["one"]
 
 
 def test_addresses_are_checked(world) -> None:
-    create(world, "one", subnet="10.9.0.0/24", ip_range="10.9.0.128/25", reserved={"x": "10.9.0.129"})
+    create(world, "one", subnets=[Subnet("10.9.0.0/24", ip_range="10.9.0.128/25", reserved={"x": "10.9.0.129"})])
     create(world, "chosen")
-    assert world.controller.network("one").gateway == "10.9.0.128"
-    assert connect(world, "a", "one")[0].address == "10.9.0.130"
-    assert connect(world, "b", "one", address="10.9.0.7")[0].address == "10.9.0.7"
+    assert world.controller.network("one").subnets[0].gateway == "10.9.0.128"
+    assert connect(world, "a", "one")[0].addresses[0].ip == "10.9.0.130"
+    assert connect(world, "b", "one", addresses=["10.9.0.7"])[0].addresses[0].ip == "10.9.0.7"
     with pytest.raises(Conflict, match="Address already in use"):
-        connect(world, "c", "one", address="10.9.0.7")
+        connect(world, "c", "one", addresses=["10.9.0.7"])
     with pytest.raises(InvalidParameter, match="does not belong to any"):
-        connect(world, "c", "one", address="10.10.0.7")
+        connect(world, "c", "one", addresses=["10.10.0.7"])
     with pytest.raises(InvalidParameter, match="user configured subnets"):
-        connect(world, "c", "chosen", address="10.9.0.9")
+        connect(world, "c", "chosen", addresses=["10.9.0.9"])
 
 
 def test_names_and_subnets_are_taken_once(world) -> None:
-    create(world, "one", subnet="10.9.0.0/24")
+    create(world, "one", subnets=[Subnet("10.9.0.0/24")])
     with pytest.raises(Conflict, match="network with name one already exists"):
         create(world, "one")
     with pytest.raises(Forbidden, match="Pool overlaps"):
-        create(world, "two", subnet="10.9.0.0/25")
+        create(world, "two", subnets=[Subnet("10.9.0.0/25")])
 
 
 def test_a_network_is_removed_with_its_bridge(world) -> None:
@@ -110,4 +110,4 @@ def test_networks_are_put_back_after_a_deleted_bridge(world) -> None:
     world.host.netlink(delete_link(f"br-{network.id[:12]}"))
     world.new_controller()
     with serving(b, 80):
-        assert ask(a, there.address, 80)
+        assert ask(a, there.addresses[0].ip, 80)

@@ -19,7 +19,7 @@ from knarr.engine.config import (
 )
 from knarr.engine.host_facts import HostFacts, parse_list
 from knarr.engine.validation import validate_create, validate_update
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import InvalidParameter
 from knarr.kernel.cgroups import Hierarchies
 
 FACTS = HostFacts(
@@ -176,10 +176,11 @@ def test_fixed_addresses_and_aliases_need_another_network() -> None:
             validate_create(body, FACTS)
 
 
-def test_ipv6_addresses_are_refused() -> None:
-    settings = EndpointSettings(ipam_config=EndpointIPAMConfig(ipv6_address="fd00::5"))
+@pytest.mark.parametrize(("member", "text"), [("ipv6_address", "10.0.0.1"), ("ipv4_address", "fd00::5")])
+def test_addresses_are_of_their_version(member: str, text: str) -> None:
+    settings = EndpointSettings(ipam_config=EndpointIPAMConfig(**{member: text}))
     body = CreateBody(networking_config=NetworkingConfig(endpoints_config={"mine": settings}))
-    with pytest.raises(Unsupported, match="IPv6"):
+    with pytest.raises(InvalidParameter, match=rf"invalid IPv[46] address: {text}"):
         validate_create(body, FACTS)
 
 

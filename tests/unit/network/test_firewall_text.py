@@ -3,9 +3,9 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from knarr.network.firewall import BridgeRules, Firewall, ruleset
-from knarr.network.model import BoundPort, Endpoint
+from knarr.network.model import Address, BoundPort, Endpoint
 
-BRIDGE = BridgeRules("knarr0", IPv4Network("172.17.0.0/16"))
+BRIDGE = BridgeRules("knarr0", [IPv4Network("172.17.0.0/16")])
 
 
 class Recorder:
@@ -25,7 +25,7 @@ def firewall() -> tuple[Firewall, Recorder]:
 
 
 def endpoint(*ports: BoundPort) -> Endpoint:
-    return Endpoint("e", "c", "n", "bridge", "172.17.0.2", 16, "172.17.0.1", "", "vethk0", list(ports))
+    return Endpoint("e", "c", "n", "bridge", [Address("172.17.0.2", 16)], "", "vethk0", list(ports))
 
 
 def test_table_replaces_its_former_self() -> None:
@@ -34,7 +34,7 @@ def test_table_replaces_its_former_self() -> None:
 
 
 def test_one_masquerading_rule_for_each_bridge() -> None:
-    other = BridgeRules("br-1", IPv4Network("172.18.0.0/16"))
+    other = BridgeRules("br-1", [IPv4Network("172.18.0.0/16")])
     text = ruleset("knarr", [BRIDGE, other])
     assert 'oifname != "knarr0" ip saddr 172.17.0.0/16 masquerade' in text
     assert 'oifname != "br-1" ip saddr 172.18.0.0/16 masquerade' in text

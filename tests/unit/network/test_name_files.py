@@ -25,7 +25,8 @@ def test_hosts_give_a_qualified_name_and_its_first_label() -> None:
 
 
 def test_hosts_translate_host_gateway() -> None:
-    assert hosts_file("box", extra_hosts=["hg:host-gateway"], host_gateway="172.17.0.1").endswith("172.17.0.1\thg\n")
+    text = hosts_file("box", extra_hosts=["hg:host-gateway"], host_gateways=["172.17.0.1", "fd00::1"])
+    assert text.endswith("172.17.0.1\thg\nfd00::1\thg\n")
 
 
 def test_hosts_accept_ipv6_with_and_without_brackets() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knarr.network.model import Endpoint
+from knarr.network.model import Address, Endpoint
 from knarr.network.naming import directory
 
 
@@ -12,9 +12,7 @@ def endpoint(container: str, address: str, *names: str, network: str = "n", link
         container_id=container,
         network_id=network,
         network_name=f"net-{network}",
-        address=address,
-        prefix_length=16,
-        gateway="",
+        addresses=[Address(address, 16)],
         mac="",
         host_interface="",
         names=list(names),

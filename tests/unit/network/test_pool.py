@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 
 from knarr.errors import KnarrError
-from knarr.network.pool import DEFAULT_POOLS, AddressPool, choose_subnet, mac_for
+from knarr.network.pool import DEFAULT_POOLS, AddressPool, choose_subnet, local_pool, mac_for, pools
 
 
 def networks(*texts: str) -> list[IPv4Network]:
@@ -68,3 +68,33 @@ def test_claimed_addresses_are_not_given() -> None:
 
 def test_mac_is_made_from_the_address() -> None:
     assert mac_for(IPv4Address("172.17.0.2")) == "02:42:ac:11:00:02"
+
+
+def test_a_host_has_its_own_unique_local_pool() -> None:
+    base, size = local_pool("one")
+    assert (IPv6Network(base).prefixlen, size, base[:2]) == (48, 64, "fd")
+    assert local_pool("one") == (base, size) != local_pool("two")
+
+
+def test_an_ipv6_pool_is_not_walked_through() -> None:
+    taken = [IPv6Network("fd00::/65"), IPv6Network("fd00:0:0:1::/64")]
+    assert choose_subnet([("fd00::/48", 64)], taken) == IPv6Network("fd00:0:0:2::/64")
+    with pytest.raises(KnarrError, match="non-overlapping IPv6 address pool"):
+        choose_subnet([("fd00::/64", 64)], taken)
+
+
+def test_pools_are_told_apart_by_version() -> None:
+    configured = [("10.0.0.0/8", 24), ("fd00::/48", 64)]
+    assert pools(configured, 6, "") == [("fd00::/48", 64)]
+    assert pools(configured[1:], 4, "") == DEFAULT_POOLS
+
+
+def test_ipv6_has_no_broadcast_address() -> None:
+    subnet = IPv6Network("fd00::/126")
+    addresses = AddressPool(subnet, subnet[1])
+    assert [str(addresses.take()) for _ in range(2)] == ["fd00::2", "fd00::3"]
+
+
+def test_macs_of_ipv6_addresses_differ() -> None:
+    assert mac_for(IPv6Address("fd00::2"))[:6] == "02:42:"
+    assert mac_for(IPv6Address("fd00::2")) != mac_for(IPv6Address("fd00:0:0:1::2"))
