@@ -182,3 +182,26 @@ def test_names_in_use_and_programs_that_are_not_there(docker_py: Any, box: Any) 
     with pytest.raises(docker.errors.APIError, match="executable file not found") as caught:
         docker_py.containers.run("busybox", ["no-such-program"], remove=True)
     assert caught.value.status_code == 400
+
+
+def test_what_is_no_archive_cannot_be_loaded(docker_py: Any) -> None:
+    with pytest.raises(docker.errors.ImageLoadError):
+        docker_py.images.load(b"abc")
+
+
+def test_a_link_is_told_in_the_environment(docker_py: Any, box: Any) -> None:
+    output = docker_py.containers.run("busybox", ["env"], remove=True, links={"py-box": "db"}, name="py-linked")
+    assert b"DB_NAME=/py-linked/db\n" in output
+
+
+def test_a_link_is_removed(docker_py: Any, box: Any) -> None:
+    made = docker_py.containers.create("busybox", "true", name="py-linked", links={"py-box": "db"})
+    docker_py.api.remove_container("py-linked/db", link=True)
+    made.reload()
+    assert made.attrs["HostConfig"]["Links"] == []
+    made.remove()
+
+
+def test_several_log_files_without_a_size_are_one(docker_py: Any) -> None:
+    logs = docker.types.LogConfig(type="json-file", config={"max-file": "3"})
+    assert docker_py.containers.run("busybox", ["echo", "hi"], remove=True, log_config=logs) == b"hi\n"

@@ -13,7 +13,7 @@ from knarr.api.messages import Answer, Hijack, Request, Response, Stream, json_a
 from knarr.api.routing import Route
 from knarr.engine.config import CreateBody, UpdateBody
 from knarr.engine.containers import AttachOptions, LogOptions, WaitResult
-from knarr.errors import InvalidParameter
+from knarr.errors import InvalidParameter, NotFound
 
 
 async def create(request: Request) -> Answer:
@@ -91,9 +91,19 @@ async def update(request: Request) -> Answer:
 
 
 async def remove(request: Request) -> Answer:
-    await request.engine.containers.remove(
-        request.names["id"], force=request.flag("force"), volumes=request.flag("v"), link=request.flag("link")
-    )
+    containers, reference = request.engine.containers, request.names["id"]
+    if request.flag("link"):
+        containers.remove_link(reference)
+    else:
+        await containers.remove(reference, force=request.flag("force"), volumes=request.flag("v"))
+    return no_content()
+
+
+async def remove_link(request: Request) -> Answer:
+    path = f"{request.names['id']}/{request.names['alias']}"
+    if not request.flag("link"):
+        raise NotFound(f"No such container: {path}")
+    request.engine.containers.remove_link(path)
     return no_content()
 
 
@@ -216,4 +226,5 @@ ROUTES = [
     Route("POST", "/containers/{id}/update", update),
     Route("GET", "/containers/{id}/top", top),
     Route("DELETE", "/containers/{id}", remove),
+    Route("DELETE", "/containers/{id}/{alias}", remove_link),
 ]

@@ -7,7 +7,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable
 from typing import Any
 
-from knarr.engine import attaching, inspection, log_settings, logs, stats, times, top, updating
+from knarr.engine import attaching, inspection, links, log_settings, logs, stats, times, top, updating
 from knarr.engine import detach_keys as keys
 from knarr.engine.attaching import AttachOptions
 from knarr.engine.config import CreateBody, UpdateBody
@@ -84,14 +84,16 @@ class Containers:
         """As Stopping.unpause."""
         await self._stopping.unpause(self.find(reference))
 
-    async def remove(self, reference: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
+    def remove_link(self, path: str) -> None:
+        """As links.remove."""
+        links.remove(self._parts, path)
+
+    async def remove(self, reference: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; with `force` a running one too, with `volumes` its anonymous volumes as well.
 
         Raises NotFound, Conflict if it runs or is being removed.
         """
         container = self.find(reference)
-        if link:
-            raise InvalidParameter(f"cannot remove link {reference}: links between containers are not supported")
         if container.being_removed or container.state.status == "removing":
             raise Conflict(f"removal of container {reference} is already in progress")
         container.being_removed = True

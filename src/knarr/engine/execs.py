@@ -134,7 +134,8 @@ class Execs:
     async def _start(self, record: ExecRecord, fd: int | None, tty: bool) -> None:
         system = record.container.live_system()
         size = record.terminal_size
-        request = ExecRequest(record.id, await asyncio.to_thread(self._process, record, system))
+        linked = self._launcher.linked(record.container)
+        request = ExecRequest(record.id, await asyncio.to_thread(self._process, record, system, linked))
         if fd is not None:
             request.attachment = _attachment(record, os.dup(fd), tty)
         self._publish(record, f"exec_start: {record.words}")
@@ -155,7 +156,7 @@ class Execs:
             record.failure_code = error.exit_code if isinstance(error, StartFailed) else _CANNOT_RUN
             self._over(record)
 
-    def _process(self, record: ExecRecord, system: System) -> Process:
+    def _process(self, record: ExecRecord, system: System, linked: dict[str, str]) -> Process:
         """In a thread: the container's passwd may be slow to read."""
         container = record.container
         try:
@@ -165,7 +166,9 @@ class Execs:
         try:
             main = container.process or self._launcher.main_process(container, root_fd)
             config = msgspec.structs.replace(record.config, console_size=record.terminal_size)
-            return runtime_spec.exec_process(main, container.config, config, root_fd, container.host_config.group_add)
+            return runtime_spec.exec_process(
+                main, container.config, config, root_fd, container.host_config.group_add, linked
+            )
         finally:
             os.close(root_fd)
 

@@ -85,6 +85,7 @@ class Launcher:
             mounts=mounts.runtime_mounts(record.mounts, sources),
             pids={kind: other.state.pid for kind, other in joined.items()},
             shm_path=self._shm_path(container, joined),
+            linked=self.linked(container),
             console_size=container.terminal_size,
             defaults=self._defaults,
         )
@@ -161,6 +162,10 @@ class Launcher:
         return ""
 
     # Network
+
+    def linked(self, container: Container) -> dict[str, str]:
+        """Variables that tell of what it is linked to. Raises Conflict for links to nowhere."""
+        return links.variables(self._parts, container)
 
     async def _connect(self, container: Container) -> _Network:
         mode = container.host_config.network_mode

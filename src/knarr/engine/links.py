@@ -1,7 +1,11 @@
-"""Links (--link NAME:ALIAS): names under which a container reaches others, in its /etc/hosts."""
+"""Links (--link NAME:ALIAS): under which names and addresses a container reaches others, as files and variables."""
 
 from __future__ import annotations
 
+import msgspec
+from msgspec import Struct
+
+from knarr.engine import link_variables
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
@@ -36,14 +40,53 @@ def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
 
     Raises KnarrError, Conflict if the container is about to start and one of them does not run.
     """
+    return [
+        (address, _names(link.other, link.alias))
+        for link in _present(parts, container)
+        for address in link.addresses
+    ]
+
+
+def variables(parts: Parts, container: Container) -> dict[str, str]:
+    """What the programs of such a container find in their environment. Raises as `hosts`."""
+    found: dict[str, str] = {}
+    for link in _present(parts, container):
+        config, path = link.other.config, f"/{container.name}/{link.alias}"
+        found |= link_variables.variables(path, link.alias, link.addresses[0], config.exposed_ports or {}, config.env or [])
+    return found
+
+
+def remove(parts: Parts, path: str) -> None:
+    """Take away the link "container/alias". Raises NotFound for an unknown container, Conflict without an alias."""
+    name, _, alias = path.strip("/").partition("/")
+    if not alias:
+        raise Conflict("Conflict, cannot remove the default link name of the container")
+    try:
+        container = parts.registry.find(name)
+    except NotFound:
+        raise NotFound(f"No such container: {path}") from None
+    links = container.host_config.links or []
+    left = [link for link in links if parse(link)[1] != alias]
+    if len(left) == len(links):
+        raise NotFound(f"No such container: {path}")
+    container.record.host_config = msgspec.structs.replace(container.host_config, links=left)
+    parts.store.save_record(container.record)
+
+
+class _Link(Struct):
+    other: Container
+    alias: str
+    addresses: list[str]
+
+
+def _present(parts: Parts, container: Container) -> list[_Link]:
     found = []
     if _BRIDGE in container.record.endpoints:
         for link in container.host_config.links or []:
             name, alias = parse(link)
             try:
                 other = parts.registry.find(name)
-                names = _names(other, alias)
-                found += [(address, names) for address in _addresses(parts, container, other, alias)]
+                found.append(_Link(other, alias, _addresses(parts, container, other, alias)))
             except NotFound as error:
                 if container.system is None:
                     raise KnarrError(f"could not get container for {name}: {error}") from None

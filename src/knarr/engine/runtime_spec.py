@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import resource
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from msgspec import Struct, field
 
@@ -57,7 +59,8 @@ class SpecInputs(Struct):
     `root_fd` is the container's root directory, borrowed for looking up users. `files` are the engine's own files to
     be mounted (/etc/hosts and its like), container path to host path. `mounts` come from `mounts.runtime_mounts`.
     `pids`: for each of "ipc", "pid", "network" that is `container:…`, the main process of that container. `shm_path`
-    is a directory of the host to show as /dev/shm (shareable, or of the joined container).
+    is a directory of the host to show as /dev/shm (shareable, or of the joined container). `linked` are the variables
+    that tell of linked containers.
     """
 
     id: str
@@ -68,6 +71,7 @@ class SpecInputs(Struct):
     mounts: list[spec.Mount] = field(default_factory=list)
     pids: dict[str, int] = field(default_factory=dict)
     shm_path: str = ""
+    linked: dict[str, str] = field(default_factory=dict)
     console_size: tuple[int, int] | None = None
     defaults: Defaults = field(default_factory=Defaults)
 
@@ -102,7 +106,7 @@ def _process(inputs: SpecInputs, options: security.SecurityOptions, bounding: li
     return spec.Process(
         args=args,
         cwd=config.working_dir or "/",
-        env=environment(config, identity.home),
+        env=environment(config, identity.home, inputs.linked),
         terminal=config.tty,
         console_size=spec.ConsoleSize(*size) if config.tty and any(size) else None,
         user=identity.user,
@@ -117,14 +121,15 @@ def _no_new_privileges(options: security.SecurityOptions, defaults: Defaults) ->
     return defaults.no_new_privileges if options.no_new_privileges is None else options.no_new_privileges
 
 
-def environment(config: ContainerConfig, home: str) -> list[str]:
-    """The program's environment: what every program finds, overridden by the container's own.
+def environment(config: ContainerConfig, home: str, linked: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """The program's environment: what every program finds, then of links, both overridden by the container's own.
 
     A name without "=" takes the variable away. Raises InvalidParameter for a variable without a name.
     """
     variables = {"PATH": DEFAULT_PATH, "HOSTNAME": config.hostname}
     if config.tty:
         variables["TERM"] = "xterm"
+    variables |= linked
     _override(variables, config.env or [])
     if not variables.get("HOME"):
         variables["HOME"] = home
@@ -148,6 +153,7 @@ def exec_process(
     request: ExecConfig,
     root_fd: int,
     group_add: list[str] | None = None,
+    linked: Mapping[str, str] = MappingProxyType({}),
 ) -> spec.Process:
     """The process of an exec in a container made from `config` whose main process is `process`.
 
@@ -168,7 +174,7 @@ def exec_process(
     return spec.Process(
         args=request.cmd,
         cwd=request.working_dir or process.cwd,
-        env=environment(settings, home),
+        env=environment(settings, home, linked),
         terminal=request.tty,
         console_size=spec.ConsoleSize(*request.console_size) if request.tty and request.console_size else None,
         user=user,
