@@ -55,7 +55,7 @@ class Commits:
         )
         paused = pause and container.state.status == "running"
         if paused:
-            await self._stopping.pause(container)
+            paused = await self._pause(container)
         try:
             image = await asyncio.to_thread(self._make, container, wanted)
             self._tell(container, wanted, image)
@@ -63,6 +63,16 @@ class Commits:
             if paused and container.state.status == "paused":
                 await self._stopping.unpause(container)
         return image.id
+
+    async def _pause(self, container: Container) -> bool:
+        """False when it has ended meanwhile, which serves as well. Raises Conflict when it is paused already."""
+        try:
+            await self._stopping.pause(container)
+        except Conflict:
+            if container.running:
+                raise
+            return False
+        return True
 
     def _parent(self, container: Container) -> Image:
         if container.record.on_host:
