@@ -73,7 +73,8 @@ async def load(request: Request) -> Answer:
     return await progress.answer(
         lambda report: images.load(
             archive, report, quiet=request.flag("quiet"), platform=request.text("platform") or None
-        )
+        ),
+        always_streamed=True,  # docker-py's ImageLoadError comes from there
     )
 
 

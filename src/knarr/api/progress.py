@@ -18,10 +18,11 @@ Report = Callable[[dict[str, Any]], None]
 _Lines = asyncio.Queue[bytes | None]
 
 
-async def answer(work: Callable[[Report], Awaitable[object]]) -> Answer:
+async def answer(work: Callable[[Report], Awaitable[object]], *, always_streamed: bool = False) -> Answer:
     """Do `work`, handing it a function that puts a message into the stream and may be called from any thread.
 
-    Failures before the first message are raised, so that they get a status of their own.
+    Failures before the first message are raised, so that they get a status of their own, unless clients look for all
+    of them in the stream.
     """
     loop = asyncio.get_running_loop()
     lines: _Lines = asyncio.Queue()
@@ -31,19 +32,21 @@ async def answer(work: Callable[[Report], Awaitable[object]]) -> Answer:
 
     task = asyncio.ensure_future(work(report))
     task.add_done_callback(lambda _: lines.put_nowait(None))
+    if always_streamed:
+        return Stream(_stream(lines, task))
     first = await lines.get()
     if first is None:
         await task
         return Response(headers=[("Content-Type", "application/json")])
-    return Stream(_stream(first, lines, task))
+    return Stream(_stream(lines, task, first))
 
 
-async def _stream(first: bytes, lines: _Lines, task: asyncio.Future[object]) -> AsyncGenerator[bytes, None]:
+async def _stream(lines: _Lines, task: asyncio.Future[object], first: bytes = b"") -> AsyncGenerator[bytes, None]:
     try:
-        line: bytes | None = first
-        while line is not None:
+        if first:
+            yield first
+        while (line := await lines.get()) is not None:
             yield line
-            line = await lines.get()
         await task
     except Exception as error:  # noqa: BLE001  # the headers are out, so it goes where the client looks for it
         if not isinstance(error, KnarrError):

@@ -56,8 +56,6 @@ def _check_mode(options: Mapping[str, str]) -> None:
 
 def _check_rotation(options: Mapping[str, str], driver: str) -> None:
     max_size, max_file = size(options, "max-size"), count(options)
-    if max_file > 1 and not max_size and driver == "json-file":
-        raise InvalidParameter("max-file cannot be greater than 1 when max-size is not set")
     if flag(options, "compress") and driver == "json-file" and (max_file < 2 or not max_size):
         raise InvalidParameter("compress cannot be true when max-file is less than 2 or max-size is not set")
 

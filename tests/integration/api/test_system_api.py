@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +114,8 @@ def test_bodies_that_make_no_container(api: Any, body: bytes) -> None:
 
 def test_an_archive_that_is_none(api: Any) -> None:
     head, answer = api.ask(b"POST /images/load" + CLOSE + b"Content-Length: 2000000\r\n\r\n" + bytes(2_000_000))
-    assert head.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(answer)["message"]
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b'"errorDetail"' in answer
 
 
 def test_an_archive_whose_client_leaves(api: Any) -> None:
@@ -125,7 +126,7 @@ def test_an_archive_whose_client_leaves(api: Any) -> None:
 
 def test_past_events_end_with_until(api: Any) -> None:
     api.create("true")
-    head, body = api.ask(b"GET /events?since=0&until=1s" + CLOSE + b"\r\n")
+    head, body = api.ask(b"GET /events?since=0&until=%.9f" % time.time() + CLOSE + b"\r\n")
     assert b"Content-Type: application/json\r\n" in head
     assert b'"Action":"create"' in body
 

@@ -59,7 +59,6 @@ def test_none() -> None:
         ("json-file", {"max-size": "x"}),
         ("json-file", {"max-size": "0"}),
         ("json-file", {"max-file": "0", "max-size": "1m"}),
-        ("json-file", {"max-file": "2"}),
         ("json-file", {"compress": "true"}),
         ("json-file", {"compress": "maybe"}),
         ("json-file", {"labels-regex": "("}),
