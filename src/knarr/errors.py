@@ -7,7 +7,7 @@
     ├── NotFound               404
     ├── Conflict               409  not in this state
     ├── NotModified            304  already so
-    ├── Unsupported            501  what this engine or this host does not have
+    ├── Unsupported            400  what this engine or this host does not have
     └── Unavailable            503
 
 The text is what the user reads: dockerd's words where dockerd has words.

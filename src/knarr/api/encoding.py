@@ -19,7 +19,7 @@ _STATUSES: dict[type[errors.KnarrError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.NotModified: HTTPStatus.NOT_MODIFIED,
-    errors.Unsupported: HTTPStatus.NOT_IMPLEMENTED,
+    errors.Unsupported: HTTPStatus.BAD_REQUEST,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 

@@ -39,7 +39,7 @@ async def write(request: Request) -> Answer:
 
 async def changes(request: Request) -> Answer:
     rows = await asyncio.to_thread(request.engine.archives.changes, request.names["id"])
-    return json_answer([{"Path": path, "Kind": kind} for kind, path in rows] or None)
+    return json_answer([{"Path": path, "Kind": kind} for kind, path in rows])
 
 
 async def export(request: Request) -> Answer:

@@ -48,7 +48,7 @@ async def authenticate(request: Request) -> Answer:
 
 async def prune_build_cache(request: Request) -> Answer:
     """There is no build cache."""
-    return json_answer({"CachesDeleted": None, "SpaceReclaimed": 0})
+    return json_answer({"CachesDeleted": [], "SpaceReclaimed": 0})
 
 
 ROUTES = [

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from knarr.api.messages import Answer, Request
+from http import HTTPStatus
+
+from knarr.api.messages import Answer, Request, json_answer
 from knarr.api.routing import Route
-from knarr.errors import Unsupported
 
 
 async def unserved(request: Request) -> Answer:
-    raise Unsupported(f"{request.method} {request.path} is not supported by this engine yet")
+    text = f"{request.method} {request.path} is not supported by this engine yet"
+    return json_answer({"message": text}, HTTPStatus.NOT_IMPLEMENTED)
 
 
 ROUTES = [

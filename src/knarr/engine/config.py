@@ -1,16 +1,19 @@
 """What a client asks for when it makes containers, execs and volumes: the Engine API's bodies as types.
 
 Attributes are snake_case, JSON names the API's (1.50). These structs are also what is persisted and what inspect
-shows: a list that the client left out is null there, one that it sent empty is [], so most lists may be None. Their
-plain JSON (`msgspec.json`) has every field; `to_wire` leaves out those that dockerd leaves out when they are empty.
+shows. A list that the client left out means something else than an empty one, so most lists may be None. Their plain
+JSON (`msgspec.json`) has every field; `to_wire` leaves out those that dockerd leaves out when they are empty, and shows
+a list or map that is None as an empty one: Go's clients do not tell the two apart, the API's description has no null.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, field, inspect
 
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 UInt16 = Annotated[int, Meta(ge=0, le=2**16 - 1)]
@@ -39,8 +42,9 @@ def to_wire(value: Any) -> Any:
     if isinstance(value, Body):
         names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
         members = [(wire, name, getattr(value, name)) for name, wire in names]
+        empties = _empties(type(value))
         return {
-            wire: to_wire(item)
+            wire: empties[name]() if item is None and name in empties else to_wire(item)
             for wire, name, item in members
             if (item or name not in value.sparse)
             and (item is not None or name not in value.optional)
@@ -51,6 +55,18 @@ def to_wire(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: to_wire(item) for key, item in value.items()}
     return msgspec.to_builtins(value)
+
+
+@functools.cache
+def _empties(kind: type[Body]) -> dict[str, Callable[[], object]]:
+    """By attribute, what makes an empty list or map, for those that are one."""
+    makers: dict[type, Callable[[], object]] = {inspect.ListType: list, inspect.DictType: dict}
+    found = {}
+    for field_ in inspect.type_info(kind).fields:  # type: ignore[attr-defined]
+        for part in getattr(field_.type, "types", ()):
+            if type(part) in makers:
+                found[field_.name] = makers[type(part)]
+    return found
 
 
 class HealthConfig(Body):
@@ -309,7 +325,7 @@ class HostConfig(Resources):
             "tmpfs",
         }
     )
-    optional = frozenset({"init"})
+    optional = frozenset({"init", "memory_swappiness"})
 
     binds: list[str] | None = None
     container_id_file: str = field(default="", name="ContainerIDFile")

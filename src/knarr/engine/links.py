@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from knarr.engine import link_variables
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
@@ -41,18 +40,20 @@ def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
     Raises KnarrError, Conflict if the container is about to start and one of them does not run.
     """
     return [
-        (address, _names(link.other, link.alias))
-        for link in _present(parts, container)
-        for address in link.addresses
+        (address, _names(link.other, link.alias)) for link in _present(parts, container) for address in link.addresses
     ]
 
 
 def variables(parts: Parts, container: Container) -> dict[str, str]:
     """What the programs of such a container find in their environment. Raises as `hosts`."""
+    from knarr.engine import link_variables  # few containers have links
+
     found: dict[str, str] = {}
     for link in _present(parts, container):
         config, path = link.other.config, f"/{container.name}/{link.alias}"
-        found |= link_variables.variables(path, link.alias, link.addresses[0], config.exposed_ports or {}, config.env or [])
+        found |= link_variables.variables(
+            path, link.alias, link.addresses[0], config.exposed_ports or {}, config.env or []
+        )
     return found
 
 

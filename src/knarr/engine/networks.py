@@ -47,7 +47,7 @@ class Networks:
             await self._remove(network)
             deleted.append(network.name)
         self._events.publish("network", "prune", "", {"reclaimed": "0"})
-        return {"NetworksDeleted": deleted or None}
+        return {"NetworksDeleted": deleted}
 
     async def _remove(self, network: NetworkInfo) -> None:
         await self._controller.remove_network(network)
@@ -151,7 +151,7 @@ def _json(network: NetworkInfo) -> dict[str, Any]:
         "Driver": network.driver,
         "EnableIPv4": 4 in network.versions,
         "EnableIPv6": 6 in network.versions,
-        "IPAM": {"Driver": "default", "Options": None, "Config": [_pool(subnet) for subnet in network.subnets]},
+        "IPAM": {"Driver": "default", "Options": {}, "Config": [_pool(subnet) for subnet in network.subnets]},
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,

@@ -171,7 +171,7 @@ _EMPTY: dict[str, Any] = {
     "read": times.ZERO,
     "preread": times.ZERO,
     "pids_stats": {},
-    "blkio_stats": dict.fromkeys(_BLKIO_FIELDS),
+    "blkio_stats": dict.fromkeys(_BLKIO_FIELDS, ()),
     "num_procs": 0,
     "storage_stats": {},
     "cpu_stats": _NO_CPU,

@@ -133,14 +133,14 @@ class SystemService:
             "Plugins": {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "null"],
-                "Authorization": None,
+                "Authorization": [],
                 "Log": sorted(DRIVERS),
             },
             "Debug": settings.debug,
             "LoggingDriver": settings.log_driver,
             "IndexServerAddress": "https://index.docker.io/v1/",
             "RegistryConfig": _registries(settings.insecure_registries, settings.registry_mirrors),
-            "GenericResources": None,
+            "GenericResources": [],
             "DockerRootDir": str(settings.data_root),
             "HttpProxy": os.environ.get("HTTP_PROXY", ""),
             "HttpsProxy": os.environ.get("HTTPS_PROXY", ""),
@@ -166,7 +166,7 @@ class SystemService:
             "InitCommit": {"ID": ""},
             "ProductLicense": "",
             "DefaultAddressPools": [],
-            "Warnings": None,
+            "Warnings": [],
         }
 
     async def metrics(self) -> str:

@@ -100,7 +100,7 @@ class Volumes:
             and wanted.exact("driver", _DRIVER)
             and dangling in (None, not self._users.get(volume.name))
         ]
-        return {"Volumes": found, "Warnings": None}
+        return {"Volumes": found, "Warnings": []}
 
     async def remove(self, name: str, *, force: bool = False) -> None:
         """Raises NotFound (unless `force`), Conflict if a container has it."""
@@ -127,7 +127,7 @@ class Volumes:
                     reclaimed += await self._remove(volume)
                     deleted.append(volume.name)
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
-        return {"VolumesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+        return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     async def usage(self) -> Sequence[dict[str, Any]]:
         """All volumes as JSON, with UsageData."""
@@ -345,10 +345,10 @@ class Volumes:
         return {
             "CreatedAt": times.rfc3339(volume.created // 1_000_000_000 * 1_000_000_000),
             "Driver": _DRIVER,
-            "Labels": volume.labels,
+            "Labels": volume.labels or {},
             "Mountpoint": str(self._driver.path(volume.name)),
             "Name": volume.name,
-            "Options": volume.options,
+            "Options": volume.options or {},
             "Scope": "local",
         }
 

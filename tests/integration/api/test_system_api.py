@@ -68,7 +68,7 @@ def test_versions_that_are_not_served(api: Any, version: str, words: str) -> Non
         ("POST", "/services/create", 503, "This node is not a swarm manager."),
         ("POST", "/swarm/leave", 503, "This node is not part of a swarm"),
         ("POST", "/build", 501, "not supported"),
-        ("POST", "/images/create?fromImage=busybox", 501, "registry"),
+        ("POST", "/images/create?fromImage=busybox", 400, "registry"),
     ],
 )
 def test_errors(api: Any, method: str, path: str, status: int, words: str) -> None:

@@ -78,7 +78,7 @@ def with_options(name: str, path: str, **options: str) -> list[MountPoint]:
 async def test_a_volume_is_what_was_asked_for(volumes: Volumes, tmp_path: Path) -> None:
     made = await volumes.create(VolumeCreate(name="data", labels={"a": "b"}))
     assert made == volumes.inspect("data")
-    assert (made["Name"], made["Driver"], made["Labels"], made["Options"]) == ("data", "local", {"a": "b"}, None)
+    assert (made["Name"], made["Driver"], made["Labels"], made["Options"]) == ("data", "local", {"a": "b"}, {})
     assert made["Mountpoint"] == str(tmp_path / "volumes/data/_data")
     assert (tmp_path / "volumes/data/_data").stat().st_mode & 0o777 == 0o755
     assert await volumes.create(VolumeCreate(name="data")) == made
@@ -192,7 +192,7 @@ async def test_pruning_takes_the_anonymous_unless_told(volumes: Volumes) -> None
     Path(anonymous["Mountpoint"], "file").write_bytes(b"x" * 100)
     assert await volumes.prune() == {"VolumesDeleted": [anonymous["Name"]], "SpaceReclaimed": 100}
     assert (await volumes.prune('{"all": ["1"], "label!": ["x"]}'))["VolumesDeleted"] == [named["Name"]]
-    assert await volumes.prune() == {"VolumesDeleted": None, "SpaceReclaimed": 0}
+    assert await volumes.prune() == {"VolumesDeleted": [], "SpaceReclaimed": 0}
 
 
 @in_loop
