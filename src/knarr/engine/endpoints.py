@@ -34,6 +34,7 @@ def request(container: Container, network: NetworkInfo, servers: list[str], lead
         names=[] if network.predefined else _names(container, asked),
         links=dict(_link(link) for link in asked.links or []),
         servers=servers,
+        own_servers=bool(container.host_config.dns),
     )
 
 

@@ -42,6 +42,7 @@ class Launcher:
         self._defaults = defaults
         self._shared_memory = SharedMemory(parts.settings.run_root / "shm")
         self._image_mounts = ImageMounts(parts.settings.run_root / "images", parts.images, parts.layers)
+        parts.network.namespace_of = lambda id: network_namespace(parts.registry.find(id))
 
     async def launch(self, container: Container) -> System:
         """A running system for `container`. Raises KnarrError, StartFailed, OSError; then nothing is left of it."""
@@ -284,6 +285,12 @@ class Launcher:
                 ipv6 = any(entry.address(6) for entry in self._parts.network.endpoints(container.id))
                 names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options, ipv6=ipv6)
         (directory / "resolv.conf").write_text(names)
+
+
+def network_namespace(container: Container) -> int:
+    """A descriptor, the caller's, of a running container's network namespace. Raises OSError if it has just ended."""
+    # The main process is not reaped before its end is known here: the number is no other process's.
+    return os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _host_file(path: str) -> str:

@@ -7,7 +7,7 @@ import os
 from knarr.engine import endpoints
 from knarr.engine.config import EndpointSettings
 from knarr.engine.container import Container
-from knarr.engine.launcher import Launcher
+from knarr.engine.launcher import Launcher, network_namespace
 from knarr.engine.parts import Parts
 from knarr.engine.validation import check_endpoint
 from knarr.errors import Forbidden, InvalidParameter, KnarrError, NotFound
@@ -64,7 +64,7 @@ class Memberships:
         led = {version for endpoint in network.endpoints(container.id) for version in endpoint.leads}
         able = () if info.internal else info.versions
         leaders = {version: info for version in able if version not in led}
-        namespace = _namespace(container)
+        namespace = network_namespace(container)
         try:
             servers = self._launcher.name_servers(container)
             await network.join(endpoints.request(container, info, servers, leaders), namespace)
@@ -74,7 +74,7 @@ class Memberships:
         self._write_files(container)
 
     async def _leave(self, container: Container, info: NetworkInfo) -> None:
-        namespace = _namespace(container)
+        namespace = network_namespace(container)
         try:
             await self._parts.network.leave(container.id, info, namespace)
         finally:
@@ -101,8 +101,3 @@ def _check(container: Container, info: NetworkInfo) -> None:
         raise InvalidParameter(
             "container cannot be connected to multiple networks with one of the networks in private (none) mode"
         )
-
-
-def _namespace(container: Container) -> int:
-    """The network namespace of a running container, whose main process is not reaped before its end is known here."""
-    return os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)

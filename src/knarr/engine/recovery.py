@@ -42,7 +42,7 @@ class Recovery:
         await asyncio.gather(*(self._recover(container) for container in containers))
         await self._clear_strangers({container.id for container in containers})
         running = {container.id for container in containers if container.system is not None}
-        self._parts.network.retain(running)
+        await self._parts.network.retain(running)
         self._launcher.retain(running)
         await self._parts.volumes.retain({container.id for container in containers})
         await self._resume_all(containers)

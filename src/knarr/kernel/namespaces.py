@@ -5,9 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+from collections.abc import Callable
+from typing import TypeVar
 
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, locked_syscall
+
+_Result = TypeVar("_Result")
 
 CLONE_FS = 0x200
 CLONE_PIDFD = 0x1000
@@ -82,3 +86,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2): `fd` is a namespace file with at most one flag, or a pidfd with any set of them (Linux 5.8)."""
     check(libc.setns(fd, flags))
+
+
+def inside_network(fd: int, function: Callable[[], _Result]) -> _Result:
+    """What `function` gives in the network namespace `fd`; the calling thread is back in its own afterwards."""
+    home = current_network()
+    try:
+        setns(fd, CLONE_NEWNET)
+        try:
+            return function()
+        finally:
+            setns(home, CLONE_NEWNET)
+    finally:
+        os.close(home)
+
+
+def current_network() -> int:
+    """The calling thread's network namespace: a descriptor, the caller's. Raises OSError."""
+    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

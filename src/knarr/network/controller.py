@@ -40,7 +40,7 @@ from knarr.network.model import (
     PortMapping,
     Subnet,
 )
-from knarr.network.naming import Naming
+from knarr.network.name_service import NameService
 from knarr.network.plumbing import Plumbing
 from knarr.network.pool import mac_for
 from knarr.network.ports import HostPorts
@@ -69,6 +69,10 @@ _Result = TypeVar("_Result")
 class NetworkController:
     """All networks of one daemon. Its methods belong to the event loop in which `start` has run."""
 
+    namespace_of: Callable[[str], int]
+    """To be set by whoever runs containers: opens the network namespace of one that runs, for a worker thread. Raises
+    KnarrError, OSError."""
+
     def __init__(self, settings: NetworkSettings, database: Database, run_root: Path) -> None:
         """Nothing happens in the kernel before `start`."""
         self._settings = settings
@@ -84,9 +88,9 @@ class NetworkController:
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip)
         self._relays = Relays()
-        self._naming = Naming(run_root)
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
+        self._name_server = NameService(run_root, self._set_up, self._all_endpoints, lambda id: self.namespace_of(id))
         self._removal = ThreadPoolExecutor(1, "network-removal")
         self._leaving: list[Endpoint] = []
         self._sweep: asyncio.Task[None] | None = None
@@ -119,7 +123,7 @@ class NetworkController:
         await self._sandboxes.close()
         if self._sweep is not None:
             await self._sweep
-        await self._call(self._naming.close, keep=bool(self._endpoints))
+        await self._name_server.close(keep=bool(self._endpoints))
         await self._call(self._plumbing.close, keep=bool(self._endpoints))
         self._set_up.shutdown()
         self._removal.shutdown()
@@ -243,12 +247,13 @@ class NetworkController:
         else:
             self._retire(endpoint)
 
-    def retain(self, container_ids: set[str]) -> None:
-        """Remove the endpoints of all other containers."""
+    async def retain(self, container_ids: set[str]) -> None:
+        """Remove the endpoints of all other containers, and serve these."""
         gone = self._endpoints.keys() - container_ids
         for endpoint in [endpoint for id in gone for endpoint in self.endpoints(id)]:
             self._plumbing.withdraw(endpoint)
             self._retire(endpoint)
+        await self._name_server.update()
 
     # Coming
 
@@ -290,9 +295,9 @@ class NetworkController:
         if not endpoint.names:
             return
         if any(other.names for other in self.endpoints(endpoint.container_id) if other is not endpoint):
-            await self._call(self._naming.update, self._all_endpoints())
+            await self._name_server.update()
         else:
-            await self._call(self._naming.serve, endpoint.container_id, namespace, self._all_endpoints())
+            await self._name_server.serve(endpoint.container_id, namespace)
 
     def _all_endpoints(self) -> list[Endpoint]:
         return [endpoint for places in self._endpoints.values() for endpoint in places.values()]
@@ -338,6 +343,7 @@ class NetworkController:
                 names=request.names,
                 links=request.links,
                 servers=[] if network.internal else request.servers,
+                own_servers=request.own_servers,
             )
             self._store.put_endpoint(endpoint)
             undo.pop_all()
@@ -391,10 +397,7 @@ class NetworkController:
         if not self._names_changed:
             return
         self._names_changed = False
-        try:
-            await self._call(self._naming.update, self._all_endpoints())
-        except OSError as error:
-            _logger.warning("the name server: %s", error)
+        await self._name_server.update()
 
     def _drop(self, endpoint: Endpoint) -> bool:
         """Take an endpoint out of those that live; False if it was not among them."""

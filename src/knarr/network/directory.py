@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 from msgspec import Struct, field
 
 CONTROL = "control"
@@ -10,19 +12,23 @@ DIRECTORY = "names.json"
 
 
 class Client(Struct):
-    """Who asks: the networks that it is in, its own names for others, and the servers that know everything else."""
+    """Who asks: the networks that it is in, its own names for others, and the servers that know everything else, to be
+    asked from `inside` its namespace or from the host."""
 
     networks: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
+    inside: bool = False
 
 
 class Directory(Struct):
-    """By container its `Client`; by network and lower-case name the addresses; by network and address the name."""
+    """By container its `Client`; by network and lower-case name the addresses; by network and address the name; and
+    the subnets of each network."""
 
     clients: dict[str, Client] = field(default_factory=dict)
     names: dict[str, dict[str, list[str]]] = field(default_factory=dict)
     addresses: dict[str, dict[str, str]] = field(default_factory=dict)
+    subnets: dict[str, list[str]] = field(default_factory=dict)
 
     def find(self, client: Client, name: str) -> list[str] | None:
         """The addresses of a name as that client sees it; None if it is no container's."""
@@ -39,9 +45,14 @@ class Directory(Struct):
                 return found
         return None
 
+    def owns(self, client: Client, address: str) -> bool:
+        """Whether an address belongs to one of that client's networks."""
+        subnets = [subnet for network in client.networks for subnet in self.subnets.get(network, ())]
+        return bool(address) and any(ip_address(address) in ip_network(subnet) for subnet in subnets)
+
 
 class Message(Struct):
-    """What knarrd sends. With `container` come its two sockets: datagrams and a listener."""
+    """What knarrd sends. With `container` come its sockets, datagrams and a listener, and its network namespace."""
 
     container: str = ""
     quit: bool = False

@@ -66,7 +66,7 @@ class EndpointRequest(Struct, frozen=True):
     `addresses` are wanted ones, at most one a version. For the versions in `leads` the network's gateway is the
     container's; for others another of its networks leads to the world. With `names` others in
     the network find it by them, and it finds them by theirs and by its `links` (aliases of names); `servers` outside
-    are asked for all other names.
+    are asked for all other names: by the container itself if they are its `own_servers`, else by the host.
     """
 
     container_id: str
@@ -79,6 +79,7 @@ class EndpointRequest(Struct, frozen=True):
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
+    own_servers: bool = False
 
 
 class Address(Struct, frozen=True):
@@ -119,6 +120,7 @@ class Endpoint(Struct, frozen=True):
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
+    own_servers: bool = False
 
     def address(self, version: int) -> Address | None:
         """The address of that IP version; None without one."""

@@ -2,136 +2,140 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
+from ipaddress import ip_interface
 from pathlib import Path
 
 import msgspec
 
+from knarr.kernel.namespaces import inside_network
 from knarr.kernel.nftables import Nftables
 from knarr.network.directory import CONTROL, DIRECTORY, Client, Directory, Message
 from knarr.network.model import Endpoint
-from knarr.network.sandbox import inside
+from knarr.network.name_process import NameProcess
 
 ADDRESS = "127.0.0.11"
 """Where containers ask."""
 
 _TABLE = "knarr-names"
-_PATIENCE = 10.0  # seconds for the name server to start and to answer
+_logger = logging.getLogger(__name__)
 
 
 class Naming:
-    """One daemon's name server; there is none before the first container needs it. Its methods block."""
+    """One daemon's name server; there is none before the first container needs it. Its methods block.
 
-    def __init__(self, run_root: Path) -> None:
+    Wherever it turns out to have ended, a new one is started, for all containers.
+    """
+
+    def __init__(self, run_root: Path, namespace_of: Callable[[str], int]) -> None:
+        """`namespace_of` opens a running container's network namespace, and raises OSError or KnarrError."""
         self._root = run_root / "dns"
-        self._connection: socket.socket | None = None
+        self._namespace_of = namespace_of
+        self._process = NameProcess(self._root)
 
-    def serve(self, container_id: str, namespace: int, endpoints: Iterable[Endpoint]) -> None:
+    def serve(self, container_id: str, namespace: int, endpoints: Sequence[Endpoint]) -> None:
         """Answer a container, whose namespace stays the caller's. Raises OSError, KnarrError."""
         self._write(endpoints)
-        sockets = inside(namespace, _listen)
+        if not self._process.connect():
+            self._start(endpoints, but=container_id)
         try:
-            self._send(Message(container=container_id), [sock.fileno() for sock in sockets])
-        finally:
-            for sock in sockets:
-                sock.close()
+            self._send(container_id, namespace)
+        except (ConnectionError, TimeoutError):
+            self._start(endpoints, but=container_id)
+            self._send(container_id, namespace)
 
-    def update(self, endpoints: Iterable[Endpoint]) -> None:
-        """Tell who is where now, if there is a name server. Raises OSError."""
-        if self._connection is None and not (self._root / CONTROL).exists():
+    def update(self, endpoints: Sequence[Endpoint]) -> None:
+        """Tell who is where now. Raises OSError."""
+        wanted = any(endpoint.names for endpoint in endpoints)
+        if not wanted and not (self._root / CONTROL).exists():
             return
         self._write(endpoints)
-        self._send(Message(), [])
+        try:
+            if self._process.connect():
+                self._process.tell(Message())
+                return
+        except (ConnectionError, TimeoutError):
+            pass
+        if wanted:
+            self._start(endpoints)
+
+    def watch(self) -> socket.socket | None:
+        """A connection, the caller's, on which nothing comes but the name server's end; None if there is none."""
+        try:
+            return self._process.watch()
+        except OSError:
+            return None
 
     def close(self, *, keep: bool) -> None:
         """Let go; unless told to `keep` it, end the name server."""
-        if not keep and (self._root / CONTROL).exists():
-            self._write(())
-            self._send(Message(quit=True), [])
-            (self._root / CONTROL).unlink()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if keep:
+            self._process.release()
+        elif (self._root / CONTROL).exists():
+            self._process.end()
 
-    def _send(self, message: Message, fds: list[int]) -> None:
-        data = msgspec.json.encode(message)
-        if self._connection is not None:
+    def _start(self, endpoints: Sequence[Endpoint], but: str = "") -> None:
+        """A new name server, for all containers that run `but` one."""
+        self._process.start()
+        for container_id in {endpoint.container_id for endpoint in endpoints if endpoint.names} - {but}:
             try:
-                _tell(self._connection, data, fds)
-                return
-            except OSError:  # it has ended: there will be another one
-                self._connection.close()
-        self._connection = self._connect()
-        _tell(self._connection, data, fds)
+                self._resume(container_id)
+            except Exception as error:  # noqa: BLE001 - one that is just ending; the others are to be served
+                _logger.warning("container %s cannot look up names: %s", container_id, error)
 
-    def _connect(self) -> socket.socket:
+    def _resume(self, container_id: str) -> None:
+        namespace = self._namespace_of(container_id)
         try:
-            return self._open()
-        except (FileNotFoundError, ConnectionRefusedError):
-            self._start()
-            return self._open()
+            self._send(container_id, namespace)
+        finally:
+            os.close(namespace)
 
-    def _open(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        connection.settimeout(_PATIENCE)
-        try:
-            connection.connect(str(self._root / CONTROL))
-        except OSError:
-            connection.close()
-            raise
-        return connection
+    def _send(self, container_id: str, namespace: int) -> None:
+        datagrams, listener = inside_network(namespace, _listen)
+        with datagrams, listener:
+            self._process.tell(Message(container=container_id), (datagrams.fileno(), listener.fileno(), namespace))
 
-    def _start(self) -> None:
-        (self._root / CONTROL).unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as control:
-            control.bind(str(self._root / CONTROL))
-            control.listen()
-            subprocess.Popen(
-                [sys.executable, "-m", "knarr.network.resolver", str(self._root), str(control.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[control.fileno()],
-                cwd="/",
-            )
-
-    def _write(self, endpoints: Iterable[Endpoint]) -> None:
+    def _write(self, endpoints: Sequence[Endpoint]) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._root / f"{DIRECTORY}.new"
         fresh.write_bytes(msgspec.json.encode(directory(endpoints)))
         os.replace(fresh, self._root / DIRECTORY)
 
 
-def _tell(connection: socket.socket, data: bytes, fds: list[int]) -> None:
-    """Returns when the name server knows. Raises OSError."""
-    socket.send_fds(connection, [data], fds)
-    if not connection.recv(1):
-        raise ConnectionResetError("the name server has ended")
-
-
-def directory(endpoints: Iterable[Endpoint]) -> Directory:
+def directory(endpoints: Sequence[Endpoint]) -> Directory:
     """Who is where. Endpoints without names are in no network with a name server."""
     found = Directory()
     for endpoint in endpoints:
-        if not endpoint.names:
-            continue
-        client = found.clients.setdefault(endpoint.container_id, Client())
-        client.networks.append(endpoint.network_id)
-        client.links.update({alias.lower(): name.lower() for alias, name in endpoint.links.items()})
-        client.servers = endpoint.servers or client.servers
-        names = found.names.setdefault(endpoint.network_id, {})
-        own = [address.ip for address in endpoint.addresses]
-        for name in dict.fromkeys(name.lower() for name in endpoint.names):
-            names.setdefault(name, []).extend(own)
-            names.setdefault(f"{name}.{endpoint.network_name.lower()}", []).extend(own)
-        full_name = f"{endpoint.names[0]}.{endpoint.network_name}"
-        found.addresses.setdefault(endpoint.network_id, {}).update(dict.fromkeys(own, full_name))
+        if endpoint.names:
+            _introduce(found, endpoint)
+            _enter(found, endpoint)
     return found
+
+
+def _introduce(found: Directory, endpoint: Endpoint) -> None:
+    """Who may ask."""
+    client = found.clients.setdefault(endpoint.container_id, Client())
+    client.networks.append(endpoint.network_id)
+    client.links.update({alias.lower(): name.lower() for alias, name in endpoint.links.items()})
+    if endpoint.servers:
+        client.servers, client.inside = endpoint.servers, endpoint.own_servers
+
+
+def _enter(found: Directory, endpoint: Endpoint) -> None:
+    """Who may be asked for."""
+    names = found.names.setdefault(endpoint.network_id, {})
+    own = [address.ip for address in endpoint.addresses]
+    for name in dict.fromkeys(name.lower() for name in endpoint.names):
+        names.setdefault(name, []).extend(own)
+        names.setdefault(f"{name}.{endpoint.network_name.lower()}", []).extend(own)
+    full_name = f"{endpoint.names[0]}.{endpoint.network_name}"
+    found.addresses.setdefault(endpoint.network_id, {}).update(dict.fromkeys(own, full_name))
+    subnets = found.subnets.setdefault(endpoint.network_id, [])
+    for address in endpoint.addresses:
+        if (subnet := str(ip_interface(address.cidr).network)) not in subnets:
+            subnets.append(subnet)
 
 
 def _listen() -> tuple[socket.socket, socket.socket]:

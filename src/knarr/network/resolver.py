@@ -9,26 +9,54 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from ipaddress import ip_address
+from collections.abc import Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from dnslib import AAAA, PTR, QTYPE, RCODE, RR, A, DNSError, DNSRecord
+from dnslib import RCODE, DNSRecord
 
+from knarr import __version__
+from knarr.kernel.namespaces import inside_network
+from knarr.network import answers, upstream
 from knarr.network.directory import DIRECTORY, Client, Directory, Message
 
-_PORT = 53
-_TTL = 5  # seconds
-_PATIENCE = 3.0  # seconds, for each server outside
 _LARGEST = 65535
+_MOST_AT_WORK = 1024
+_IDLE = 10.0  # seconds after which a silent connection is closed
 
-Ask = Callable[[str, bytes], Awaitable[bytes]]
+
+class _Place:
+    """One container: its sockets, and its namespace."""
+
+    def __init__(self, datagrams: socket.socket, listener: socket.socket, namespace: int) -> None:
+        self.datagrams = datagrams
+        self.listener = listener
+        self.server: asyncio.Server | None = None
+        self._namespace = namespace
+        datagrams.setblocking(False)
+
+    def make_inside(self, family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+        """A socket in the container's namespace."""
+        return inside_network(self._namespace, lambda: _make(family, kind))
+
+    def close(self) -> None:
+        """Open sockets would keep the namespace of a container that has ended."""
+        self.datagrams.close()
+        if self.server is not None:  # the listener is the server's
+            self.server.close()
+        else:
+            self.listener.close()
+        os.close(self._namespace)
+
+
+def _make(family: socket.AddressFamily, kind: socket.SocketKind) -> socket.socket:
+    return socket.socket(family, kind | socket.SOCK_CLOEXEC)
 
 
 class Server:
@@ -39,7 +67,7 @@ class Server:
         self._control = control
         self._loop = asyncio.get_running_loop()
         self._directory = Directory()
-        self._sockets: dict[str, tuple[socket.socket, asyncio.Server]] = {}
+        self._places: dict[str, _Place] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.done = asyncio.Event()
         self._loop.add_reader(control, self._accept)
@@ -51,7 +79,7 @@ class Server:
 
     def _receive(self, connection: socket.socket) -> None:
         try:
-            data, fds, _, _ = socket.recv_fds(connection, _LARGEST, 2)
+            data, fds, _, _ = socket.recv_fds(connection, _LARGEST, 3)
         except OSError:
             data, fds = b"", []
         if not data:
@@ -61,132 +89,98 @@ class Server:
         message = msgspec.json.decode(data, type=Message)
         self._reload()
         if message.container:
-            self._begin(self._serve(message.container, [socket.socket(fileno=fd) for fd in fds]))
-        connection.send(b".")
+            datagrams, listener, namespace = fds
+            place = _Place(socket.socket(fileno=datagrams), socket.socket(fileno=listener), namespace)
+            self._begin(self._serve(message.container, place))
+        connection.send(__version__.encode())
         if message.quit:
             self.done.set()
 
     def _reload(self) -> None:
         self._directory = msgspec.json.decode((self._root / DIRECTORY).read_bytes(), type=Directory)
-        for container in self._sockets.keys() - self._directory.clients.keys():
+        for container in self._places.keys() - self._directory.clients.keys():
             self._forget(container)
 
     def _forget(self, container: str) -> None:
-        """An open socket would keep the namespace of a container that has ended."""
-        datagrams, server = self._sockets.pop(container)
-        self._loop.remove_reader(datagrams)
-        datagrams.close()
-        server.close()
+        place = self._places.pop(container)
+        self._loop.remove_reader(place.datagrams)
+        place.close()
 
-    async def _serve(self, container: str, sockets: list[socket.socket]) -> None:
-        datagrams, listener = sockets
-        datagrams.setblocking(False)
-        server = await asyncio.start_server(lambda r, w: self._stream(container, r, w), sock=listener)
-        if container in self._sockets:
+    async def _serve(self, container: str, place: _Place) -> None:
+        if container in self._places:
             self._forget(container)
-        self._sockets[container] = (datagrams, server)
-        self._loop.add_reader(datagrams, self._datagram, container, datagrams)
+        self._places[container] = place
+        self._loop.add_reader(place.datagrams, self._datagram, container, place)
+        server = await asyncio.start_server(partial(self._stream, container, place), sock=place.listener)
+        if self._places.get(container) is place:
+            place.server = server
+        else:  # it has gone meanwhile
+            server.close()
 
-    def _datagram(self, container: str, datagrams: socket.socket) -> None:
+    def _datagram(self, container: str, place: _Place) -> None:
         try:
-            data, source = datagrams.recvfrom(_LARGEST)
+            data, source = place.datagrams.recvfrom(_LARGEST)
         except OSError:
             return
 
         async def answer() -> None:
-            if reply := await self._answer(container, data, _ask_by_datagram):
-                datagrams.sendto(reply, source)
+            if reply := await self._answer(container, place, data, upstream.by_datagram):
+                place.datagrams.sendto(reply, source)
 
         self._begin(answer())
 
-    async def _stream(self, container: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _stream(
+        self, container: str, place: _Place, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
-            while size := await reader.readexactly(2):
-                data = await reader.readexactly(int.from_bytes(size, "big"))
-                reply = await self._answer(container, data, _ask_by_stream)
+            while True:
+                async with asyncio.timeout(_IDLE):
+                    size = await reader.readexactly(2)
+                    data = await reader.readexactly(int.from_bytes(size, "big"))
+                reply = await self._answer(container, place, data, upstream.by_stream)
                 if not reply:
                     break
                 writer.write(len(reply).to_bytes(2, "big") + reply)
                 await writer.drain()
-        except (asyncio.IncompleteReadError, OSError):
+        except (asyncio.IncompleteReadError, TimeoutError, OSError):
             pass
         finally:
             writer.close()
 
-    async def _answer(self, container: str, data: bytes, ask: Ask) -> bytes | None:
+    async def _answer(self, container: str, place: _Place, data: bytes, exchange: upstream.Exchange) -> bytes | None:
         """The reply; None to what is no query, or comes from nobody that we know."""
         client = self._directory.clients.get(container)
-        try:
-            query = DNSRecord.parse(data)
-        except DNSError:
+        query = answers.parse(data)
+        if client is None or query is None:
             return None
-        if client is None or query.header.qr or not query.questions:
-            return None
-        if reply := self._own(client, query):
-            return reply
-        for server in client.servers:
-            try:
-                return await asyncio.wait_for(ask(server, data), _PATIENCE)
-            except (OSError, TimeoutError, asyncio.IncompleteReadError):
-                continue
-        reply = query.reply()
-        reply.header.rcode = RCODE.SERVFAIL if client.servers else RCODE.NXDOMAIN
-        return bytes(reply.pack())
+        reply = answers.reply(self._directory, client, query)
+        if reply is None:
+            if known := await self._ask_outside(client, place, data, exchange):
+                return known
+            reply = answers.failure(query, RCODE.SERVFAIL if client.servers else RCODE.NXDOMAIN)
+        return _pack(reply, query, exchange)
 
-    def _own(self, client: Client, query: DNSRecord) -> bytes | None:
-        """The reply to a question about a container."""
-        name = str(query.q.qname).rstrip(".")
-        reply = query.reply()
-        if query.q.qtype == QTYPE.PTR:
-            known = self._directory.name_of(client, _address_of(name))
-            if known is None:
-                return None
-            reply.add_answer(RR(query.q.qname, QTYPE.PTR, rdata=PTR(known), ttl=_TTL))
-            return bytes(reply.pack())
-        found = self._directory.find(client, name.lower())
-        if found is None:
+    async def _ask_outside(
+        self, client: Client, place: _Place, data: bytes, exchange: upstream.Exchange
+    ) -> bytes | None:
+        if not client.servers or len(self._tasks) > _MOST_AT_WORK:
             return None
-        for address in random.sample(found, len(found)):  # several take turns
-            version = ip_address(address).version
-            if query.q.qtype == (QTYPE.A if version == 4 else QTYPE.AAAA):
-                data = A(address) if version == 4 else AAAA(address)
-                reply.add_answer(RR(query.q.qname, query.q.qtype, rdata=data, ttl=_TTL))
-        return bytes(reply.pack())
+        return await upstream.ask(client.servers, data, exchange, place.make_inside if client.inside else _make)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Failures are the client's to notice: its container, or its socket, has gone meanwhile."""
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()
 
 
-def _address_of(name: str) -> str:
-    """The address of "2.0.17.172.in-addr.arpa", "" if it is none."""
-    labels = name.lower().removesuffix(".in-addr.arpa").split(".")
-    return ".".join(reversed(labels)) if len(labels) == 4 else ""
-
-
-async def _ask_by_datagram(server: str, query: bytes) -> bytes:
-    """Raises OSError."""
-    loop = asyncio.get_running_loop()
-    family = socket.AF_INET6 if ":" in server else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK) as sock:
-        sock.connect((server, _PORT))
-        await loop.sock_sendall(sock, query)
-        while True:
-            reply = await loop.sock_recv(sock, _LARGEST)
-            if reply[:2] == query[:2]:
-                return reply
-
-
-async def _ask_by_stream(server: str, query: bytes) -> bytes:
-    """Raises OSError, IncompleteReadError."""
-    reader, writer = await asyncio.open_connection(server, _PORT)
-    try:
-        writer.write(len(query).to_bytes(2, "big") + query)
-        size = int.from_bytes(await reader.readexactly(2), "big")
-        return await reader.readexactly(size)
-    finally:
-        writer.close()
+def _pack(reply: DNSRecord, query: DNSRecord, exchange: upstream.Exchange) -> bytes:
+    return bytes(reply.pack()) if exchange is upstream.by_stream else answers.datagram(reply, query)
 
 
 async def _main(root: Path, control: socket.socket) -> None:
@@ -197,6 +191,8 @@ async def _main(root: Path, control: socket.socket) -> None:
 def main() -> None:
     """`python -m knarr.network.resolver ROOT FD`: FD is the listening socket."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # three descriptors a container, one a question
     control = socket.socket(fileno=int(sys.argv[2]))
     os.set_inheritable(control.fileno(), False)
     control.setblocking(False)

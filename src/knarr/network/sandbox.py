@@ -7,15 +7,11 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable
-from typing import TypeVar
 
-from knarr.kernel.namespaces import CLONE_NEWNET, setns, unshare
+from knarr.kernel.namespaces import CLONE_NEWNET, current_network, inside_network, unshare
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
 from knarr.network import sysctls
-
-_Result = TypeVar("_Result")
 
 _LOOPBACK = 1
 _REFILL_DELAY = 0.02  # seconds
@@ -37,7 +33,7 @@ class Sandbox:
     def make(cls) -> Sandbox:
         """A new one, into which the calling thread moves; only its loopback interface is up. Raises OSError."""
         unshare(CLONE_NEWNET)
-        sandbox = cls(_current())
+        sandbox = cls(current_network())
         try:
             sysctls.prepare_sandbox()
             sandbox.netlink.request(set_link(_LOOPBACK, up=True))
@@ -49,11 +45,11 @@ class Sandbox:
     @classmethod
     def visit(cls, fd: int) -> Sandbox:
         """One that is there already; `fd` stays the caller's. Raises OSError."""
-        return inside(fd, lambda: cls(os.dup(fd)))
+        return inside_network(fd, lambda: cls(os.dup(fd)))
 
     def enable_ipv6(self, interface: str) -> None:
         """Let an interface have IPv6 addresses. Raises OSError."""
-        inside(self.fd, lambda: sysctls.enable_ipv6(interface))
+        inside_network(self.fd, lambda: sysctls.enable_ipv6(interface))
 
     def detach(self) -> int:
         """The namespace's descriptor, now the caller's; the rest is closed."""
@@ -67,23 +63,6 @@ class Sandbox:
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
-
-
-def inside(fd: int, function: Callable[[], _Result]) -> _Result:
-    """What `function` gives in the network namespace `fd`; the calling thread is back in its own afterwards."""
-    home = _current()
-    try:
-        setns(fd, CLONE_NEWNET)
-        try:
-            return function()
-        finally:
-            setns(home, CLONE_NEWNET)
-    finally:
-        os.close(home)
-
-
-def _current() -> int:
-    return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
 class SandboxPool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from topology import Host, Namespace, host_with_neighbour
@@ -21,6 +22,7 @@ class World:
         self.outside = outside
         self.directory = directory
         self._containers: list[Namespace] = []
+        self.namespaces: dict[str, Namespace] = {}
         self.controller = self.new_controller()
 
     def new_controller(self, settings: NetworkSettings | None = None) -> NetworkController:
@@ -29,6 +31,7 @@ class World:
         self.controller = self.host.inline(
             NetworkController, settings or NetworkSettings(), self._database, self.directory / "run"
         )
+        self.controller.namespace_of = lambda id: os.dup(self.namespaces[id].fd)
         self.host.run(self.controller.start())
         return self.controller
 
@@ -36,10 +39,10 @@ class World:
         self.host.run(self.controller.close())
         self._database.close()
 
-    def connect(self, name: str, *ports: PortMapping) -> tuple[Endpoint, Namespace]:
-        request = EndpointRequest(name, name=name, ports=list(ports))
+    def connect(self, name: str, *ports: PortMapping, **more: Any) -> tuple[Endpoint, Namespace]:
+        request = EndpointRequest(name, name=name, ports=list(ports), **more)
         endpoint, fd = self.host.run(self.controller.connect(request))
-        container = Namespace(fd)
+        container = self.namespaces[name] = Namespace(fd)
         self._containers.append(container)
         return endpoint, container
 
@@ -47,7 +50,7 @@ class World:
         self.host.run(self.controller.disconnect(name))
 
     def close(self) -> None:
-        self.host.inline(self.controller.retain, set())
+        self.host.run(self.controller.retain(set()))
         self.stop_controller()
         for container in self._containers:
             container.close()

@@ -269,7 +269,7 @@ def test_retain_releases_all_others(world) -> None:
     kept, _ = world.connect("b", PortMapping(80, host_port=8081))
     world.stop_controller()
     world.new_controller()
-    world.host.inline(world.controller.retain, {"b"})
+    world.host.run(world.controller.retain({"b"}))
     settle(world)
     assert world.controller.endpoint("a") is None
     assert ports_of_bridge(world) == {kept.host_interface}

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+from pathlib import Path
 
 import pytest
 from dnslib import RCODE, DNSRecord
 from topology import Namespace, serving
 
-from knarr.network.controller import EndpointRequest, NetworkRequest
+from knarr.network.controller import NetworkRequest
 
 
 def connect(world, name: str, *more: str, **request):
-    request = EndpointRequest(name, network="one", name=name, names=[name, *more], **request)
-    endpoint, fd = world.host.run(world.controller.connect(request))
-    container = Namespace(fd)
-    world._containers.append(container)
-    return endpoint, container
+    return world.connect(name, network="one", names=[name, *more], **request)
 
 
-def ask(container: Namespace, name: str, kind: str = "A", *, tcp: bool = False) -> DNSRecord:
+def ask(container: Namespace, name: str, kind: str = "A", *, tcp: bool = False, timeout: float = 10) -> DNSRecord:
     question = DNSRecord.question(name, kind)
-    return container.call(lambda: DNSRecord.parse(question.send("127.0.0.11", 53, tcp=tcp, timeout=10)))
+    return container.call(lambda: DNSRecord.parse(question.send("127.0.0.11", 53, tcp=tcp, timeout=timeout)))
 
 
 async def swept(controller) -> None:
@@ -84,3 +83,34 @@ def test_it_answers_while_the_engine_is_down(one) -> None:
     one.new_controller()
     later, _ = connect(one, "b")
     assert answers(ask(a, "b")) == [later.addresses[0].ip]
+
+
+def _pid(world) -> int:
+    """The name server's, from what it has been told: its root directory."""
+    wanted = f"knarr.network.resolver\0{world.directory}/run/dns".encode()
+    return next(int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if wanted in path.read_bytes())
+
+
+def ask_again(container: Namespace, name: str) -> DNSRecord:
+    """Ask as clients do: once more when there is no answer."""
+    for _ in range(40):
+        try:
+            return ask(container, name, timeout=0.5)
+        except (TimeoutError, ConnectionRefusedError):
+            continue
+    raise AssertionError("no answer")
+
+
+def test_another_one_serves_all_when_it_is_killed(one) -> None:
+    (_, a), (there, _) = connect(one, "a"), connect(one, "b")
+    os.kill(_pid(one), signal.SIGKILL)
+    assert answers(ask_again(a, "b")) == [there.addresses[0].ip]
+
+
+def test_another_one_serves_all_when_it_was_killed_behind_the_engines_back(one) -> None:
+    (_, a), (there, _) = connect(one, "a"), connect(one, "b")
+    one.stop_controller()
+    os.kill(_pid(one), signal.SIGKILL)
+    one.new_controller()
+    one.host.run(one.controller.retain({"a", "b"}))
+    assert answers(ask(a, "b")) == [there.addresses[0].ip]
