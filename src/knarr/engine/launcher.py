@@ -6,6 +6,7 @@ Order matters: what is made first is undone last, and a failure at any point und
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
@@ -245,31 +246,40 @@ class Launcher:
             self._write(container, directory)
         return {f"/etc/{name}": str(directory / name) for name in ("resolv.conf", "hostname", "hosts")}
 
-    def write_hosts(self, container: Container, directory: Path) -> None:
-        """Write a container's /etc/hosts for the networks that it is in now. Raises Conflict for links to nowhere."""
+    def hosts(self, container: Container) -> str:
+        """What belongs into a container's /etc/hosts for the networks that it is in now. Raises Conflict for links to
+        nowhere."""
         config, host_config, network = container.config, container.host_config, self._parts.network
         if host_config.network_mode == "host" and not host_config.extra_hosts:
-            hosts = _host_file("/etc/hosts")
-        else:
-            main = network.endpoint(container.id)
-            gateways = [address.gateway for address in main.addresses if address.gateway] if main else []
-            hosts = name_files.hosts_file(
-                config.hostname,
-                config.domainname,
-                addresses=[entry.ip for endpoint in network.endpoints(container.id) for entry in endpoint.addresses],
-                extra_hosts=host_config.extra_hosts or [],
-                linked=links.hosts(self._parts, container),
-                host_gateways=gateways or [subnet.gateway for subnet in network.network("bridge").subnets],
-            )
-        (directory / "hosts").write_text(hosts)
+            return _host_file("/etc/hosts")
+        main = network.endpoint(container.id)
+        gateways = [address.gateway for address in main.addresses if address.gateway] if main else []
+        return name_files.hosts_file(
+            config.hostname,
+            config.domainname,
+            addresses=[entry.ip for endpoint in network.endpoints(container.id) for entry in endpoint.addresses],
+            extra_hosts=host_config.extra_hosts or [],
+            linked=links.hosts(self._parts, container),
+            host_gateways=gateways or [subnet.gateway for subnet in network.network("bridge").subnets],
+        )
+
+    def revise_files(self, container: Container, former_hosts: str) -> None:
+        """Bring the name files of a running container to the networks that it is in now, and keep what was written
+        into them inside: other lines of hosts, and the whole of a resolv.conf that is not as it was made."""
+        directory = self._parts.settings.container_dir(container.id)
+        hosts = directory / "hosts"
+        present = hosts.read_text(errors="surrogateescape")
+        revised = name_files.revised_hosts(present, former_hosts, self.hosts(container))
+        hosts.write_text(revised, errors="surrogateescape")
+        if _is_as_made(directory / "resolv.conf"):
+            self._write_resolv_conf(container, directory)
 
     def _write(self, container: Container, directory: Path) -> None:
         (directory / "hostname").write_text(name_files.hostname_file(container.config.hostname))
-        self.write_hosts(container, directory)
-        self.write_resolv_conf(container, directory)
+        (directory / "hosts").write_text(self.hosts(container), errors="surrogateescape")
+        self._write_resolv_conf(container, directory)
 
-    def write_resolv_conf(self, container: Container, directory: Path) -> None:
-        """Write a container's /etc/resolv.conf for the networks that it is in now."""
+    def _write_resolv_conf(self, container: Container, directory: Path) -> None:
         host_config, settings = container.host_config, self._parts.settings
         on_host = host_config.network_mode == "host"
         dns = host_config.dns or settings.dns
@@ -285,12 +295,25 @@ class Launcher:
                 ipv6 = any(entry.address(6) for entry in self._parts.network.endpoints(container.id))
                 names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options, ipv6=ipv6)
         (directory / "resolv.conf").write_text(names)
+        _note_as_made(directory / "resolv.conf")
 
 
 def network_namespace(container: Container) -> int:
     """A descriptor, the caller's, of a running container's network namespace. Raises OSError if it has just ended."""
     # The main process is not reaped before its end is known here: the number is no other process's.
     return os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _note_as_made(path: Path) -> None:
+    """As dockerd does: by a checksum beside the file."""
+    path.with_name(f"{path.name}.hash").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _is_as_made(path: Path) -> bool:
+    try:
+        return path.with_name(f"{path.name}.hash").read_text() == hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:  # made by an engine that took no note
+        return True
 
 
 def _host_file(path: str) -> str:

@@ -64,6 +64,7 @@ class Memberships:
         led = {version for endpoint in network.endpoints(container.id) for version in endpoint.leads}
         able = () if info.internal else info.versions
         leaders = {version: info for version in able if version not in led}
+        hosts = self._launcher.hosts(container)
         namespace = network_namespace(container)
         try:
             servers = self._launcher.name_servers(container)
@@ -71,21 +72,17 @@ class Memberships:
         finally:
             os.close(namespace)
         self._launcher.note_connected(container, info)
-        self._write_files(container)
+        self._launcher.revise_files(container, hosts)
 
     async def _leave(self, container: Container, info: NetworkInfo) -> None:
+        hosts = self._launcher.hosts(container)
         namespace = network_namespace(container)
         try:
             await self._parts.network.leave(container.id, info, namespace)
         finally:
             os.close(namespace)
         self._launcher.note_disconnected(container, info)
-        self._write_files(container)
-
-    def _write_files(self, container: Container) -> None:
-        directory = self._parts.settings.container_dir(container.id)
-        self._launcher.write_hosts(container, directory)
-        self._launcher.write_resolv_conf(container, directory)
+        self._launcher.revise_files(container, hosts)
 
 
 def _check(container: Container, info: NetworkInfo) -> None:

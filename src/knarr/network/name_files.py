@@ -50,6 +50,13 @@ def _extra(entry: str, host_gateways: Sequence[str]) -> list[tuple[str, str]]:
     return [(address.strip("[]"), name)]
 
 
+def revised_hosts(present: str, former: str, wanted: str) -> str:
+    """/etc/hosts as it is now, with the lines of `wanted` in place of those of `former`; all others stay."""
+    before, after = former.splitlines(), wanted.splitlines()
+    kept = [line for line in present.splitlines() if line not in before or line in after]
+    return "".join(f"{line}\n" for line in [*kept, *(line for line in after if line not in kept)])
+
+
 def hostname_file(hostname: str) -> str:
     """/etc/hostname."""
     return f"{hostname}\n"

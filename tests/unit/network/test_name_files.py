@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from knarr.network.name_files import hostname_file, hosts_file, read_host_resolv_conf, resolv_conf
+from knarr.network.name_files import hostname_file, hosts_file, read_host_resolv_conf, resolv_conf, revised_hosts
 
 STATIC = (
     "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::0\tip6-localnet\n"
@@ -86,3 +86,10 @@ def test_the_resolved_stub_leads_to_resolveds_own_list(tmp_path: Path) -> None:
 
 def test_a_host_without_resolv_conf(tmp_path: Path) -> None:
     assert read_host_resolv_conf(tmp_path) == ""
+
+
+def test_hosts_are_revised_line_by_line() -> None:
+    former = hosts_file("box", addresses=["10.0.0.2"])
+    present = former + "10.9.9.9\tmine\n"
+    revised = revised_hosts(present, former, hosts_file("box", addresses=["10.1.0.2"]))
+    assert revised == hosts_file("box") + "10.9.9.9\tmine\n10.1.0.2\tbox\n"
