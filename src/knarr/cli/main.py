@@ -1,4 +1,4 @@
-"""The knarr program: which commands there are, and how one is called. A command's module is imported on its use."""
+"""The knarr program: how its commands are called. A command's module is imported on its use."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from knarr.cli import flags
 from knarr.cli.errors import ENGINE_FAILED, CommandError, FlagError
+from knarr.cli.table import COMMANDS, GLOBAL_FLAGS, GROUPS, OTHER_NAMES, PROGRAM, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,113 +17,6 @@ if TYPE_CHECKING:
     from knarr.cli.command import Command
     from knarr.cli.flags import Options
     from knarr.client.address import TLS
-
-    Table = dict[str, tuple[str, str]]  # name -> (module in knarr.cli.commands, what it does)
-
-PROGRAM = "knarr"
-
-_CONTAINER: Table = {
-    "attach": ("attach", "Connect the terminal to a running container's standard streams"),
-    "commit": ("commit", "Make an image of a container"),
-    "cp": ("cp", "Copy files between containers and here"),
-    "create": ("create", "Make a container without starting it"),
-    "diff": ("diff", "Show what a container has changed in its image's files"),
-    "exec": ("exec", "Run a further command in a running container"),
-    "export": ("export", "Write a container's files into an archive"),
-    "inspect": ("inspect_container", "Show all that is known of containers"),
-    "kill": ("kill", "Send running containers a signal, KILL by default"),
-    "logs": ("logs", "Show what a container has written"),
-    "ls": ("ps", "List containers"),
-    "pause": ("pause", "Freeze all processes of containers"),
-    "port": ("port", "Show a container's published ports"),
-    "prune": ("prune_containers", "Remove all stopped containers"),
-    "rename": ("rename", "Give a container another name"),
-    "restart": ("restart", "Stop containers and start them again"),
-    "rm": ("rm", "Remove containers"),
-    "run": ("run", "Make a container from an image and start it"),
-    "start": ("start", "Start stopped containers"),
-    "stats": ("stats", "Show what containers use of the machine, as it changes"),
-    "stop": ("stop", "Stop running containers"),
-    "top": ("top", "Show the processes of a container"),
-    "unpause": ("unpause", "Let paused containers go on"),
-    "wait": ("wait", "Wait until containers end, then print their exit codes"),
-}
-
-_IMAGE: Table = {
-    "history": ("history", "Show the steps that made an image"),
-    "import": ("import_", "Make an image from a root file system's archive"),
-    "inspect": ("inspect_image", "Show all that is known of images"),
-    "load": ("load", "Load images from an archive"),
-    "ls": ("images", "List images"),
-    "prune": ("prune_images", "Remove unused images"),
-    "pull": ("pull", "Fetch an image from a registry"),
-    "rm": ("rmi", "Remove images"),
-    "save": ("save", "Write images into an archive"),
-    "tag": ("tag", "Give an image a further name"),
-}
-
-_NETWORK: Table = {
-    "connect": ("network_connect", "Put a container into a network"),
-    "create": ("network_create", "Make a network"),
-    "disconnect": ("network_disconnect", "Take a container out of a network"),
-    "inspect": ("inspect_network", "Show all that is known of networks"),
-    "ls": ("network_ls", "List networks"),
-    "prune": ("prune_networks", "Remove networks that no container uses"),
-    "rm": ("network_rm", "Remove networks"),
-}
-
-_SYSTEM: Table = {
-    "events": ("events", "Show what happens in the engine, as it happens"),
-    "info": ("info", "Show the engine's state and configuration"),
-}
-
-_VOLUME: Table = {
-    "create": ("volume_create", "Make a volume"),
-    "inspect": ("inspect_volume", "Show all that is known of volumes"),
-    "ls": ("volume_ls", "List volumes"),
-    "prune": ("prune_volumes", "Remove volumes that no container uses"),
-    "rm": ("volume_rm", "Remove volumes"),
-}
-
-COMMANDS: Table = {
-    **{name: entry for name, entry in _CONTAINER.items() if name not in ("inspect", "ls", "prune")},
-    **{name: entry for name, entry in _IMAGE.items() if name not in ("inspect", "ls", "prune", "rm")},
-    **_SYSTEM,
-    "images": _IMAGE["ls"],
-    "inspect": ("inspect", "Show all that is known of objects of any kind"),
-    "ps": _CONTAINER["ls"],
-    "rmi": _IMAGE["rm"],
-    "version": ("version", "Show the versions of client and engine"),
-}
-
-GROUPS: dict[str, tuple[str, Table]] = {
-    "container": ("Containers", _CONTAINER),
-    "image": ("Images", _IMAGE),
-    "network": ("Networks", _NETWORK),
-    "system": ("The engine", _SYSTEM),
-    "volume": ("Volumes", _VOLUME),
-}
-
-_OTHER_NAMES = {"container list": "ls", "container ps": "ls", "container remove": "rm"} | {
-    f"{group} {other}": name
-    for group in ("image", "network", "volume")
-    for other, name in (("list", "ls"), ("remove", "rm"))
-    if name in GROUPS[group][1]
-}
-
-GLOBAL_FLAGS = (
-    flags.text("config", "Directory of the client's configuration (default ~/.docker)"),
-    flags.switch("D debug", "Show where an unexpected error comes from"),
-    flags.words("H host", "Engine to speak to: unix://PATH or tcp://HOST:PORT"),
-    flags.text("l log-level", "Accepted for compatibility", default="info", hidden=True),
-    flags.switch("tls", "Use TLS without checking the engine's certificate"),
-    flags.text("tlscacert", "Certificate of the CA that signed the engine's"),
-    flags.text("tlscert", "Certificate of this client"),
-    flags.text("tlskey", "Private key of this client"),
-    flags.switch("tlsverify", "Use TLS and check the engine's certificate"),
-    flags.switch("v version", "Show the client's version"),
-    flags.switch("help", "Show this help"),
-)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -175,7 +69,7 @@ def _dispatch_group(group: str, rest: list[str], options: Options) -> int:
 
         usage.show_group(path, *GROUPS[group])
         return 0
-    name = _OTHER_NAMES.get(f"{group} {rest[0]}", rest[0])
+    name = OTHER_NAMES.get(f"{group} {rest[0]}", rest[0])
     entry = GROUPS[group][1].get(name)
     if entry is None:
         unknown = f"{PROGRAM}: unknown command: {path} {rest[0]}"
@@ -199,14 +93,6 @@ def _run(path: str, module: str, summary: str, argv: list[str], global_options: 
         return _carry_out(path, command, options, global_options)
     except CommandError as error:
         return _failed(path, error)
-
-
-def load(module: str) -> Command:
-    """The command of a module in knarr.cli.commands."""
-    from importlib import import_module
-
-    command: Command = import_module(f"knarr.cli.commands.{module}").COMMAND
-    return command
 
 
 def _carry_out(path: str, command: Command, options: Options, global_options: Options) -> int:

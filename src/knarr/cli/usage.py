@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 
-from knarr.cli import main
+from knarr.cli import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,28 +19,28 @@ _COMMON = ("run", "exec", "ps", "logs", "stop", "rm", "images", "load", "version
 
 def show_program() -> None:
     """The help of the program itself."""
-    commands = {name: summary for name, (_, summary) in main.COMMANDS.items()}
+    commands = {name: summary for name, (_, summary) in table.COMMANDS.items()}
     common = {name: commands.pop(name) for name in _COMMON}
-    print(f"Usage:  {main.PROGRAM} [OPTIONS] COMMAND\n")
+    print(f"Usage:  {table.PROGRAM} [OPTIONS] COMMAND\n")
     print("Run programs in containers. An engine is started when none runs.")
     _section("Common Commands", common)
-    _section("Management Commands", {name: summary for name, (summary, _) in main.GROUPS.items()})
+    _section("Management Commands", {name: summary for name, (summary, _) in table.GROUPS.items()})
     _section("Commands", dict(sorted(commands.items())))
     print("\nGlobal Options:")
-    _show_flags(main.GLOBAL_FLAGS)
+    _show_flags(table.GLOBAL_FLAGS)
     _show_examples(
         [
             ("Run a program with the machine's own files, copy on write", "run --rm host python3 -c 'print(6 * 7)'"),
             ("A shell in a container", "run -it --rm host bash"),
         ]
     )
-    print(f"\nRun '{main.PROGRAM} COMMAND --help' for more information on a command.")
+    print(f"\nRun '{table.PROGRAM} COMMAND --help' for more information on a command.")
 
 
-def show_group(path: str, summary: str, table: Mapping[str, tuple[str, str]]) -> None:
+def show_group(path: str, summary: str, commands: Mapping[str, tuple[str, str]]) -> None:
     """The help of a group of commands."""
     print(f"Usage:  {path} COMMAND\n\n{summary}")
-    _section("Commands", {name: entry[1] for name, entry in table.items()})
+    _section("Commands", {name: entry[1] for name, entry in commands.items()})
     print(f"\nRun '{path} COMMAND --help' for more information on a command.")
 
 
@@ -59,10 +59,12 @@ def show_command(path: str, command: Command, summary: str) -> None:
 def _other_paths(path: str) -> list[str]:
     """All ways to call the command that `path` calls, if there are several."""
     program, *names = path.split(" ")
-    table = main.GROUPS[names[0]][1] if len(names) == 2 else main.COMMANDS
-    module = table[names[-1]][0]
-    paths = [f"{program} {group} {name}" for group, (_, t) in main.GROUPS.items() for name in t if t[name][0] == module]
-    paths += [f"{program} {name}" for name, entry in main.COMMANDS.items() if entry[0] == module]
+    called_in = table.GROUPS[names[0]][1] if len(names) == 2 else table.COMMANDS
+    module = called_in[names[-1]][0]
+    paths = [
+        f"{program} {group} {name}" for group, (_, t) in table.GROUPS.items() for name in t if t[name][0] == module
+    ]
+    paths += [f"{program} {name}" for name, entry in table.COMMANDS.items() if entry[0] == module]
     return paths if len(paths) > 1 else []
 
 
@@ -76,7 +78,7 @@ def _section(title: str, rows: Mapping[str, str]) -> None:
 def _show_examples(examples: Iterable[tuple[str, str]]) -> None:
     print("\nExamples:")
     for what, arguments in examples:
-        print(f"  # {what}\n  {main.PROGRAM} {arguments}")
+        print(f"  # {what}\n  {table.PROGRAM} {arguments}")
 
 
 def _show_flags(flags: Sequence[Flag]) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from knarr.cli import main as program
+from knarr.cli import table
 
-_PATHS = [[name] for name in program.COMMANDS] + [
-    [group, name] for group, (_, table) in program.GROUPS.items() for name in table
+_PATHS = [[name] for name in table.COMMANDS] + [
+    [group, name] for group, (_, commands) in table.GROUPS.items() for name in commands
 ]
 
 
@@ -21,7 +22,7 @@ def test_help(path: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, text.splitlines())) <= 120
 
 
-@pytest.mark.parametrize("group", program.GROUPS)
+@pytest.mark.parametrize("group", table.GROUPS)
 def test_group_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main([group]) == 0
     assert f"knarr {group} COMMAND --help" in capsys.readouterr().out

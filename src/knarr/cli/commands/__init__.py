@@ -1,1 +1,1 @@
-"""One module per command, each with a `COMMAND`; knarr.cli.main has the table of them."""
+"""One module per command, each with a `COMMAND`; knarr.cli.table has the names of them."""
