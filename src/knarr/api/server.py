@@ -6,14 +6,27 @@ import socket
 import ssl
 from typing import TYPE_CHECKING
 
-from knarr.api import containers, execs, files, images, metrics, networks, plugins, swarm, system, unserved, volumes
+from knarr.api import (
+    containers,
+    execs,
+    files,
+    images,
+    metrics,
+    networks,
+    plugins,
+    secrets,
+    swarm,
+    system,
+    unserved,
+    volumes,
+)
 from knarr.api.listening import Listening
 from knarr.api.routing import Router
 
 if TYPE_CHECKING:
     from knarr.engine.engine import Engine
 
-_RESOURCES = (containers, execs, files, images, volumes, networks, system, swarm, plugins, unserved)
+_RESOURCES = (containers, execs, files, images, volumes, networks, secrets, system, swarm, plugins, unserved)
 
 
 class ApiServer:

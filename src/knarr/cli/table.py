@@ -67,6 +67,13 @@ _SYSTEM: Table = {
     "info": ("info", "Show the engine's state and configuration"),
 }
 
+_SECRET: Table = {
+    "create": ("secret_create", "Keep a secret for containers"),
+    "inspect": ("inspect_secret", "Show what is known of secrets, but for what is in them"),
+    "ls": ("secret_ls", "List secrets"),
+    "rm": ("secret_rm", "Remove secrets"),
+}
+
 _VOLUME: Table = {
     "create": ("volume_create", "Make a volume"),
     "inspect": ("inspect_volume", "Show all that is known of volumes"),
@@ -90,13 +97,14 @@ GROUPS: dict[str, tuple[str, Table]] = {
     "container": ("Containers", _CONTAINER),
     "image": ("Images", _IMAGE),
     "network": ("Networks", _NETWORK),
+    "secret": ("Secrets", _SECRET),
     "system": ("The engine", _SYSTEM),
     "volume": ("Volumes", _VOLUME),
 }
 
 OTHER_NAMES = {"container list": "ls", "container ps": "ls", "container remove": "rm"} | {
     f"{group} {other}": name
-    for group in ("image", "network", "volume")
+    for group in ("image", "network", "secret", "volume")
     for other, name in (("list", "ls"), ("remove", "rm"))
     if name in GROUPS[group][1]
 }

@@ -310,6 +310,20 @@ class Resources(Body):
     io_maximum_bandwidth: UInt64 = field(default=0, name="IOMaximumBandwidth")
 
 
+class SecretReference(Body):
+    """A secret in a container: the file `target` (below /run/secrets if it is relative), owner and mode of it.
+
+    `source` is its name, `secret_id` what the engine has found for it.
+    """
+
+    source: str = ""
+    target: str = ""
+    uid: str = field(default="0", name="UID")
+    gid: str = field(default="0", name="GID")
+    mode: int = 0o400
+    secret_id: str = field(default="", name="SecretID")
+
+
 class HostConfig(Resources):
     """What depends on the host: isolation, limits, mounts, ports. Modes are "" until the engine fills in defaults."""
 
@@ -320,6 +334,7 @@ class HostConfig(Resources):
             "kernel_memory_tcp",
             "mounts",
             "runtime",
+            "secrets",
             "storage_opt",
             "sysctls",
             "tmpfs",
@@ -367,6 +382,8 @@ class HostConfig(Resources):
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
     init: bool | None = None
+    secrets: list[SecretReference] | None = None
+    """knarr's own: dockerd knows secrets in swarms only."""
 
     def __post_init__(self) -> None:
         self.cap_add = _as_list(self.cap_add)
@@ -509,6 +526,16 @@ class NetworkDisconnect(Body):
 
     container: str = ""
     force: bool = False
+
+
+class SecretCreate(Body):
+    """POST /knarr/secrets/create: Swarm's SecretSpec. `data` is base64."""
+
+    name: str = ""
+    labels: dict[str, str] | None = None
+    data: str = ""
+    driver: dict[str, Any] | None = None
+    templating: dict[str, Any] | None = None
 
 
 class VolumeCreate(Body):

@@ -18,10 +18,19 @@ from knarr.engine import (
     names,
     publishing,
     restart_policy,
+    secret_mounts,
     times,
     validation,
 )
-from knarr.engine.config import ContainerConfig, CreateBody, EndpointSettings, HostConfig, LogConfig, MountPoint
+from knarr.engine.config import (
+    ContainerConfig,
+    CreateBody,
+    EndpointSettings,
+    HostConfig,
+    LogConfig,
+    MountPoint,
+    SecretReference,
+)
 from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
 from knarr.errors import InvalidParameter, NotFound
@@ -92,9 +101,26 @@ class Creation:
             pid_mode=self._joined(asked.pid_mode),
             memory_swappiness=None if asked.memory_swappiness == -1 else asked.memory_swappiness,
             restart_policy=msgspec.structs.replace(asked.restart_policy, name=asked.restart_policy.name or "no"),
+            secrets=self._secrets(asked.secrets),
         )
         defaulting.fill(host_config, settings)
         return host_config
+
+    def _secrets(self, asked: list[SecretReference] | None) -> list[SecretReference] | None:
+        """With the ids of the secrets, so that another of the same name is not taken for one. Raises NotFound."""
+        found: dict[str, SecretReference] = {}
+        for reference in asked or []:
+            try:
+                secret = self._parts.secrets.find(reference.source)
+            except NotFound as error:  # a client would take it for a missing image
+                raise InvalidParameter(str(error)) from None
+            wanted = msgspec.structs.replace(
+                reference, source=secret.name, target=reference.target or secret.name, secret_id=secret.id
+            )
+            secret_mounts.check(wanted)
+            if found.setdefault(path := secret_mounts.path_of(wanted), wanted) is not wanted:
+                raise InvalidParameter(f"Duplicate mount point: {path}")
+        return list(found.values()) or None
 
     def _log_config(self, asked: LogConfig) -> LogConfig:
         settings = self._parts.settings

@@ -26,6 +26,8 @@ from knarr.engine.recovery import Recovery
 from knarr.engine.registry import Registry
 from knarr.engine.removal import Removal
 from knarr.engine.runtime_spec import Defaults
+from knarr.engine.sealing import Sealer
+from knarr.engine.secrets import Secrets
 from knarr.engine.settings import EngineSettings
 from knarr.engine.state import ContainerStore
 from knarr.engine.stopping import Stopping
@@ -59,6 +61,8 @@ class Engine:
         self.events = EventBus()
         self._registry = Registry()
         self.volumes = Volumes(settings.data_root / "volumes", database, self.events)
+        sealer = Sealer(settings.data_root / "secrets.key")
+        self.secrets = Secrets(database, sealer, self._registry, self.events)
         parts = Parts(
             settings=settings,
             facts=facts,
@@ -69,6 +73,7 @@ class Engine:
             layers=layers,
             network=network,
             volumes=self.volumes,
+            secrets=self.secrets,
             backends={_ALIAS: backends[settings.runtime], **backends},
         )
         self._settings = settings

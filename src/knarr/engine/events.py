@@ -14,13 +14,14 @@ from knarr.engine.filters import Filters
 Event = dict[str, Any]
 """An event in the API's JSON (EventMessage)."""
 
-ObjectType = Literal["container", "image", "network", "volume", "daemon"]
+ObjectType = Literal["container", "image", "network", "volume", "secret", "daemon"]
 
 _KEPT = 1024
 _FILTERS = frozenset(
     {"config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret"}
     | {"service", "type", "volume"}
 )
+_NAMED = ("container", "volume", "network", "plugin", "secret", "daemon")
 _OPEN_ENDED = ("health_status", "exec_create", "exec_start")
 """Actions that go on after a colon: a filter for one of them means all that begin so."""
 
@@ -123,10 +124,12 @@ def matches(filters: Filters, event: Event) -> bool:
         by_action("event", action)
         and filters.exact("type", type)
         and filters.exact("scope", event["scope"])
-        and all(filters.prefix(kind, *names) for kind in ("container", "volume", "network", "plugin", "daemon"))
+        and all(
+            filters.prefix(kind, *names) for kind in ("container", "volume", "network", "plugin", "secret", "daemon")
+        )
         and _matches_image(filters, type, names, attributes)
         and filters.labels("label", attributes)
-        and not any(kind in filters for kind in ("config", "node", "secret", "service"))
+        and not any(kind in filters for kind in ("config", "node", "service"))
     )
 
 

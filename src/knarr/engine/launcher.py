@@ -14,12 +14,13 @@ from pathlib import Path
 from msgspec import Struct
 
 from knarr.compute.interface import Backend, CreateRequest, System
-from knarr.compute.spec import Process, RuntimeSpec
+from knarr.compute.spec import Mount, Process, RuntimeSpec
 from knarr.engine import endpoints, id_mapping, inspection, links, log_settings, mounts, runtime_spec
 from knarr.engine.container import Container, Record
 from knarr.engine.image_mounts import ImageMounts
 from knarr.engine.parts import Parts
 from knarr.engine.runtime_spec import Defaults, SpecInputs
+from knarr.engine.secret_mounts import SecretMounts
 from knarr.engine.shared_memory import SharedMemory
 from knarr.errors import Conflict, KnarrError
 from knarr.network import name_files
@@ -42,6 +43,7 @@ class Launcher:
         self._parts = parts
         self._defaults = defaults
         self._shared_memory = SharedMemory(parts.settings.run_root / "shm")
+        self._secret_mounts = SecretMounts(parts.settings.run_root / "secrets")
         self._image_mounts = ImageMounts(parts.settings.run_root / "images", parts.images, parts.layers)
         parts.network.namespace_of = lambda id: network_namespace(parts.registry.find(id))
 
@@ -77,6 +79,7 @@ class Launcher:
         sources = await parts.volumes.acquire(record.id, record.mounts)
         if any(point.type == "image" for point in record.mounts):
             sources |= await asyncio.to_thread(self._image_mounts.make, record.id, record.mounts)
+        secrets = await asyncio.to_thread(self._make_secrets, record) if record.host_config.secrets else []
         files = self._write_name_files(container, directory)
         inputs = SpecInputs(
             id=record.id,
@@ -89,6 +92,7 @@ class Launcher:
             shm_path=self._shm_path(container, joined),
             linked=self.linked(container),
             console_size=container.terminal_size,
+            secrets=secrets,
             defaults=self._defaults,
         )
         inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs, record)
@@ -103,6 +107,10 @@ class Launcher:
             stdin_open=record.config.open_stdin,
             init=parts.settings.init if record.host_config.init is None else record.host_config.init,
         )
+
+    def _make_secrets(self, record: Record) -> list[Mount]:
+        wanted = record.host_config.secrets or []
+        return self._secret_mounts.make(record.id, wanted, self._parts.secrets.contents(wanted))
 
     def main_process(self, container: Container, root_fd: int) -> Process:
         """What the main process of a container is made from, as at its start."""
@@ -226,12 +234,14 @@ class Launcher:
             self.note_disconnected(container, info)
         self._shared_memory.remove(container.id)
         self._image_mounts.remove(container.id)
+        self._secret_mounts.remove(container.id)
         await self._parts.volumes.release(container.id, container.record.mounts)
 
     def retain(self, ids: set[str]) -> None:
         """Give back what all other containers have left on the host."""
         self._shared_memory.retain(ids)
         self._image_mounts.retain(ids)
+        self._secret_mounts.retain(ids)
 
     # Files
 

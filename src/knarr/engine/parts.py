@@ -11,6 +11,7 @@ from knarr.engine.events import EventBus
 from knarr.engine.host_facts import HostFacts
 from knarr.engine.metrics import Metrics
 from knarr.engine.registry import Registry
+from knarr.engine.secrets import Secrets
 from knarr.engine.settings import EngineSettings
 from knarr.engine.state import ContainerStore
 from knarr.engine.volumes import Volumes
@@ -32,6 +33,7 @@ class Parts:
     layers: LayerStore
     network: NetworkController
     volumes: Volumes
+    secrets: Secrets
     backends: Mapping[str, Backend]
     metrics: Metrics = field(default_factory=Metrics)
 

@@ -69,6 +69,7 @@ class SpecInputs(Struct):
     root_fd: int
     files: dict[str, str] = field(default_factory=dict)
     mounts: list[spec.Mount] = field(default_factory=list)
+    secrets: list[spec.Mount] = field(default_factory=list)
     pids: dict[str, int] = field(default_factory=dict)
     shm_path: str = ""
     linked: dict[str, str] = field(default_factory=dict)
@@ -251,7 +252,7 @@ def _oom_score_adj(wanted: int) -> int | None:
 def _mounts(inputs: SpecInputs) -> list[spec.Mount]:
     """The standard mounts, but those that the user covers, then the user's and the engine's, parents first."""
     host_config = inputs.host_config
-    asked = list(inputs.mounts)
+    asked = [*inputs.mounts, *inputs.secrets]
     for path, text in (host_config.tmpfs or {}).items():
         asked.append(spec.Mount(path, "tmpfs", "tmpfs", tmpfs.options(text)))
     covered = {mount.destination for mount in asked}

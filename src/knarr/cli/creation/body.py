@@ -215,6 +215,8 @@ def _files(options: Options) -> JSON:
         "VolumeDriver": options.text("volume-driver"),
         "VolumesFrom": options.words("volumes-from") or None,
     }
+    if options.given("secret"):
+        config["Secrets"] = options.words("secret")
     if options.given("mount"):
         config["Mounts"] = options.words("mount")
     if options.given("tmpfs"):

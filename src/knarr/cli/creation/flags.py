@@ -6,6 +6,7 @@ from knarr.cli.creation import values
 from knarr.cli.creation.devices import parse_gpus
 from knarr.cli.creation.mounts import parse_mount
 from knarr.cli.creation.networks import parse_network
+from knarr.cli.creation.secrets import parse_secret
 from knarr.cli.flags import Flag, number, parse_uint, switch, text, value, words
 from knarr.cli.units import parse_duration, parse_size, parse_size_or_unlimited
 
@@ -68,6 +69,7 @@ _NAMESPACES = (
 
 _FILES = (
     words("v volume", "Bind mount or volume, [SOURCE:]TARGET[:OPTIONS]"),
+    words("secret", "Secret as a file: NAME, or source=NAME,target=…,uid=…,gid=…,mode=…", parse=parse_secret),
     words("mount", "Mount, type=bind|volume|tmpfs|image,source=…,target=…", metavar="mount", parse=parse_mount),
     words("tmpfs", "File system in memory, TARGET[:OPTIONS]"),
     words("volumes-from", "Mount all volumes of a container, NAME[:ro]"),
