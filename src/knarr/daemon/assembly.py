@@ -102,6 +102,8 @@ def engine_settings(config: DaemonConfig) -> EngineSettings:
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
     )
+    settings.remap_users = bool(config.userns_remap)
+    settings.id_pool = config.id_pool
     if config.cgroup_parent:
         settings.cgroup_parent = config.cgroup_parent
     refresh(settings, config)

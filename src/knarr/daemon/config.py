@@ -22,6 +22,7 @@ from knarr.errors import InvalidParameter, Unsupported
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
+DEFAULT_ID_POOL = f"{1 << 30}:{1 << 29}"
 RUNTIMES = ("knarr", "runc")  # one and the same: clients ask for Docker's own by name
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
@@ -86,6 +87,8 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     log_driver: str = "json-file"
     log_opts: dict[str, str] = {}
     no_new_privileges: bool = False
+    userns_remap: str = ""
+    userns_pool: str = ""
     seccomp_profile: str = ""
 
     insecure_registries: list[str] = []
@@ -98,6 +101,15 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     @property
     def run_dir(self) -> Path:
         return Path(self.exec_root)
+
+    @property
+    def id_pool(self) -> tuple[int, int]:
+        """The first id for user namespaces, and how many there are. Raises InvalidParameter."""
+        found = re.fullmatch(r"([0-9]{1,10}):([0-9]{1,10})", self.userns_pool or DEFAULT_ID_POOL)
+        first, count = (int(found[1]), int(found[2])) if found else (0, 0)
+        if first == 0 or count == 0 or first + count >= 2**32 - 2:
+            raise InvalidParameter(f"invalid userns-pool: {self.userns_pool}: FIRST:COUNT of unused ids is needed")
+        return first, count
 
     @property
     def pid_path(self) -> Path:
@@ -175,6 +187,12 @@ def check(config: DaemonConfig) -> None:
         raise Unsupported("bridge: an engine without its default bridge is not supported")
     if not _INTERFACE.fullmatch(config.bridge):
         raise InvalidParameter(f"invalid interface name: {config.bridge}")
+    if config.userns_remap not in ("", "auto", "default"):
+        raise Unsupported(
+            f"userns-remap: {config.userns_remap}: ids are not taken from a user's entry in /etc/subuid; "
+            'with "auto" (or "default") each container gets its own, see userns-pool'
+        )
+    _ = config.id_pool
     _check_labels(config.labels)
     _check_addresses(config)
     try:

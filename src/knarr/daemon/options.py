@@ -143,6 +143,22 @@ OPTIONS: tuple[Option, ...] = (
         "",
         "no process in a container gains privileges by exec",
     ),
+    Option(
+        _CONTAINERS,
+        "userns-remap",
+        ("--userns-remap",),
+        "text",
+        "auto",
+        "give containers user namespaces, each with ids of its own, unless they are run with --userns=host",
+    ),
+    Option(
+        _CONTAINERS,
+        "userns-pool",
+        ("--userns-pool",),
+        "text",
+        "FIRST:COUNT",
+        "ids of the host that user namespaces are given ranges of (default: 1073741824:536870912)",
+    ),
     Option(_CONTAINERS, "seccomp-profile", ("--seccomp-profile",), "text", "FILE", "system call filter of containers"),
     Option(
         _REGISTRIES,
@@ -204,6 +220,5 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "swarm-default-advertise-addr": ("",),
     "userland-proxy": (True, False),
     "userland-proxy-path": ("",),
-    "userns-remap": ("",),
 }
 """dockerd's other keys, each with the values that ask for nothing: those are accepted, any other is refused."""

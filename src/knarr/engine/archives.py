@@ -22,9 +22,11 @@ from knarr.engine.parts import Parts
 from knarr.errors import Conflict, Forbidden, InvalidParameter
 from knarr.images.compression import Plain, Readable, Source, detect
 from knarr.kernel import paths
+from knarr.kernel.credentials import making_files_as
 from knarr.storage import archive_writer, extraction
 from knarr.storage.archive_reader import ArchiveReader
 from knarr.storage.archive_writer import TreePacker
+from knarr.storage.id_shift import IdShift
 from knarr.storage.trees import owned
 
 _T = TypeVar("_T")
@@ -60,7 +62,7 @@ class Archives:
         async with AsyncExitStack() as stack:
             view, _ = await self._view(container, stack, writable=False)
             found = await asyncio.to_thread(_stat, view, wanted, path, reference)
-            pieces = await _in_thread(_pack(view.root_fd, wanted), stack.pop_all())
+            pieces = await _in_thread(_pack(view, wanted), stack.pop_all())
         self._parts.publish(container, "archive-path")
         return found, pieces
 
@@ -105,20 +107,20 @@ class Archives:
         container = self._parts.registry.find(reference)
         _check_usable(container, "export")
         async with AsyncExitStack() as stack:
-            root_fd = await asyncio.to_thread(self._open_root, container.id, container.system)
+            root_fd, ids = await asyncio.to_thread(self._open_root, container, container.system)
             stack.callback(os.close, root_fd)
-            pieces = await _in_thread(_pack_all(root_fd), stack.pop_all())
+            pieces = await _in_thread(_pack_all(root_fd, ids), stack.pop_all())
         self._parts.publish(container, "export")
         return pieces
 
-    def _open_root(self, id: str, system: System | None) -> int:
+    def _open_root(self, container: Container, system: System | None) -> tuple[int, IdShift | None]:
         if system is not None:
             try:
-                with file_views.of_system(system) as view:
-                    return view.open_root()
+                with file_views.of_system(system, container.record.ids) as view:
+                    return view.open_root(), view.ids
             except ProcessLookupError:  # it has just ended
                 pass
-        return self._parts.layers.view_root(id)
+        return self._parts.layers.view_root(container.id), None
 
     async def close(self) -> None:
         """Wait until nothing is mounted any more."""
@@ -144,7 +146,7 @@ class Archives:
                     stack.push_async_callback(asyncio.to_thread, view.close)
                     return view, None
                 try:
-                    view = await asyncio.to_thread(file_views.of_system, system)
+                    view = await asyncio.to_thread(file_views.of_system, system, container.record.ids)
                 except ProcessLookupError:
                     ended = container.run_ended
                 else:
@@ -206,9 +208,9 @@ def _stat(view: FileView, wanted: str, path: str, reference: str) -> PathStat:
         return container_paths.describe(view.root_fd, place)
 
 
-def _pack(root_fd: int, wanted: str) -> Generator[bytes, None, None]:
-    with container_paths.find(root_fd, wanted) as place:
-        packer = TreePacker(place.directory)
+def _pack(view: FileView, wanted: str) -> Generator[bytes, None, None]:
+    with container_paths.find(view.root_fd, wanted) as place:
+        packer = TreePacker(place.directory, view.ids)
         if place.name:
             yield from packer.pack([os.fsencode(place.name)])
         else:
@@ -218,8 +220,8 @@ def _pack(root_fd: int, wanted: str) -> Generator[bytes, None, None]:
     yield archive_writer.end()
 
 
-def _pack_all(root_fd: int) -> Generator[bytes, None, None]:
-    yield from archive_writer.archive_tree(root_fd)
+def _pack_all(root_fd: int, ids: IdShift | None) -> Generator[bytes, None, None]:
+    yield from archive_writer.archive_tree(root_fd, ids)
 
 
 async def _in_thread(pieces: Generator[bytes, None, None], stack: AsyncExitStack) -> AsyncGenerator[bytes, None]:
@@ -287,12 +289,15 @@ def _extract(
     if not start:  # nothing to unpack
         return
     with ExitStack() as stack:
+        if view.ids is not None:
+            stack.enter_context(making_files_as(view.ids.first, view.ids.first))
         stream = stack.enter_context(Plain(source)) if detect(start) else source
         extraction.extract(
             ArchiveReader(stream, hashing=False),
             view.root_fd,
             os.fsencode(wanted),
             owner=owner,
+            ids=view.ids,
             keep_kinds=keep_kinds,
             proceed=proceed,
         )

@@ -25,6 +25,13 @@ from knarr.network.model import NetworkInfo
 Status = Literal["created", "running", "paused", "restarting", "exited", "removing", "dead"]
 
 
+class IdRange(Struct, frozen=True):
+    """So many user and group ids of the host from `first` on."""
+
+    first: int
+    size: int
+
+
 class Record(Struct, kw_only=True):
     """What a container is made to be. Kept as JSON; changes only by rename and update. `created` in nanoseconds."""
 
@@ -41,6 +48,8 @@ class Record(Struct, kw_only=True):
     mounts: list[MountPoint]
     endpoints: dict[str, EndpointSettings]
     """What was asked for, by network."""
+    ids: IdRange | None = None
+    """The host's ids of its user namespace, if it has one."""
 
     @property
     def command(self) -> list[str]:

@@ -60,6 +60,7 @@ class Creation:
         async with AsyncExitStack() as undo:
             name = self._parts.registry.reserve(name, id)
             undo.callback(self._parts.registry.release, name)
+            undo.callback(self._parts.user_namespaces.settle, id)
             record = self._record(id, name, image, body, host_config)
             warnings += _health_warnings(record)
             undo.push_async_callback(asyncio.to_thread, self._remove_files, id)
@@ -70,6 +71,7 @@ class Creation:
             self._parts.store.add(record, container.state)
             undo.pop_all()
         self._parts.registry.add(container)
+        self._parts.user_namespaces.settle(id)
         self._parts.publish(container, "create")
         return container, warnings
 
@@ -104,6 +106,7 @@ class Creation:
             secrets=self._secrets(asked.secrets),
         )
         defaulting.fill(host_config, settings)
+        self._parts.user_namespaces.choose(host_config)
         return host_config
 
     def _secrets(self, asked: list[SecretReference] | None) -> list[SecretReference] | None:
@@ -160,6 +163,7 @@ class Creation:
             host_config=host_config,
             mounts=self._mount_points(config, host_config),
             endpoints=self._endpoints(body, host_config),
+            ids=self._parts.user_namespaces.take(id, host_config),
         )
         log_settings.check_tag(record)
         return record

@@ -32,6 +32,7 @@ from knarr.engine.settings import EngineSettings
 from knarr.engine.state import ContainerStore
 from knarr.engine.stopping import Stopping
 from knarr.engine.system import SystemService
+from knarr.engine.user_namespaces import UserNamespaces
 from knarr.engine.volumes import Volumes
 from knarr.errors import InvalidParameter
 from knarr.images.store import ImageStore
@@ -75,6 +76,7 @@ class Engine:
             volumes=self.volumes,
             secrets=self.secrets,
             backends={_ALIAS: backends[settings.runtime], **backends},
+            user_namespaces=UserNamespaces(settings, self._registry),
         )
         self._settings = settings
         launcher = Launcher(parts, _defaults(settings))

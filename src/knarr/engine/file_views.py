@@ -12,14 +12,20 @@ from contextlib import ExitStack, suppress
 
 from knarr.compute.interface import System
 from knarr.engine.config import BindOptions, MountPoint
+from knarr.engine.container import IdRange
 from knarr.kernel import mounts, paths, private_mounts
+from knarr.storage.id_shift import IdShift
 
 
 class FileView:
-    """An O_PATH descriptor of a root, and what keeps alive all that is mounted below it. A context manager."""
+    """An O_PATH descriptor of a root, and what keeps alive all that is mounted below it. A context manager.
 
-    def __init__(self, root_fd: int, namespace_fd: int | None = None) -> None:
+    `ids` are those that the files have, if not their own: what runs in a user namespace is seen through its mounts.
+    """
+
+    def __init__(self, root_fd: int, namespace_fd: int | None = None, ids: IdShift | None = None) -> None:
         self.root_fd = root_fd
+        self.ids = ids
         self._namespace_fd = namespace_fd
 
     def __enter__(self) -> FileView:
@@ -41,8 +47,11 @@ class FileView:
         self.root_fd, self._namespace_fd = -1, None
 
 
-def of_system(system: System) -> FileView:
-    """The files of what runs; they stay reachable when it ends. Raises ProcessLookupError if it has ended."""
+def of_system(system: System, ids: IdRange | None = None) -> FileView:
+    """The files of what runs, `ids` being those of its user namespace; they stay reachable when it ends.
+
+    Raises ProcessLookupError if it has ended.
+    """
     try:
         with ExitStack() as undo:
             root_fd = os.open(f"/proc/{system.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -54,7 +63,7 @@ def of_system(system: System) -> FileView:
             undo.pop_all()
     except FileNotFoundError:
         raise ProcessLookupError(system.pid) from None
-    return FileView(root_fd, namespace_fd)
+    return FileView(root_fd, namespace_fd, IdShift(ids.first, ids.size) if ids else None)
 
 
 def of_root(

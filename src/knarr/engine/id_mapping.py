@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from knarr.compute.spec import IdMapping, Mount
 from knarr.engine import users
 from knarr.engine.config import MountPoint
+from knarr.kernel.mounts import can_map_ids
 
 EVERYBODY = [IdMapping(0, 0, 2**32 - 1)]
 _DOTTED = re.compile(r"[0-9]+\.[0-9]+")
@@ -47,19 +48,18 @@ def _without(extent: IdMapping, ids: set[int]) -> Iterable[IdMapping]:
         first = id + 1
 
 
-def map_owners(
-    pairs: Iterable[tuple[MountPoint, Mount]], root_fd: int, user: str, space: list[IdMapping] | None = None
-) -> None:
+def map_owners(pairs: Iterable[tuple[MountPoint, Mount]], root_fd: int, user: str, space: list[IdMapping]) -> None:
     """Put in the mappings that were asked for by `idmap` (the source's files are `user`'s) and `owner=`.
 
-    `root_fd`: where names of users are looked up. Raises InvalidParameter, OSError.
+    `space`: that of the container's user namespace, empty if it has none. `root_fd`: where names of users are looked
+    up. Raises InvalidParameter, OSError.
     """
     for point, mount in pairs:
         if not (point.spec.idmap or point.spec.owner) or mount.source is None:
             continue
         wanted = users.resolve(root_fd, _with_colon(point.spec.owner or user)).user
         info = os.stat(mount.source)
-        if space is None and (info.st_uid, info.st_gid) == (wanted.uid, wanted.gid):
+        if not space and (info.st_uid, info.st_gid) == (wanted.uid, wanted.gid):
             continue
         mount.uid_mappings = handed_over(space or EVERYBODY, info.st_uid, wanted.uid)
         mount.gid_mappings = handed_over(space or EVERYBODY, info.st_gid, wanted.gid)
@@ -71,15 +71,15 @@ def _with_colon(owner: str) -> str:
     return owner.replace(".", ":") if _DOTTED.fullmatch(owner) else owner
 
 
-def map_space(mounts: Iterable[Mount], space: list[IdMapping], supports: Callable[[str, bool], bool]) -> None:
+def map_space(mounts: Iterable[Mount], space: list[IdMapping], mapping_fd: int) -> None:
     """Map all other bind mounts of a container with a user namespace, so that files keep the ids which they have on
-    the disk, as far as file systems can: `supports(source, recursive)` tells."""
+    the disk, as far as file systems can. `mapping_fd` is a user namespace with the mapping. Raises OSError."""
     for mount in mounts:
         if mount.type != "bind" or mount.uid_mappings or not mount.source:
             continue
-        if "rbind" in mount.options and supports(mount.source, True):
+        if "rbind" in mount.options and can_map_ids(mount.source, mapping_fd, recursive=True):
             word = "ridmap"
-        elif supports(mount.source, False):
+        elif can_map_ids(mount.source, mapping_fd, recursive=False):
             word = "idmap"
         else:
             continue

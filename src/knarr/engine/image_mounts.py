@@ -30,17 +30,18 @@ class ImageMounts:
         self._layers = layers
         self._parts: dict[str, list[int]] = {}  # container -> descriptors of subpaths
 
-    def make(self, id: str, points: Iterable[MountPoint]) -> dict[str, str]:
+    def make(self, id: str, points: Iterable[MountPoint], ids: int | None = None) -> dict[str, str]:
         """Mount the images of a container that is to start. By destination, where they (or their parts) are.
 
-        Blocks. Raises NotFound (the image), InvalidParameter (the subpath), OSError.
+        `ids`: as in `LayerStore.mount_root`. Blocks. Raises NotFound (the image), InvalidParameter (the subpath),
+        OSError.
         """
         wanted = [point for point in points if point.type == "image"]
-        return {point.destination: self._make(id, number, point) for number, point in enumerate(wanted)}
+        return {point.destination: self._make(id, number, point, ids) for number, point in enumerate(wanted)}
 
-    def _make(self, id: str, number: int, point: MountPoint) -> str:
+    def _make(self, id: str, number: int, point: MountPoint, ids: int | None) -> str:
         path = self._root / id / str(number)
-        self._mount(f"{id}{_MARK}{number}", point.source, path)
+        self._mount(f"{id}{_MARK}{number}", point.source, path, ids)
         subpath = point.spec.image_options.subpath if point.spec.image_options else ""
         if not subpath:
             return str(path)
@@ -55,11 +56,11 @@ class ImageMounts:
         self._parts.setdefault(id, []).append(fd)
         return f"/proc/{os.getpid()}/fd/{fd}"
 
-    def _mount(self, root_id: str, image_id: str, path: Path) -> None:
+    def _mount(self, root_id: str, image_id: str, path: Path, ids: int | None) -> None:
         self._layers.remove_root(root_id)  # of a run that a reboot ended
         self._layers.create_root(root_id, self._images.get(image_id).chain_id, writable=False, volatile=True)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mount = self._layers.mount_root(root_id)
+        mount = self._layers.mount_root(root_id, ids=ids)
         try:
             target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             try:

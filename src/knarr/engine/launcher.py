@@ -11,11 +11,20 @@ import os
 from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from knarr.compute.interface import Backend, CreateRequest, System
-from knarr.compute.spec import Mount, Process, RuntimeSpec
-from knarr.engine import endpoints, id_mapping, inspection, links, log_settings, mounts, runtime_spec
+from knarr.compute.spec import IdMapping, Mount, Process, RuntimeSpec
+from knarr.engine import (
+    endpoints,
+    id_mapping,
+    inspection,
+    links,
+    log_settings,
+    mounts,
+    runtime_spec,
+    user_namespaces,
+)
 from knarr.engine.container import Container, Record
 from knarr.engine.image_mounts import ImageMounts
 from knarr.engine.parts import Parts
@@ -36,6 +45,16 @@ class _Network(Struct):
     endpoint: Endpoint | None = None
 
 
+class _Users(Struct):
+    """A container's user namespace, if it has one: itself and a network namespace that belongs to it, where it joins
+    nobody else's, and one with the mapping for its mounts."""
+
+    space: list[IdMapping] = field(default_factory=list)
+    user_fd: int | None = None
+    network_fd: int | None = None
+    mounts_fd: int | None = None
+
+
 class Launcher:
     """Brings systems up, and gives back what they used."""
 
@@ -52,11 +71,12 @@ class Launcher:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.release, container)
             joined = self._joined(container)
-            with ExitStack() as fds:
-                network = await self._connect(container)
+            with ExitStack() as fds, ExitStack() as helpers:
+                users = await self._users(container, joined, fds, helpers)
+                network = await self._connect(container, users.network_fd)
                 if network.fd is not None:
                     fds.callback(os.close, network.fd)
-                request = await self._request(container, network, joined, fds)
+                request = await self._request(container, network, users, joined, fds)
                 request.attachments = container.take_attachments()
                 fds.pop_all()  # the backend's from here on
             system = await self.backend(container).create(request)
@@ -70,15 +90,37 @@ class Launcher:
         """What runs this container."""
         return self._parts.backends[container.host_config.runtime]
 
+    async def _users(
+        self, container: Container, joined: dict[str, Container], fds: ExitStack, helpers: ExitStack
+    ) -> _Users:
+        """What goes to the backend is in the care of `fds`, what is needed until then in that of `helpers`."""
+        ids = container.record.ids
+        if ids is None:
+            return _Users()
+        backend, users = self.backend(container), _Users(user_namespaces.mount_mappings(ids))
+        (users.mounts_fd,) = await backend.make_user_namespace(users.space)
+        helpers.callback(os.close, users.mounts_fd)
+        if not joined:
+            mappings = user_namespaces.mappings(ids)
+            users.user_fd, users.network_fd = await backend.make_user_namespace(mappings, network=True)
+            fds.callback(os.close, users.user_fd)
+            helpers.callback(os.close, users.network_fd)
+        return users
+
     async def _request(
-        self, container: Container, network: _Network, joined: dict[str, Container], fds: ExitStack
+        self,
+        container: Container,
+        network: _Network,
+        users: _Users,
+        joined: dict[str, Container],
+        fds: ExitStack,
     ) -> CreateRequest:
         parts, record = self._parts, container.record
         directory = parts.settings.container_dir(record.id)
         mounts.make_sources(record.mounts)
         sources = await parts.volumes.acquire(record.id, record.mounts)
         if any(point.type == "image" for point in record.mounts):
-            sources |= await asyncio.to_thread(self._image_mounts.make, record.id, record.mounts)
+            sources |= await asyncio.to_thread(self._image_mounts.make, record.id, record.mounts, users.mounts_fd)
         secrets = await asyncio.to_thread(self._make_secrets, record) if record.host_config.secrets else []
         files = self._write_name_files(container, directory)
         inputs = SpecInputs(
@@ -91,11 +133,12 @@ class Launcher:
             pids={kind: other.state.pid for kind, other in joined.items()},
             shm_path=self._shm_path(container, joined),
             linked=self.linked(container),
+            ids=user_namespaces.mappings(record.ids) if record.ids else [],
             console_size=container.terminal_size,
             secrets=secrets,
             defaults=self._defaults,
         )
-        inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs, record)
+        inputs.root_fd, spec = await asyncio.to_thread(self._mount_and_build, inputs, record, users)
         fds.callback(os.close, inputs.root_fd)
         return CreateRequest(
             id=record.id,
@@ -103,6 +146,7 @@ class Launcher:
             run_dir=parts.settings.run_dir(record.id),
             root_fd=inputs.root_fd,
             network_fd=network.fd,
+            user_fd=users.user_fd,
             log=log_settings.settings(record, inspection.log_path(container, directory)),
             stdin_open=record.config.open_stdin,
             init=parts.settings.init if record.host_config.init is None else record.host_config.init,
@@ -126,13 +170,17 @@ class Launcher:
         assert process is not None
         return process
 
-    def _mount_and_build(self, inputs: SpecInputs, record: Record) -> tuple[int, RuntimeSpec]:
+    def _mount_and_build(self, inputs: SpecInputs, record: Record, users: _Users) -> tuple[int, RuntimeSpec]:
         """In a thread: mounting takes its time, and so may reading the image's passwd."""
-        inputs.root_fd = self._parts.layers.mount_root(inputs.id)
+        inputs.root_fd = self._parts.layers.mount_root(inputs.id, ids=users.mounts_fd)
         try:
             pairs = zip(record.mounts, inputs.mounts, strict=True)
-            id_mapping.map_owners(pairs, inputs.root_fd, record.config.user)
-            return inputs.root_fd, runtime_spec.build(inputs)
+            id_mapping.map_owners(pairs, inputs.root_fd, record.config.user, users.space)
+            spec = runtime_spec.build(inputs)
+            if users.mounts_fd is not None:
+                user_namespaces.check_user(spec.process, record.ids)
+                id_mapping.map_space(spec.mounts, users.space, users.mounts_fd)
+            return inputs.root_fd, spec
         except BaseException:
             os.close(inputs.root_fd)
             raise
@@ -177,31 +225,33 @@ class Launcher:
         """Variables that tell of what it is linked to. Raises Conflict for links to nowhere."""
         return links.variables(self._parts, container)
 
-    async def _connect(self, container: Container) -> _Network:
+    async def _connect(self, container: Container, namespace: int | None) -> _Network:
+        """`namespace`: a new one to be used, if any."""
         mode = container.host_config.network_mode
         if mode.startswith("container:"):
             return _Network()
         try:
             info = self._parts.network.network(mode)
             if info.driver == "bridge":
-                return await self._connect_all(container)
+                return await self._connect_all(container, namespace)
             connected = _Network()
             if info.driver == "null":
-                connected = _Network(await self._parts.network.empty_sandbox())
+                connected = _Network(await self._parts.network.empty_sandbox(namespace))
         except KnarrError as error:
             raise type(error)(f"failed to set up container networking: {error}") from error
         self.note_connected(container, info)
         return connected
 
-    async def _connect_all(self, container: Container) -> _Network:
+    async def _connect_all(self, container: Container, namespace: int | None) -> _Network:
         """One namespace, with an endpoint in each of the container's networks."""
         network = self._parts.network
         infos = [network.network(name) for name in container.record.endpoints]
         if not infos:  # disconnected from all
-            return _Network(await network.empty_sandbox())
+            return _Network(await network.empty_sandbox(namespace))
         leaders = endpoints.leaders(container, infos)
         servers = [] if all(info.predefined for info in infos) else self.name_servers(container)
-        endpoint, fd = await network.connect(endpoints.request(container, infos[0], servers, leaders))
+        request = endpoints.request(container, infos[0], servers, leaders)
+        endpoint, fd = await network.connect(request, namespace)
         try:
             self.note_connected(container, infos[0])
             for info in infos[1:]:

@@ -14,6 +14,7 @@ from knarr.engine.registry import Registry
 from knarr.engine.secrets import Secrets
 from knarr.engine.settings import EngineSettings
 from knarr.engine.state import ContainerStore
+from knarr.engine.user_namespaces import UserNamespaces
 from knarr.engine.volumes import Volumes
 from knarr.images.store import ImageStore
 from knarr.network.controller import NetworkController
@@ -35,6 +36,7 @@ class Parts:
     volumes: Volumes
     secrets: Secrets
     backends: Mapping[str, Backend]
+    user_namespaces: UserNamespaces
     metrics: Metrics = field(default_factory=Metrics)
 
     def publish(self, container: Container, action: str, **attributes: str) -> None:

@@ -60,7 +60,8 @@ class SpecInputs(Struct):
     be mounted (/etc/hosts and its like), container path to host path. `mounts` come from `mounts.runtime_mounts`.
     `pids`: for each of "ipc", "pid", "network" that is `container:…`, the main process of that container. `shm_path`
     is a directory of the host to show as /dev/shm (shareable, or of the joined container). `linked` are the variables
-    that tell of linked containers.
+    that tell of linked containers. `ids`: the host's for the container's, if it has a user namespace; it is that of the
+    joined containers, if there are any.
     """
 
     id: str
@@ -73,6 +74,7 @@ class SpecInputs(Struct):
     pids: dict[str, int] = field(default_factory=dict)
     shm_path: str = ""
     linked: dict[str, str] = field(default_factory=dict)
+    ids: list[spec.IdMapping] = field(default_factory=list)
     console_size: tuple[int, int] | None = None
     defaults: Defaults = field(default_factory=Defaults)
 
@@ -304,11 +306,13 @@ def _linux(inputs: SpecInputs, options: security.SecurityOptions, bounding: list
     unmasked = host_config.privileged or options.system_paths_unconfined
     return spec.Linux(
         namespaces=_namespaces(inputs),
+        uid_mappings=inputs.ids,
+        gid_mappings=inputs.ids,
         devices=nodes,
         cgroups_path=cgroup_path(host_config.cgroup_parent or inputs.defaults.cgroup_parent, inputs.id),
         resources=limits,
         seccomp=_seccomp(host_config, options, inputs.defaults, frozenset(bounding)),
-        sysctl=_sysctls(host_config),
+        sysctl=_sysctls(host_config, inputs.ids),
         masked_paths=[] if unmasked else _paths(host_config.masked_paths, DEFAULT_MASKED_PATHS),
         readonly_paths=[] if unmasked else _paths(host_config.readonly_paths, DEFAULT_READONLY_PATHS),
     )
@@ -321,6 +325,9 @@ def _paths(given: list[str] | None, default: tuple[str, ...]) -> list[str]:
 def _namespaces(inputs: SpecInputs) -> list[spec.Namespace]:
     host_config = inputs.host_config
     result = [spec.Namespace("mount")]
+    if inputs.ids:
+        donor = next(iter(inputs.pids.values()), None)
+        result.append(spec.Namespace("user", f"/proc/{donor}/ns/user" if donor else None))
     modes = (
         ("network", host_config.network_mode, "net"),
         ("uts", host_config.uts_mode, "uts"),
@@ -364,9 +371,12 @@ def _seccomp(
     return seccomp_profile.parse(wanted, bounding) if wanted else seccomp_profile.default(bounding)
 
 
-def _sysctls(host_config: HostConfig) -> dict[str, str]:
+def _sysctls(host_config: HostConfig, ids: list[spec.IdMapping]) -> dict[str, str]:
+    defaults = dict(_NETWORK_SYSCTLS)
+    if ids:  # the kernel takes only groups that there are
+        defaults["net.ipv4.ping_group_range"] = f"0 {ids[0].size - 1}"
     own_network = host_config.network_mode != "host" and not host_config.network_mode.startswith("container:")
-    return {**(_NETWORK_SYSCTLS if own_network else {}), **(host_config.sysctls or {})}
+    return {**(defaults if own_network else {}), **(host_config.sysctls or {})}
 
 
 def resources(limits: Resources) -> spec.Resources:

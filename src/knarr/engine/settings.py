@@ -29,6 +29,10 @@ class EngineSettings(Struct, kw_only=True):
     log_opts: dict[str, str] = field(default_factory=dict)
     no_new_privileges: bool = False
     seccomp_profile: str = ""
+    remap_users: bool = False
+    """Whether containers get user namespaces of their own unless they say otherwise."""
+    id_pool: tuple[int, int] = (1 << 30, 1 << 29)
+    """The host's ids for user namespaces: the first, and how many."""
     dns: list[str] = field(default_factory=list)
     dns_search: list[str] = field(default_factory=list)
     dns_opts: list[str] = field(default_factory=list)

@@ -121,8 +121,13 @@ class SystemService:
             "BridgeNfIp6tables": False,
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": "2" if v2 else "1",
-            "SecurityOptions": ["name=seccomp,profile=builtin", *(["name=cgroupns"] if v2 else [])],
+            "SecurityOptions": self._security_options(v2=v2),
         }
+
+    def _security_options(self, *, v2: bool) -> list[str]:
+        options = ["name=seccomp,profile=builtin"]
+        options += ["name=userns"] if self._parts.settings.remap_users else []
+        return options + (["name=cgroupns"] if v2 else [])
 
     def _configuration(self) -> dict[str, Any]:
         parts, settings = self._parts, self._parts.settings

@@ -18,6 +18,7 @@ from knarr.engine import (
     seccomp_profile,
     security,
     signals,
+    user_namespaces,
 )
 from knarr.engine.config import (
     ContainerConfig,
@@ -41,7 +42,6 @@ _MODES = {
     "ipc": ("IPC", {"", "none", "private", "shareable", "host"}),
     "pid": ("PID", {"", "host"}),
     "uts": ("UTS", {"", "host"}),
-    "userns": ("USER", {"", "host"}),
     "cgroupns": ("cgroup namespace", {"", "private", "host"}),
 }
 _MAC = re.compile(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", re.IGNORECASE)
@@ -262,6 +262,7 @@ def _check_modes(host_config: HostConfig) -> None:
             raise InvalidParameter(f"invalid {title} mode: {mode}")
     if host_config.cgroup:
         raise InvalidParameter(f"invalid cgroup mode: {host_config.cgroup}")
+    user_namespaces.parse_mode(host_config.userns_mode)
     if not -1000 <= host_config.oom_score_adj <= 1000:
         raise InvalidParameter(f"Invalid value {host_config.oom_score_adj}, range for oom score adj is [-1000, 1000]")
     if host_config.shm_size < 0:

@@ -101,6 +101,11 @@ def own_permitted() -> int:
     return _status(b"CapPrm:")
 
 
+def own_inheritable() -> int:
+    """The calling thread's inheritable set."""
+    return _status(b"CapInh:")
+
+
 def _status(key: bytes) -> int:
     with open("/proc/thread-self/status", "rb") as file:
         for line in file:

@@ -181,6 +181,19 @@ def mount_setattr(
     syscall(syscalls.SYS_mount_setattr, fd, b"", flags, ctypes.byref(attr), ctypes.sizeof(attr))
 
 
+def can_map_ids(path: str, userns_fd: int, *, recursive: bool) -> bool:
+    """Whether the mount at a path, with `recursive` all mounts below it too, can be id-mapped. Raises OSError for a
+    path that leads nowhere."""
+    clone = open_tree(AT_FDCWD, path, clone=True, recursive=recursive)
+    try:
+        mount_setattr(clone, set=MOUNT_ATTR_IDMAP, userns_fd=userns_fd, recursive=recursive)
+    except OSError:
+        return False
+    finally:
+        os.close(clone)
+    return True
+
+
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:
     """mount(2)."""
     arguments = [None if text is None else os.fsencode(text) for text in (source, target, fstype, data)]

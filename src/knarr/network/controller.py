@@ -45,7 +45,7 @@ from knarr.network.plumbing import Plumbing
 from knarr.network.pool import mac_for
 from knarr.network.ports import HostPorts
 from knarr.network.relay import Relays
-from knarr.network.sandbox import SandboxPool
+from knarr.network.sandbox import Sandbox, SandboxPool
 from knarr.network.store import NetworkStore
 
 __all__ = [
@@ -186,17 +186,25 @@ class NetworkController:
             finally:
                 self._being_removed.discard(network.id)
 
-    async def empty_sandbox(self) -> int:
-        """A network namespace with nothing but loopback, up; the descriptor is the caller's. Raises OSError."""
-        return (await self._sandboxes.take()).detach()
+    async def empty_sandbox(self, namespace: int | None = None) -> int:
+        """A network namespace with nothing but loopback, up; the descriptor is the caller's. Raises OSError.
 
-    async def connect(self, request: EndpointRequest) -> tuple[Endpoint, int]:
+        With `namespace`, a new one that belongs to somebody, that is made ready; its descriptor stays the caller's.
+        """
+        return (await self._sandbox(namespace)).detach()
+
+    async def _sandbox(self, namespace: int | None) -> Sandbox:
+        if namespace is None:
+            return await self._sandboxes.take()
+        return await self._call(Sandbox.adopt, namespace)
+
+    async def connect(self, request: EndpointRequest, namespace: int | None = None) -> tuple[Endpoint, int]:
         """Make an endpoint; the descriptor, of a namespace that is ready for use, is the caller's.
 
-        Raises NotFound, Conflict (the container has an endpoint), InvalidParameter, and KnarrError in dockerd's words
-        for what the host refuses. Failed or cancelled, it leaves nothing behind.
+        `namespace`: as in `empty_sandbox`. Raises NotFound, Conflict (the container has an endpoint), InvalidParameter,
+        and KnarrError in dockerd's words for what the host refuses. Failed or cancelled, it leaves nothing behind.
         """
-        work = asyncio.create_task(self._connect(request))
+        work = asyncio.create_task(self._connect(request, None if namespace is None else os.dup(namespace)))
         try:
             return await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -257,9 +265,13 @@ class NetworkController:
 
     # Coming
 
-    async def _connect(self, request: EndpointRequest) -> tuple[Endpoint, int]:
-        self._check(request)
-        sandbox = await self._sandboxes.take()
+    async def _connect(self, request: EndpointRequest, namespace: int | None) -> tuple[Endpoint, int]:
+        try:
+            self._check(request)
+            sandbox = await self._sandbox(namespace)
+        finally:
+            if namespace is not None:
+                os.close(namespace)
         try:
             endpoint = self._admit(request)
             try:

@@ -33,6 +33,15 @@ class Sandbox:
     def make(cls) -> Sandbox:
         """A new one, into which the calling thread moves; only its loopback interface is up. Raises OSError."""
         unshare(CLONE_NEWNET)
+        return cls._furnished()
+
+    @classmethod
+    def adopt(cls, fd: int) -> Sandbox:
+        """A new one that was made elsewhere; `fd` stays the caller's. Raises OSError."""
+        return inside_network(fd, cls._furnished)
+
+    @classmethod
+    def _furnished(cls) -> Sandbox:
         sandbox = cls(current_network())
         try:
             sysctls.prepare_sandbox()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from knarr.storage import tar_format as tar
 from knarr.storage import trees
+from knarr.storage.id_shift import IdShift
 from knarr.storage.tar_format import BLOCK, Entry
 
 _CHUNK = 1 << 20
@@ -108,8 +109,10 @@ class TreePacker:
     always has the length that its header says.
     """
 
-    def __init__(self, root_fd: int) -> None:
+    def __init__(self, root_fd: int, ids: IdShift | None = None) -> None:
+        """`ids`: of the user namespace through whose mounts the tree is seen."""
         self._root = root_fd
+        self._ids = ids
         self._links: dict[tuple[int, int], bytes] = {}
 
     def pack(self, names: Iterable[bytes], *, prefix: bytes = b"") -> Iterator[bytes]:
@@ -132,7 +135,7 @@ class TreePacker:
         info = os.stat(b".", dir_fd=self._root)
         entry = _entry(name, tar.DIRECTORY, info)
         entry.xattrs = trees.list_xattrs(trees.by_descriptor(self._root, b"."))
-        return header(entry)
+        return self._header(entry)
 
     def _member(self, path: bytes, prefix: bytes) -> Iterator[bytes]:
         head, _, name = path.rpartition(b"/")
@@ -153,7 +156,7 @@ class TreePacker:
             elif kind == tar.DIRECTORY:
                 entry.name += b"/"
             entry.xattrs = trees.list_xattrs(trees.by_descriptor(parent, name))
-            yield header(entry)
+            yield self._header(entry)
         except FileNotFoundError:
             return
         finally:
@@ -165,7 +168,7 @@ class TreePacker:
             if first != entry.name:
                 entry.kind = tar.HARD_LINK
                 entry.link = first
-                yield header(entry)
+                yield self._header(entry)
                 return
         with trees.opened(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, parent) as fd:
             now = os.fstat(fd)
@@ -173,8 +176,13 @@ class TreePacker:
                 return
             entry.size = now.st_size
             entry.xattrs = trees.list_xattrs(fd)
-            yield header(entry)
+            yield self._header(entry)
             yield from _data(fd, now.st_size)
+
+    def _header(self, entry: Entry) -> bytes:
+        if self._ids is not None:
+            self._ids.from_host(entry)
+        return header(entry)
 
 
 def _entry(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
@@ -226,7 +234,7 @@ def tree_names(root_fd: int, start: bytes = b"") -> Iterator[bytes]:
         waiting += [child for child, is_directory in reversed(children) if is_directory]
 
 
-def archive_tree(root_fd: int) -> Iterator[bytes]:
-    """A whole tree as an archive."""
-    yield from TreePacker(root_fd).pack(tree_names(root_fd))
+def archive_tree(root_fd: int, ids: IdShift | None = None) -> Iterator[bytes]:
+    """A whole tree as an archive; `ids` as in TreePacker."""
+    yield from TreePacker(root_fd, ids).pack(tree_names(root_fd))
     yield end()

@@ -89,10 +89,12 @@ class Driver(Protocol):
         """A writable layer on top of `parents`. Raises FileExistsError, Unsupported (host)."""
         ...
 
-    def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+    def mount_root(self, name: str, parents: list[str], options: RootOptions, ids: int | None = None) -> int:
         """A detached mount of the root, owned by the caller; it lives as long as anything refers to it.
 
-        Each call may give an instance of its own: not two of them may be written to at the same time.
+        Each call may give an instance of its own: not two of them may be written to at the same time. `ids` is a user
+        namespace: what has id 0 on the disk belongs to its superuser in this mount, and so on. Its mapping needs a
+        place for the host's superuser, too, who makes whiteouts. Raises Unsupported where ids cannot be mapped.
         """
         ...
 

@@ -17,6 +17,7 @@ from knarr.kernel import paths
 from knarr.storage import tar_format as tar
 from knarr.storage import trees
 from knarr.storage.archive_reader import ArchiveReader
+from knarr.storage.id_shift import IdShift
 from knarr.storage.tar_format import ArchiveError, Entry, os_text
 from knarr.storage.trees import DIRECTORY_FLAGS, owned
 
@@ -48,16 +49,18 @@ def extract(
     directory: bytes,
     *,
     owner: tuple[int, int] | None = None,
+    ids: IdShift | None = None,
     keep_kinds: bool = False,
     proceed: Callable[[], None] = lambda: None,
 ) -> None:
     """Put all entries into `directory`, a path inside the root `root_fd`; what is there is replaced, directories merge.
 
-    `owner`: uid and gid for all entries in place of their own. With `keep_kinds` a directory is not replaced by
+    `owner`: uid and gid for all entries in place of their own. `ids`: of the user namespace through whose mounts the
+    tree is seen. With `keep_kinds` a directory is not replaced by
     something else, nor the other way round. `proceed` is called before each entry and may raise. Raises ArchiveError
     for what the archive has wrong or the tree has in the way, OSError for anything else; what came before stays.
     """
-    job = _Extraction(reader, root_fd, directory, owner, keep_kinds)
+    job = _Extraction(reader, root_fd, directory, owner, ids, keep_kinds)
     try:
         for entry in reader:
             proceed()
@@ -73,12 +76,19 @@ def extract(
 
 class _Extraction:
     def __init__(
-        self, reader: ArchiveReader, root_fd: int, directory: bytes, owner: tuple[int, int] | None, keep_kinds: bool
+        self,
+        reader: ArchiveReader,
+        root_fd: int,
+        directory: bytes,
+        owner: tuple[int, int] | None,
+        ids: IdShift | None,
+        keep_kinds: bool,
     ) -> None:
         self._reader = reader
         self._root = root_fd
         self._base = b"/" + directory.strip(b"/")
         self._owner = owner
+        self._ids = ids
         self._keep_kinds = keep_kinds
         self._parent: tuple[bytes, int] | None = None  # mostly one file after the other of one directory
         self._times: dict[bytes, tuple[int, int]] = {}
@@ -111,6 +121,8 @@ class _Extraction:
             return
         if self._owner is not None:
             entry.uid, entry.gid = self._owner
+        if self._ids is not None:
+            self._ids.to_host(entry)
         parent = self._open(head)
         for attempt in range(_ATTEMPTS):
             try:

@@ -226,14 +226,16 @@ class LayerStore:
         with self._lock:
             return list(self._roots)
 
-    def mount_root(self, id: str) -> int:
+    def mount_root(self, id: str, *, ids: int | None = None) -> int:
         """A detached mount of a root, owned by the caller, gone with its last user. Raises NotFound.
+
+        `ids`: the user namespace whose ids its files have in this mount (see `Driver.mount_root`; Unsupported).
 
         Each call gives an instance of its own. While one is in use, go through that (a running container's through its
         process): two writers behind each other's back is what overlayfs leaves undefined.
         """
         root = self._root(id)
-        return self._driver.mount_root(id, self._names(root.parent), root.options)
+        return self._driver.mount_root(id, self._names(root.parent), root.options, ids)
 
     def view_root(self, id: str) -> int:
         """A detached read-only mount of a root, owned by the caller. Raises NotFound.

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+import re
 import stat
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
@@ -39,11 +40,20 @@ class OverlayDriver:
     name: str = "overlay2"
     overlay: bool = True
 
-    def __init__(self, root: Path, hidden: Collection[Path] = (), *, by_mount_options: bool | None = None) -> None:
-        """`by_mount_options`: mount as kernels before 6.8 need it; None finds that out."""
+    def __init__(
+        self,
+        root: Path,
+        hidden: Collection[Path] = (),
+        *,
+        by_mount_options: bool | None = None,
+        takes_detached: bool | None = None,
+    ) -> None:
+        """`by_mount_options`: mount as kernels before 6.8 need it; None finds that out. `takes_detached`: whether
+        overlayfs takes layers that are not attached anywhere, as kernels do from 6.15 on."""
         self._shelves = Shelves(root)
         self._hidden = [os.fsencode(path.resolve()).strip(b"/") for path in hidden]
         self._by_mount_options = by_mount_options
+        self._takes_detached = _is_since(6, 15) if takes_detached is None else takes_detached
 
     def close(self) -> None:
         """Give up the descriptors; mounts stay."""
@@ -139,11 +149,11 @@ class OverlayDriver:
             for path in self._hidden:
                 _mask_path(host, upper, path)
 
-    def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+    def mount_root(self, name: str, parents: list[str], options: RootOptions, ids: int | None = None) -> int:
         """See Driver."""
         lower = self._below(parents, options)
         try:
-            mount = self._mount_writable(name, lower, options)
+            mount = self._mount_writable(name, lower, options, ids)
         except OSError as error:
             if options.host and error.errno == errno.EINVAL and trees.filesystem_name("/") == "overlay":
                 raise Unsupported(
@@ -152,7 +162,7 @@ class OverlayDriver:
                 ) from error
             if not self._forget_volatile(name):
                 raise
-            mount = self._mount_writable(name, lower, options)
+            mount = self._mount_writable(name, lower, options, ids)
         if not options.writable:
             try:
                 mounts.mount_setattr(mount, set=mounts.MOUNT_ATTR_RDONLY)
@@ -170,8 +180,29 @@ class OverlayDriver:
     def _below(self, parents: list[str], options: RootOptions) -> list[str]:
         return ["/"] if options.host else [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
 
-    def _mount_writable(self, name: str, lower: list[str], options: RootOptions) -> int:
-        return self._mount(lower, f"roots/{name}/upper", f"roots/{name}/work", volatile=options.volatile)
+    def _mount_writable(self, name: str, lower: list[str], options: RootOptions, ids: int | None) -> int:
+        with ExitStack() as stack:
+            base = f"roots/{name}"
+            if ids is not None:
+                lower = [self._mapped(path, ids, stack) for path in lower]
+                base = self._mapped(base, ids, stack)
+            return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+
+    def _mapped(self, path: str, ids: int, stack: ExitStack) -> str:
+        """A directory by way of an id-mapped mount, which overlayfs keeps to itself; good until `stack` is closed.
+
+        overlayfs cannot be id-mapped itself, its layers can (Linux 5.19).
+        """
+        mount = stack.enter_context(owned(mounts.open_tree(self._shelves.fd, path, clone=True)))
+        trees.map_ids(mount, ids)
+        if self._takes_detached:
+            return f"/proc/self/fd/{mount}"
+        place = f"tmp/{stack.enter_context(self._shelves.temporary())}"
+        with opened(place, os.O_PATH | os.O_DIRECTORY, self._shelves.fd) as fd:
+            mounts.mount_setattr(mount, propagation=mounts.MS_PRIVATE)
+            mounts.move_mount(mount, fd)
+        stack.callback(mounts.umount, f"/proc/self/fd/{self._shelves.fd}/{place}")
+        return place
 
     def _empty_layer(self) -> str:
         """What is below a root without layers: overlayfs wants at least one lower directory."""
@@ -302,6 +333,11 @@ class OverlayDriver:
                 mounts.umount(target)
         mounts.mount_setattr(copy, propagation=mounts.MS_PRIVATE)
         return copy
+
+
+def _is_since(*version: int) -> bool:
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return found is not None and (int(found[1]), int(found[2])) >= version
 
 
 def _imitate(host: int, name: bytes, fd: int) -> None:

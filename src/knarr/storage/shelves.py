@@ -11,9 +11,10 @@ import errno
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from knarr.kernel import mounts
 from knarr.storage import trees
 from knarr.storage.trees import DIRECTORY_FLAGS
 
@@ -64,7 +65,10 @@ class Shelves:
         return lambda: trees.remove_tree(self.tmp, trash)
 
     def repair(self, layers: Collection[str], roots: Collection[str]) -> None:
-        """Remove all that is not named."""
+        """Remove all that is not named, and what a crash has left mounted in tmp/."""
+        for name in os.listdir(self.tmp):
+            with suppress(OSError):  # most likely nothing is mounted there
+                mounts.umount(f"/proc/self/fd/{self.tmp}/{name}", mounts.MNT_DETACH | mounts.UMOUNT_NOFOLLOW)
         known: Collection[str]
         for shelf, known in ((self.tmp, ()), (self.layers, layers), (self.roots, roots)):
             for name in set(os.listdir(shelf)).difference(known):

@@ -12,7 +12,8 @@ import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-from knarr.kernel import paths
+from knarr.errors import Unsupported
+from knarr.kernel import mounts, paths
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
@@ -257,12 +258,21 @@ def _size_once(info: os.stat_result, seen: set[tuple[int, int]]) -> int:
     return info.st_size
 
 
+def map_ids(mount: int, ids: int) -> None:
+    """Give the files of a detached mount the ids that they have in the user namespace `ids`. Raises Unsupported."""
+    try:
+        mounts.mount_setattr(mount, set=mounts.MOUNT_ATTR_IDMAP, userns_fd=ids)
+    except OSError as error:
+        name = filesystem_name(mount)
+        raise Unsupported(f"user namespaces need id-mapped mounts, not to be had of {name}: {error}") from error
+
+
 def filesystem_name(path: int | str) -> str:
     """The type of the file system that holds a file, in the words of `docker info`; "unknown" if it is not mounted."""
     info = os.stat(path)
     wanted = f"{os.major(info.st_dev)}:{os.minor(info.st_dev)}"
-    with open("/proc/self/mountinfo") as mounts:
-        for line in mounts:
+    with open("/proc/self/mountinfo") as table:
+        for line in table:
             fields = line.split()
             if fields[2] == wanted:
                 fstype = fields[fields.index("-") + 1]

@@ -64,19 +64,21 @@ class VfsDriver:
         with self._copy(parents) as temporary:
             self._shelves.publish(temporary, self._shelves.roots, name)
 
-    def mount_root(self, name: str, parents: list[str], options: RootOptions) -> int:
+    def mount_root(self, name: str, parents: list[str], options: RootOptions, ids: int | None = None) -> int:
         """See Driver."""
-        return self._mount(name, 0 if options.writable else mounts.MOUNT_ATTR_RDONLY)
+        return self._mount(name, 0 if options.writable else mounts.MOUNT_ATTR_RDONLY, ids)
 
     def view_root(self, name: str, parents: list[str], options: RootOptions) -> int:
         """See Driver."""
         return self._mount(name, mounts.MOUNT_ATTR_RDONLY)
 
-    def _mount(self, name: str, attributes: int) -> int:
+    def _mount(self, name: str, attributes: int, ids: int | None = None) -> int:
         with opened(name, os.O_PATH | os.O_DIRECTORY, self._shelves.roots) as fd:
             mount = mounts.open_tree(fd, "", clone=True)
         try:
             mounts.mount_setattr(mount, set=attributes, propagation=mounts.MS_PRIVATE)
+            if ids is not None:
+                trees.map_ids(mount, ids)
         except BaseException:
             os.close(mount)
             raise

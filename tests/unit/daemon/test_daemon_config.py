@@ -62,12 +62,12 @@ def test_the_same_option_in_file_and_flags(tmp_path: Path) -> None:
 
 
 def test_what_knarr_lacks_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="userns-remap: knarr does not have this option"):
-        load(tmp_path, userns_remap="default")
+    with pytest.raises(Unsupported, match="cdi-spec-dirs: knarr does not have this option"):
+        load(tmp_path, cdi_spec_dirs=["/etc/cdi"])
 
 
 def test_what_knarr_lacks_may_be_switched_off(tmp_path: Path) -> None:
-    load(tmp_path, userns_remap="", selinux_enabled=False, features={})
+    load(tmp_path, raw_logs=False, selinux_enabled=False, features={})
 
 
 def test_a_wrong_type_is_named(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_reload_takes_only_what_can_change(tmp_path: Path) -> None:
     ("argument", "words"),
     [
         ("--nosuch=1", "unknown flag: --nosuch"),
-        ("--userns-remap=default", "knarr does not have the option --userns-remap"),
+        ("--raw-logs=true", "knarr does not have the option --raw-logs"),
         ("extra", '"knarrd" accepts no arguments.'),
         ("--mtu=x", "argument --mtu: invalid number 'x'"),
         ("--debug=x", "argument -D/--debug: invalid boolean value 'x'"),

@@ -139,7 +139,7 @@ def _host_config(options: Options) -> JSON:
         "ReadonlyRootfs": options.on("read-only"),
         "SecurityOpt": security if options.given("security-opt") else None,
         "UTSMode": _mode(options, "uts", "UTS", ("host",)),
-        "UsernsMode": _mode(options, "userns", "USER", ("host",)),
+        "UsernsMode": _user_namespace(options),
         "ShmSize": options.get("shm-size"),
         "Isolation": options.text("isolation"),
         "MaskedPaths": [] if unconfined_paths else None,
@@ -163,6 +163,11 @@ def _mode(options: Options, name: str, title: str, allowed: tuple[str, ...], *, 
     if mode and mode not in allowed and not other:
         raise ValueError(f"--{name}: invalid {title} mode")
     return mode
+
+
+def _user_namespace(options: Options) -> str:
+    mode = options.text("userns")
+    return mode if mode.startswith("auto:") else _mode(options, "userns", "USER", ("host", "auto"))
 
 
 def _logging(options: Options) -> JSON:

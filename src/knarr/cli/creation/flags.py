@@ -63,7 +63,7 @@ _NAMESPACES = (
     text("cgroupns", "Cgroup namespace: host or private"),
     text("ipc", "IPC namespace: none, private, shareable, host or container:NAME"),
     text("pid", "PID namespace: host or container:NAME"),
-    text("userns", "User namespace: host"),
+    text("userns", "User namespace: host, or auto[:size=N] for one with ids of its own"),
     text("uts", "UTS namespace: host"),
 )
 

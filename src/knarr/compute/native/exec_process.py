@@ -99,6 +99,8 @@ class ExecProcess:
                 os.write(fd, b"0")
             if self._process.oom_score_adj is not None:  # now, while /proc is the host's
                 launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(self._process.oom_score_adj))
+            if self._system.has_user_namespace:
+                launch.raise_limits(0, self._process)
             own_user = namespaces.CLONE_NEWUSER if self._system.has_user_namespace else 0
             namespaces.setns(self._system.pidfd, _ALL | own_user)
             pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import array
 import os
+import resource
 import socket
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from knarr.compute.native import frames, stage
-from knarr.compute.native.plan import CgroupPlan, Plan
+from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
 from knarr.kernel import bpf, namespaces, processes
 from knarr.kernel.cgroups import Cgroup, Hierarchies
@@ -285,6 +286,8 @@ def _join(flag: int, path: str, given: Given) -> None:
 def _see_through(pid: int, sync: socket.socket, plan: Plan) -> int | None:
     """Give the child its mappings, let it build, and wait until it is ready. Its terminal's master, if it has one."""
     _map_ids(pid, plan)
+    if plan.has_users:
+        raise_limits(pid, plan.process)
     if plan.process.oom_score_adj is not None:
         write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
     sync.send(stage.GO)
@@ -303,6 +306,18 @@ def _see_through(pid: int, sync: socket.socket, plan: Plan) -> int | None:
                 raise LaunchError(failure.text, failure.code, invalid=failure.invalid)
             else:
                 raise LaunchError("the process ended before it was set up")
+
+
+def raise_limits(pid: int, process: ProcessPlan) -> None:
+    """Let a process set its limits itself: to raise a hard one takes a right that counts only outside of user
+    namespaces. Raises LaunchError."""
+    try:
+        for number, _, wanted in process.rlimits:
+            soft, hard = resource.prlimit(pid, number)
+            if hard != resource.RLIM_INFINITY and (wanted == resource.RLIM_INFINITY or wanted > hard):
+                resource.prlimit(pid, number, (soft, wanted))
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"setting rlimits: {str(error).lower()}") from error
 
 
 def _map_ids(pid: int, plan: Plan) -> None:
