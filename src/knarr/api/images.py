@@ -10,6 +10,7 @@ from knarr.api import progress, versions
 from knarr.api.messages import Answer, Request, Response, Stream, json_answer
 from knarr.api.routing import Route
 from knarr.errors import InvalidParameter
+from knarr.images.registry import credentials
 
 
 async def list_all(request: Request) -> Answer:
@@ -48,8 +49,7 @@ async def create(request: Request) -> Answer:
     images = request.engine.images
     source = request.text("fromSrc")
     if request.text("fromImage"):
-        await images.pull(request.text("fromImage"), request.text("tag"))
-        return Response()
+        return await pull(request)
     if not source:
         raise InvalidParameter("one of fromImage and fromSrc has to be given")
     archive = request.body.file()
@@ -63,6 +63,18 @@ async def create(request: Request) -> Answer:
             message=request.text("message"),
             changes=request.texts("changes"),
             platform=request.text("platform"),
+        )
+    )
+
+
+async def pull(request: Request) -> Answer:
+    return await progress.answer(
+        lambda report: request.engine.distribution.pull(
+            request.text("fromImage"),
+            report,
+            tag=request.text("tag"),
+            platform=request.text("platform"),
+            credentials=credentials.from_header(request.header("x-registry-auth")),
         )
     )
 

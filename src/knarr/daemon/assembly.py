@@ -101,6 +101,12 @@ def engine_settings(config: DaemonConfig) -> EngineSettings:
         dns_opts=config.dns_opts,
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
+        max_concurrent_downloads=config.max_concurrent_downloads,
+        max_concurrent_uploads=config.max_concurrent_uploads,
+        max_download_attempts=config.max_download_attempts,
+        http_proxy=config.http_proxy,
+        https_proxy=config.https_proxy,
+        no_proxy=config.no_proxy,
     )
     settings.remap_users = bool(config.userns_remap)
     settings.id_pool = config.id_pool

@@ -28,6 +28,7 @@ RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{0,15}")
+_PROXIES = {"http-proxy", "https-proxy", "no-proxy"}
 _KEYS = {option.name for option in OPTIONS}
 
 
@@ -93,6 +94,12 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
 
     insecure_registries: list[str] = []
     registry_mirrors: list[str] = []
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
 
     @property
     def data_dir(self) -> Path:
@@ -166,7 +173,7 @@ def read_file(path: str | None) -> dict[str, Any]:
         values = msgspec.json.decode(content or b"{}", type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise InvalidParameter(_in_file(source, str(error))) from None
-    return _known(source, {key: value for key, value in values.items() if value is not None})
+    return _known(source, _with_proxies({key: value for key, value in values.items() if value is not None}))
 
 
 def check(config: DaemonConfig) -> None:
@@ -195,10 +202,19 @@ def check(config: DaemonConfig) -> None:
     _ = config.id_pool
     _check_labels(config.labels)
     _check_addresses(config)
+    _check_registries(config)
     try:
         units.size(config.default_shm_size)
     except ValueError as error:
         raise InvalidParameter(f"default-shm-size: {error}") from None
+
+
+def _with_proxies(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings of proxies, which daemon.json has together under one key, as settings of their own."""
+    proxies = values.pop("proxies", {})
+    if not isinstance(proxies, dict) or not set(proxies) <= _PROXIES:
+        return {**values, "proxies": proxies}  # to be refused by this name
+    return values | proxies
 
 
 def _known(source: str, values: dict[str, Any]) -> dict[str, Any]:
@@ -256,6 +272,25 @@ def _check_addresses(config: DaemonConfig) -> None:
     pools = [pool.base for pool in config.default_address_pools]
     for cidr in [config.bip, *pools] if config.bip else pools:
         _check_cidr(cidr)
+
+
+def _check_registries(config: DaemonConfig) -> None:
+    for name in ("max-concurrent-downloads", "max-concurrent-uploads", "max-download-attempts"):
+        value = _get(config, name)
+        assert isinstance(value, int)
+        if value < 1:
+            raise InvalidParameter(f"invalid {name.replace('-', ' ')}: {value}")
+    for mirror in config.registry_mirrors:
+        scheme, separator, rest = mirror.partition("://")
+        if scheme not in ("http", "https") or not separator or not rest.strip("/"):
+            raise InvalidParameter(f'invalid mirror: "{mirror}" is not a http or https address')
+        if "?" in rest or "#" in rest:
+            raise InvalidParameter(f'invalid mirror: path, query, or fragment at end of the URI "{mirror}"')
+    for name in config.insecure_registries:
+        if "://" in name:
+            raise InvalidParameter(f"insecure registry {name} should not contain '://'")
+        if "/" in name:
+            _check_cidr(name)
 
 
 def _check_address(text: str) -> None:

@@ -13,6 +13,7 @@ from knarr.engine.archives import Archives
 from knarr.engine.commit import Commits
 from knarr.engine.containers import Containers
 from knarr.engine.creation import Creation
+from knarr.engine.distribution import Distribution
 from knarr.engine.events import EventBus
 from knarr.engine.execs import Execs
 from knarr.engine.image_listing import ContainerUse
@@ -89,6 +90,7 @@ class Engine:
         self._recovery = Recovery(parts, launcher, self._lifecycle, removal)
         self.containers = Containers(parts, Creation(parts), self._lifecycle, self._stopping, removal)
         self.images = ImageService(images, self.events, self._containers_using)
+        self.distribution = Distribution(images, self.events, settings)
         self.networks = Networks(network, self._registry, self.events)
         self.memberships = Memberships(parts, launcher)
         self.system = SystemService(parts, self.containers, self.images)
@@ -108,6 +110,7 @@ class Engine:
             await asyncio.gather(*(self._stopping.stop_for_shutdown(container, timeout) for container in running))
         await self._lifecycle.close()
         await self.archives.close()
+        await self.distribution.close()
 
     def _containers_using(self, image_id: str) -> list[ContainerUse]:
         return [

@@ -13,7 +13,7 @@ from msgspec import Struct
 from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
 from knarr.engine.image_removal import ImageRemoval
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import InvalidParameter
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
 from knarr.images.importer import Import
@@ -136,15 +136,6 @@ class ImageService:
         with download.open_url(url) as archive:
             report({"status": f"Downloading from {url}"})
             return importer.import_archive(self.store, wanted, archive)
-
-    async def pull(self, reference: str, tag: str = "") -> None:
-        """Raises Unsupported: images come by load and import. InvalidParameter if the name is none."""
-        name = references.parse(reference)
-        wanted = name if name.digest or not tag or ":" in tag else name.with_tag(tag)
-        raise Unsupported(
-            f"cannot pull {wanted.with_default_tag().familiar}: this version of knarr has no registry client; "
-            "use docker load, docker import or the built-in image host"
-        )
 
     def save(self, names: Sequence[str]) -> Iterator[bytes]:
         """`docker save`: an archive of images, in pieces, made while it is read: by a thread. As saving.save."""

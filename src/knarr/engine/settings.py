@@ -38,6 +38,12 @@ class EngineSettings(Struct, kw_only=True):
     dns_opts: list[str] = field(default_factory=list)
     insecure_registries: list[str] = field(default_factory=list)
     registry_mirrors: list[str] = field(default_factory=list)
+    max_concurrent_downloads: int = 3
+    max_concurrent_uploads: int = 5
+    max_download_attempts: int = 5
+    http_proxy: str = ""
+    https_proxy: str = ""
+    no_proxy: str = ""
 
     def container_dir(self, id: str) -> Path:
         """Where a container's own files and log are kept."""

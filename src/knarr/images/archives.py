@@ -14,7 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter
-from knarr.images import config, layouts, platforms, references
+from knarr.images import config, layouts, platforms, references, selection
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.content import ContentStore, Incoming
 from knarr.images.layouts import ArchiveImage, Descriptor, Index, Manifest
@@ -199,14 +199,13 @@ def _manifest(members: _Members, item: Descriptor, platform: Platform | None, de
 
 
 def _choose(candidates: list[Descriptor], wanted: Platform | None) -> Descriptor:
-    """The best variant for the platform; without a wish also the only image that there is, whatever it runs on."""
-    platform = wanted or platforms.of_host()
-    fitting = [one for one in candidates if one.platform is None or platform.runs(one.platform.platform())]
-    if not fitting and wanted is None and len(candidates) == 1:
-        fitting = candidates
-    if not fitting:
-        raise InvalidParameter(f"no image for platform {'/'.join(filter(None, platform))} in the archive")
-    return max(fitting, key=lambda one: one.platform.variant if one.platform else "")
+    """The best one for the platform; without a wish also the only image that there is, whatever it runs on."""
+    chosen = selection.choose(candidates, wanted)
+    if chosen is None and wanted is None and len(candidates) == 1:
+        chosen = candidates[0]
+    if chosen is None:
+        raise InvalidParameter(f"no image for platform {wanted or platforms.of_host()} in the archive")
+    return chosen
 
 
 def _layout_names(item: Descriptor) -> list[Reference]:

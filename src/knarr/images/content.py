@@ -2,6 +2,7 @@
 
     ROOT/blobs/sha256/<hex>      complete and verified; a blob appears at once, by link(2), and never changes
     ROOT/incoming/<random>       on its way in; emptied when the store is opened
+    ROOT/partial/<hex>           on its way in from a registry; see downloads
 
 Which blob belongs to which layer or image is not known here.
 """
@@ -25,6 +26,7 @@ class ContentStore:
     """Blobs under `root`. Safe from several threads; one process at a time."""
 
     def __init__(self, root: Path) -> None:
+        self.partial = root / "partial"
         self._blobs = root / "blobs" / "sha256"
         self._incoming = root / "incoming"
         for directory in (self._blobs, self._incoming):
@@ -46,11 +48,7 @@ class ContentStore:
     def chunks(self, digest: str) -> Iterator[bytes]:
         """The blob's bytes. Raises NotFound, and KnarrError at the end if they are not what was stored."""
         hasher = hashlib.sha256()
-        try:
-            file = self._path(digest).open("rb", buffering=0)
-        except FileNotFoundError:
-            raise NotFound(f"content {digest} not found") from None
-        with file:
+        with self.open(digest) as file:
             while chunk := file.read(CHUNK):
                 hasher.update(chunk)
                 yield chunk
@@ -65,6 +63,20 @@ class ContentStore:
         """A place for bytes that are not yet known to be good. The caller closes it."""
         fd, path = tempfile.mkstemp(dir=self._incoming)
         return Incoming(self, fd, Path(path))
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Make a file of the same file system a blob, which the caller has verified. One that is there stays."""
+        try:
+            os.link(path, self._path(digest))
+        except FileExistsError:
+            pass
+
+    def open(self, digest: str) -> BinaryIO:
+        """A blob's bytes, unbuffered; the caller closes it. Raises NotFound."""
+        try:
+            return self._path(digest).open("rb", buffering=0)
+        except FileNotFoundError:
+            raise NotFound(f"content {digest} not found") from None
 
     def remove(self, digest: str) -> None:
         """Forget a blob; missing is fine."""
@@ -107,10 +119,7 @@ class Incoming:
 
     def keep(self, digest: str) -> None:
         """Make it the blob `digest`, which the caller has computed from the bytes. One that is there already stays."""
-        try:
-            os.link(self._path, self._store._path(digest))
-        except FileExistsError:
-            pass
+        self._store.adopt(self._path, digest)
 
     def close(self) -> None:
         """Throw away what has not been kept."""

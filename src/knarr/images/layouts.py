@@ -21,12 +21,18 @@ MANIFEST_TYPES = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+SCHEMA_1_TYPES = (
+    "application/vnd.docker.distribution.manifest.v1+prettyjws",
+    "application/vnd.docker.distribution.manifest.v1+json",
+)
 CONFIG_TYPES = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
+    "application/octet-stream",  # what some old tools wrote
 )
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
+MAX_BLOB = 1 << 40
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
 
 _Document = TypeVar("_Document")
@@ -38,10 +44,11 @@ class PlatformField(Struct, omit_defaults=True):
     architecture: str = ""
     os: str = ""
     variant: str = ""
+    os_version: str = field(default="", name="os.version")
 
     def platform(self) -> Platform:
         """As this package has it."""
-        return Platform(self.os, self.architecture, self.variant)
+        return Platform(self.os, self.architecture, self.variant, self.os_version)
 
 
 class Descriptor(Struct, rename="camel", omit_defaults=True):
@@ -51,7 +58,12 @@ class Descriptor(Struct, rename="camel", omit_defaults=True):
     digest: str
     size: int
     annotations: dict[str, str] | None = None
+    urls: list[str] | None = None
     platform: PlatformField | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 0 or self.size > MAX_BLOB:
+            raise ValueError(f"invalid size {self.size} of {self.digest[:100]!r}")
 
     @property
     def attestation(self) -> bool:

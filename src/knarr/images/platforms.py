@@ -1,4 +1,4 @@
-"""Platforms: `os[/architecture[/variant]]` in the names that images use (Go's), and which of them this machine runs."""
+"""Platforms: `os[(version)][/architecture[/variant]]` in the names that images use (Go's), and what runs on which."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from knarr.errors import InvalidParameter
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
+_VERSION = re.compile(r"([A-Za-z0-9_.-]+)\(([A-Za-z0-9_.-]+)\)(.*)")
 _SYSTEMS = {"linux", "windows", "darwin", "freebsd"}
 _MACHINES = {
     "x86_64": ("amd64", ""),
@@ -21,6 +22,7 @@ _MACHINES = {
     "riscv64": ("riscv64", ""),
     "loongarch64": ("loong64", ""),
 }
+_BASELINES = {"amd64": "v1", "arm64": "v8"}  # what images without a variant are made for
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386", "macos": "darwin"}
 
 
@@ -30,13 +32,31 @@ class Platform(NamedTuple):
     os: str
     architecture: str
     variant: str = ""
+    os_version: str = ""
 
     def runs(self, image: Platform) -> bool:
-        """Whether an image made for `image` is for this platform; arm64's only variant of old is v8."""
+        """Whether an image made for `image` is for this platform.
+
+        A version of the system (Windows has one) is for all releases that begin so.
+        """
         mine, its = self.variant, image.variant
-        if self.architecture == "arm64":
-            mine, its = mine or "v8", its or "v8"
-        return (self.os, self.architecture) == (image.os, image.architecture) and (not its or not mine or its <= mine)
+        if self.architecture in _BASELINES:
+            mine, its = mine or _BASELINES[self.architecture], its or _BASELINES[self.architecture]
+        return (
+            (self.os, self.architecture) == (image.os, image.architecture)
+            and (not its or not mine or its <= mine)
+            and f"{image.os_version}.".startswith(f"{self.os_version}." if self.os_version else "")
+        )
+
+    @property
+    def preference(self) -> tuple[str, list[int]]:
+        """What to choose by among those that run: the greatest."""
+        numbers = [int(part) if part.isdigit() else 0 for part in self.os_version.split(".")]
+        return self.variant or _BASELINES.get(self.architecture, ""), numbers
+
+    def __str__(self) -> str:
+        system = f"{self.os}({self.os_version})" if self.os_version else self.os
+        return "/".join(filter(None, (system, self.architecture, self.variant)))
 
 
 def of_host() -> Platform:
@@ -51,6 +71,7 @@ def parse(text: str) -> Platform:
 
     Raises InvalidParameter.
     """
+    text, os_version = _cut_version(text)
     parts = text.split("/")
     if len(parts) > 3:
         raise InvalidParameter(f'"{text}": cannot parse platform specifier: invalid argument')
@@ -59,7 +80,13 @@ def parse(text: str) -> Platform:
     first, *rest = [_ALIASES.get(part.lower(), part.lower()) for part in parts]
     host = of_host()
     if rest:
-        return Platform(first, *rest)
+        return Platform(first, rest[0], rest[1] if len(rest) > 1 else "", os_version)
     if first in _SYSTEMS:
-        return Platform(first, host.architecture, host.variant)
+        return Platform(first, host.architecture, host.variant, os_version)
     return Platform(host.os, first)
+
+
+def _cut_version(text: str) -> tuple[str, str]:
+    """`windows(10.0.17763)/amd64` without what stands in brackets, and that."""
+    match = _VERSION.fullmatch(text)
+    return (match[1] + match[3], match[2]) if match else (text, "")

@@ -24,7 +24,7 @@ from knarr.storage import archive_writer
 from knarr.storage import tar_format as tar
 from knarr.storage.tar_format import Entry
 
-_CONFIG_TYPE, _ = layouts.CONFIG_TYPES
+_CONFIG_TYPE = layouts.CONFIG_TYPES[0]
 _MANIFEST_TYPE, _ = layouts.MANIFEST_TYPES
 _INDEX_TYPE, _ = layouts.INDEX_TYPES
 _SAVED_AS_IS = {"": "", "gzip": "+gzip", "zstd": "+zstd"}  # the compressions that layers in manifests can have

@@ -23,6 +23,7 @@ from knarr.errors import Conflict, InvalidParameter, NotFound
 from knarr.images import config, host, references
 from knarr.images.config import ImageConfig
 from knarr.images.content import ContentStore
+from knarr.images.manifests import ManifestStore
 from knarr.images.references import Reference
 from knarr.storage.layers import LayerStore
 
@@ -73,6 +74,7 @@ class ImageStore:
     def __init__(self, root: Path, database: Database, layers: LayerStore) -> None:
         self.content = ContentStore(root / "content")
         self.layers = layers
+        self.manifests = ManifestStore(database)
         self._database = database
         self._changing = threading.RLock()
         self._adding = 0
@@ -232,6 +234,7 @@ class ImageStore:
             with self._database.transaction():
                 self._database.execute("DELETE FROM image_names WHERE image = ?", (image_id,))
                 self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                self.manifests.forget(image_id)
             for name in self.names(image_id):
                 del self._names[name]
             del self._images[image_id]
@@ -288,6 +291,7 @@ class ImageStore:
         ):
             if diff_id not in used:
                 self._database.execute("DELETE FROM layer_blobs WHERE diff_id = ?", (diff_id,))
+                self.manifests.forget_sources(digest)
                 self.content.remove(digest)
 
     def _read(self) -> None:

@@ -15,7 +15,7 @@ import pytest
 from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainerUse
 from knarr.engine.image_service import ImageService
-from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
+from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 from knarr.images.references import parse
 from knarr.images.store import Image
 
@@ -254,13 +254,6 @@ def test_stalled_uploads_do_not_hold_up_other_work(bench: Bench) -> None:
         return results
 
     assert all(isinstance(result, InvalidParameter) for result in asyncio.run(scenario()))
-
-
-def test_pull_says_what_is_missing(bench: Bench) -> None:
-    with pytest.raises(Unsupported, match="cannot pull busybox:1: this version of knarr has no registry client"):
-        asyncio.run(bench.service.pull("busybox", "1"))
-    with pytest.raises(InvalidParameter, match="must be lowercase"):
-        asyncio.run(bench.service.pull("BAD"))
 
 
 # -- removing

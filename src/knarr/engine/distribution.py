@@ -1,0 +1,150 @@
+"""Registries as the Engine API sees them: pulling, pushing, logging in, looking around.
+
+The work is done in threads; one whose caller is cancelled ends soon. Nothing of it is imported before it is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from knarr.engine.events import EventBus
+from knarr.engine.settings import EngineSettings
+from knarr.images import platforms, references
+from knarr.images.cancellation import Cancellation
+from knarr.images.downloads import Downloads
+from knarr.images.platforms import Platform
+from knarr.images.progress import Report
+from knarr.images.references import Reference
+from knarr.images.registry.credentials import ANONYMOUS, Credentials
+from knarr.images.registry.settings import ProxySettings, RegistrySettings, environment_proxies
+from knarr.images.store import Image, ImageStore
+
+if TYPE_CHECKING:
+    from knarr.images.pulling import Puller
+    from knarr.images.registry.transport import Transport
+
+_T = TypeVar("_T")
+_AT_ONCE = 64  # pulls and pushes; layers have limits of their own
+
+
+class Distribution:
+    """What the API's routes and the builders call: coroutines of the event loop."""
+
+    def __init__(self, store: ImageStore, events: EventBus, settings: EngineSettings) -> None:
+        self._store = store
+        self._events = events
+        self.settings = registry_settings(settings)
+        self._threads = ThreadPoolExecutor(_AT_ONCE, "registry")
+        self._running: dict[asyncio.Future[Any], Cancellation] = {}
+        self._clients: _Clients | None = None
+        self.downloads = Downloads(
+            store.content.partial, at_once=self.settings.downloads, attempts=self.settings.attempts
+        )
+
+    async def close(self) -> None:
+        """End all that is under way."""
+        for cancellation in self._running.values():
+            cancellation.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.to_thread(self.downloads.close)
+        self._threads.shutdown()
+        if self._clients is not None:
+            self._clients.transport.close()
+
+    async def pull(
+        self,
+        image: str,
+        report: Report,
+        *,
+        tag: str = "",
+        platform: str = "",
+        credentials: Credentials = ANONYMOUS,
+    ) -> Image | None:
+        """`docker pull`: `tag` is a tag or a digest; without one, in `image` neither, all tags are pulled.
+
+        The image, None for all tags. `report` gets the API's progress messages, from threads too. Raises
+        InvalidParameter, NotFound, KnarrError (registry, network); cancelled, it keeps what has come.
+        """
+        reference = _reference(image, tag)
+        wanted = platforms.parse(platform) if platform else None
+        if reference.tag or reference.digest:
+            pulled, changed = await self._pull_one(reference, wanted, credentials, report)
+        else:
+            tags = await self._run(lambda ending: self._client.puller.tags(reference, credentials, ending))
+            pulls = [await self._pull_one(one, wanted, credentials, report) for one in tags]
+            pulled, changed = None, any(news for _, news in pulls)
+        words = "Downloaded newer image" if changed else "Image is up to date"
+        report({"status": f"Status: {words} for {reference.familiar}"})
+        return pulled
+
+    async def _pull_one(
+        self, reference: Reference, platform: Platform | None, credentials: Credentials, report: Report
+    ) -> tuple[Image, bool]:
+        image, changed = await self._run(
+            lambda ending: self._client.puller.pull(reference, platform, credentials, report, ending)
+        )
+        attributes = {**image.config.config.labels, "name": reference.familiar_name}
+        self._events.publish("image", "pull", reference.familiar, attributes)
+        return image, changed
+
+    # -- inside
+
+    @property
+    def _client(self) -> _Clients:
+        if self._clients is None:
+            self._clients = _Clients(self._store, self.settings, self.downloads)
+        return self._clients
+
+    async def _run(self, work: Callable[[Cancellation], _T]) -> _T:
+        """The result of `work` in a thread; when the caller is cancelled, so is the work."""
+        ending = Cancellation()
+        future = asyncio.get_running_loop().run_in_executor(self._threads, work, ending)
+        self._running[future] = ending
+        future.add_done_callback(self._done)
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            ending.cancel()
+            raise
+
+    def _done(self, future: asyncio.Future[Any]) -> None:
+        self._running.pop(future, None)
+        if not future.cancelled():
+            future.exception()  # whoever waited for it may have gone
+
+
+class _Clients:
+    """What needs an HTTP client."""
+
+    def __init__(self, store: ImageStore, settings: RegistrySettings, downloads: Downloads) -> None:
+        from knarr.images.pulling import Puller
+        from knarr.images.registry.transport import Transport
+
+        self.transport: Transport = Transport(settings)
+        self.puller: Puller = Puller(store, self.transport, downloads)
+
+
+def registry_settings(settings: EngineSettings) -> RegistrySettings:
+    """What the engine's configuration says of registries; of proxies also what the environment says."""
+    configured = ProxySettings(http=settings.http_proxy, https=settings.https_proxy, no_proxy=settings.no_proxy)
+    return RegistrySettings(
+        mirrors=tuple(settings.registry_mirrors),
+        insecure=tuple(settings.insecure_registries),
+        proxies=configured.over(environment_proxies()),
+        downloads=settings.max_concurrent_downloads,
+        uploads=settings.max_concurrent_uploads,
+        attempts=settings.max_download_attempts,
+    )
+
+
+def _reference(image: str, tag: str) -> Reference:
+    """What the API's `fromImage` and `tag` name. Raises InvalidParameter."""
+    reference = references.parse(image.removesuffix(":"))
+    if not tag:
+        return reference
+    if ":" in tag:
+        return references.parse(f"{reference.name}@{tag}")
+    return reference.with_tag(tag)

@@ -1,0 +1,259 @@
+"""Pulling images: the manifest is found, its layers are fetched side by side and unpacked in order as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from msgspec import Struct
+
+from knarr.errors import InvalidParameter, NotFound
+from knarr.images import config, layouts, platforms, selection
+from knarr.images.cancellation import Cancellation
+from knarr.images.compression import Plain, Readable, Source
+from knarr.images.downloads import Download, Downloads, Restarted, Wanted
+from knarr.images.layouts import Descriptor, Index, Manifest
+from knarr.images.manifests import KeptManifest
+from knarr.images.platforms import Platform
+from knarr.images.progress import LayerProgress, Report
+from knarr.images.references import Reference
+from knarr.images.registry import failures
+from knarr.images.registry.credentials import Credentials
+from knarr.images.registry.failures import Refused
+from knarr.images.registry.repository import BlobStream, Document, Repository, connect
+from knarr.images.registry.transport import Transport
+from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
+from knarr.images.turns import Turns
+
+_MAX_DEPTH = 4  # of indexes in indexes
+
+
+class Puller:
+    """Pulls for one engine; from any number of threads at once."""
+
+    def __init__(self, store: ImageStore, transport: Transport, downloads: Downloads) -> None:
+        self._store = store
+        self._transport = transport
+        self._downloads = downloads
+        self._unpacking = Turns()
+
+    def pull(
+        self,
+        reference: Reference,
+        platform: Platform | None,
+        credentials: Credentials,
+        report: Report,
+        cancellation: Cancellation,
+    ) -> tuple[Image, bool]:
+        """Fetch what is missing of an image and name it; the image, and whether the name meant another one before.
+
+        Without a platform it is for this machine's. Raises NotFound, InvalidParameter, KnarrError (registry,
+        network), Cancelled. What has come until then is kept for the next time.
+        """
+        reference = reference.with_default_tag()
+        self._store.check_name(reference)
+        repository = connect(self._transport, reference, credentials, cancellation)
+        try:
+            top = repository.manifest(reference.digest or reference.tag)
+            report({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
+            document = _platform_manifest(repository, reference, top, platform)
+        except Refused as error:
+            raise failures.in_pull(error, reference) from error
+        with self._store.adding():
+            image = self._image(_Pull(repository, reference, document, platform), report, cancellation)
+            changed = self._name(image, reference, top.digest)
+        report({"status": f"Digest: {top.digest}"})
+        return self._store.get(image.id), changed
+
+    def tags(self, reference: Reference, credentials: Credentials, cancellation: Cancellation) -> list[Reference]:
+        """All that a repository has. Raises as `pull`."""
+        repository = connect(self._transport, reference, credentials, cancellation)
+        try:
+            return [reference.with_tag(tag) for tag in repository.tags()]
+        except Refused as error:
+            raise failures.in_pull(error, reference) from error
+
+    def _name(self, image: Image, reference: Reference, digest: str) -> bool:
+        """Whether the name means another image than before."""
+        by_digest = reference._replace(tag="", digest=digest)
+        wanted = reference if not reference.digest else by_digest
+        before = self._store.named(wanted)
+        for name in (by_digest, wanted):
+            if self._store.named(name) != image.id:
+                self._store.tag(image.id, name)
+        return before != image.id
+
+    def _image(self, pull: _Pull, report: Report, cancellation: Cancellation) -> Image:
+        manifest = pull.manifest
+        if self._store.has(manifest.config.digest):
+            image = self._store.get(manifest.config.digest)
+            _check_platform(pull.reference, image.config, pull.platform)
+        else:
+            raw = pull.repository.fetch(manifest.config)
+            made = config.parse(raw)
+            _check_platform(pull.reference, made, pull.platform)
+            self._make_layers(pull, made.rootfs.diff_ids, report, cancellation)
+            image = self._store.add(raw)
+        self._store.manifests.add(image.id, KeptManifest(pull.document.media_type, pull.document.data))
+        for layer in manifest.layers:
+            self._store.manifests.add_source(layer.digest, pull.reference.domain, pull.reference.path)
+            self._downloads.forget(layer.digest)
+        return image
+
+    # -- layers
+
+    def _make_layers(self, pull: _Pull, diff_ids: Sequence[str], report: Report, cancellation: Cancellation) -> None:
+        layers = _paired(pull.manifest, diff_ids)
+        known = {layer.chain_id for layer in self._store.layers.layers()}
+        with ExitStack() as stack:
+            jobs: list[_Layer] = []
+            for layer in layers:
+                progress = LayerProgress(report, short(layer.descriptor.digest))
+                progress.status("Already exists" if layer.chain_id in known else "Pulling fs layer")
+                if layer.chain_id not in known:
+                    jobs.append(layer)
+                    layer.progress = progress
+            for layer in jobs:
+                if not self._here(layer):
+                    wanted = Wanted(layer.descriptor.digest, layer.descriptor.size, pull.opener(layer.descriptor))
+                    layer.download = stack.enter_context(self._downloads.using(wanted, layer.progress))
+            for layer in jobs:
+                with self._unpacking.turn(layer.chain_id, cancellation):
+                    self._make_layer(layer, cancellation)
+                layer.progress.status("Pull complete")
+
+    def _here(self, layer: _Layer) -> bool:
+        """Whether the very blob is in the content store, for a layer that stands on others."""
+        blob = self._store.blob_of(layer.diff_id)
+        return blob is not None and blob.digest == layer.descriptor.digest
+
+    def _make_layer(self, layer: _Layer, cancellation: Cancellation) -> None:
+        try:
+            self._store.layers.get(layer.chain_id)
+        except NotFound:
+            self._unpack(layer, cancellation)
+        else:
+            if layer.download is None:
+                return
+            layer.download.wait(cancellation)  # another pull has unpacked it
+        if layer.download is not None:
+            self._keep(layer, layer.download)
+
+    def _unpack(self, layer: _Layer, cancellation: Cancellation) -> None:
+        self._store.add_layer(layer.chain_id)
+        if layer.download is None:
+            layer.progress.status("Download complete")
+            with self._store.content.open(layer.descriptor.digest) as file:
+                self._apply(layer, file)
+            return
+        while True:
+            with layer.download.follow(cancellation) as follower:
+                try:
+                    return self._apply(layer, follower)
+                except Restarted:
+                    continue
+
+    def _apply(self, layer: _Layer, packed: Readable) -> None:
+        source = Source(packed, copy=layer.extracted)
+        source.leave_digest()  # the download checks it
+        with Plain(source) as plain:
+            self._store.layers.apply(layer.parent, plain, diff_id=layer.diff_id)
+            layer.compression = plain.kind
+
+    def _keep(self, layer: _Layer, download: Download) -> None:
+        """The archive belongs to the layer now."""
+        if self._store.blob_of(layer.diff_id) is None:
+            self._store.content.adopt(download.path, download.digest)
+            self._store.add_blob(layer.diff_id, LayerBlob(download.digest, layer.compression, download.size))
+
+
+class _Pull(Struct, frozen=True):
+    """One image on its way."""
+
+    repository: Repository
+    reference: Reference
+    document: Document
+    platform: Platform | None
+
+    @property
+    def manifest(self) -> Manifest:
+        manifest = layouts.decode(self.document.data, Manifest, f"manifest {self.document.digest}")
+        if manifest.config.media_type not in layouts.CONFIG_TYPES:
+            kind = manifest.config.media_type[:100]
+            raise InvalidParameter(f'encountered remote "{kind}"(unknown) when fetching: not a container image')
+        return manifest
+
+    def opener(self, layer: Descriptor) -> Callable[[int, Cancellation], BlobStream]:
+        """What opens a layer's blob for its download, which may outlast this pull."""
+        repository = self.repository
+        return lambda offset, cancellation: repository.for_another(cancellation).open_blob(
+            layer.digest, offset, layer.urls or ()
+        )
+
+
+class _Layer(Struct):
+    """One layer on its way: what it is, on what it stands, and where it comes from."""
+
+    descriptor: Descriptor
+    diff_id: str
+    chain_id: str
+    parent: str | None
+    progress: LayerProgress
+    download: Download | None = None
+    compression: str = ""
+    read: int = 0
+
+    def extracted(self, data: bytes) -> None:
+        """More of the archive has been read; told once all of it is here."""
+        self.read += len(data)
+        if self.download is None or self.download.complete:
+            self.progress.advance("Extracting", self.read, self.descriptor.size)
+
+
+def _paired(manifest: Manifest, diff_ids: Sequence[str]) -> list[_Layer]:
+    if len(diff_ids) != len(manifest.layers):
+        raise InvalidParameter(
+            f"invalid manifest, layers length mismatch: expected {len(diff_ids)}, got {len(manifest.layers)}"
+        )
+    chains = chain_ids(list(diff_ids))
+    parents = [None, *chains]
+    return [
+        _Layer(*them, LayerProgress(lambda _: None, ""))
+        for them in zip(manifest.layers, diff_ids, chains, parents, strict=False)
+    ]
+
+
+def _platform_manifest(
+    repository: Repository, reference: Reference, document: Document, platform: Platform | None, depth: int = 0
+) -> Document:
+    """The manifest of an image, through indexes. Raises NotFound, InvalidParameter, Refused."""
+    if document.media_type in layouts.MANIFEST_TYPES:
+        return document
+    if document.media_type in layouts.SCHEMA_1_TYPES:
+        raise InvalidParameter(
+            "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. Suggest "
+            f"the author of {reference} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. "
+            "More information at https://docs.docker.com/go/deprecated-image-specs/"
+        )
+    if document.media_type not in layouts.INDEX_TYPES:
+        raise InvalidParameter(f"unsupported manifest media type and no default available: {document.media_type[:100]}")
+    if depth > _MAX_DEPTH:
+        raise InvalidParameter("too many indexes in indexes")
+    index = layouts.decode(document.data, Index, f"index {document.digest}")
+    chosen = selection.choose([one for one in index.manifests if not one.attestation], platform)
+    if chosen is None:
+        shown = platform or platforms.of_host()
+        raise NotFound(f"no matching manifest for {shown} in the manifest list entries")
+    inner = repository.manifest(chosen.digest)
+    if len(inner.data) != chosen.size:
+        raise InvalidParameter(f"manifest {chosen.digest} has not the size that its index says")
+    return _platform_manifest(repository, reference, inner, platform, depth + 1)
+
+
+def _check_platform(reference: Reference, made: config.ImageConfig, wanted: Platform | None) -> None:
+    actual = Platform(made.os, made.architecture, made.variant, made.os_version)
+    if wanted is not None and made.architecture and not wanted.runs(actual):
+        raise NotFound(
+            f"image with reference {reference.familiar} was found but does not match the specified platform: "
+            f"wanted {wanted}, actual: {actual}"
+        )
