@@ -434,9 +434,17 @@ class CreateBody(ContainerConfig):
 
 
 class UpdateBody(Resources):
-    """POST /containers/ID/update: zero values mean "as it was"."""
+    """POST /containers/ID/update: zero values mean "as it was".
+
+    Beside what dockerd takes: ports to publish and to publish no more (no bindings: all of that port), mounts to add,
+    destinations of mounts to remove.
+    """
 
     restart_policy: RestartPolicy = field(default_factory=RestartPolicy)
+    add_ports: dict[str, list[PortBinding] | None] | None = None
+    remove_ports: dict[str, list[PortBinding] | None] | None = None
+    add_mounts: list[Mount] | None = None
+    remove_mounts: list[str] | None = None
 
 
 class ExecConfig(Body):

@@ -39,6 +39,11 @@ class FileView:
         assert self._namespace_fd is not None
         return private_mounts.clone_root(self._namespace_fd)
 
+    def dup_namespace(self) -> int:
+        """A descriptor of the mount namespace, the caller's. Only of what runs."""
+        assert self._namespace_fd is not None
+        return os.dup(self._namespace_fd)
+
     def close(self) -> None:
         """Give up the descriptors; may be called again."""
         for fd in (self.root_fd, self._namespace_fd):

@@ -65,7 +65,7 @@ def points(
         asked.add(point.destination)
         found[point.destination] = point
 
-    tmpfs_paths = {_clean(path) for path in host_config.tmpfs or {}}
+    tmpfs_paths = {clean(path) for path in host_config.tmpfs or {}}
     for path, options in (host_config.tmpfs or {}).items():
         check_target(path)
         tmpfs.options(options)
@@ -74,7 +74,7 @@ def points(
     for mount in host_config.mounts or []:
         add(from_mount(mount))
     for path in config.volumes or {}:
-        destination = _clean(path)
+        destination = clean(path)
         if destination not in found and destination not in tmpfs_paths:
             found[destination] = image_volume(path, host_config.volume_driver)
     return list(found.values())
@@ -109,7 +109,7 @@ def _bind_spec(source: str, target: str, mode: str, volume_driver: str) -> Mount
     mount.owner = next((word.removeprefix(_OWNER) for word in words if word.startswith(_OWNER)), "")
     if source.startswith("/"):
         mount.type = "bind"
-        mount.source = _clean(source)
+        mount.source = clean(source)
         mount.bind_options = BindOptions(propagation=propagation, create_mountpoint=True)
         return mount
     mount.type = "volume"
@@ -148,9 +148,9 @@ def _point(mount: Mount, mode: str, *, given_as_mount: bool) -> MountPoint:
         _check(mount, must_exist=given_as_mount)
     except InvalidParameter as error:
         raise InvalidParameter(f'invalid mount config for type "{mount.type}": {error}') from None
-    point = MountPoint(type=mount.type, destination=_clean(mount.target), mode=mode, rw=not mount.read_only, spec=mount)
+    point = MountPoint(type=mount.type, destination=clean(mount.target), mode=mode, rw=not mount.read_only, spec=mount)
     if mount.type == "bind":
-        point.source = _clean(mount.source)
+        point.source = clean(mount.source)
         point.propagation = (mount.bind_options.propagation if mount.bind_options else "") or "rprivate"
     elif mount.type == "volume":
         config = mount.volume_options.driver_config if mount.volume_options else None
@@ -195,7 +195,7 @@ def check_target(path: str) -> None:
         raise InvalidParameter("invalid mount path: NUL character")
     if not path.startswith("/"):
         raise InvalidParameter(f"invalid mount path: '{path}' mount path must be absolute")
-    if _clean(path) == "/":
+    if clean(path) == "/":
         raise InvalidParameter("invalid specification: destination can't be '/'")
 
 
@@ -284,7 +284,8 @@ def _borrowed(text: str, points_of: Callable[[str], Iterable[MountPoint]]) -> li
     ]
 
 
-def _clean(path: str) -> str:
+def clean(path: str) -> str:
+    """A path as it is compared with others."""
     cleaned = posixpath.normpath(path)
     return cleaned[1:] if cleaned.startswith("//") else cleaned
 

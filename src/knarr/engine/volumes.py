@@ -141,8 +141,8 @@ class Volumes:
     # What containers ask for
 
     async def prepare(self, container_id: str, points: Sequence[MountPoint], open_root: Callable[[], int]) -> None:
-        """For a new container: make the volumes that there are not, note who uses them, fill in the points' sources,
-        and give empty volumes what the image has at their place.
+        """For a new container, or new points of one: make the volumes that there are not, note who uses them, fill in
+        the points' sources, and give empty volumes what the image has at their place.
 
         `open_root` gives a descriptor of the container's root, closed here; it is called in a thread, and only if
         there is something to copy. A failure is undone. Raises InvalidParameter, NotFound, KnarrError, OSError.
@@ -151,6 +151,7 @@ class Volumes:
         if not wanted:
             return
         new: list[Volume] = []
+        before = {name for name, users in self._users.items() if container_id in users}
         try:
             async with self._lock:
                 for point in wanted:
@@ -165,7 +166,7 @@ class Volumes:
                     await asyncio.to_thread(self._copy_up, copied, open_root)
         except BaseException:
             async with self._lock:
-                self._leave(container_id)
+                self._leave(container_id, {point.name for point in wanted} - before)
                 for volume in new:
                     if not self._users.get(volume.name):
                         await self._remove(volume)
@@ -213,6 +214,13 @@ class Volumes:
                 volume = self._volumes.get(point.name)
                 if volume is not None and not point.spec.source and not self._users.get(point.name):
                     await self._remove(volume)
+
+    async def give_up(self, container_id: str, names: set[str]) -> None:
+        """A container that goes on has some of its volumes no longer. All of them stay."""
+        async with self._lock:
+            for name in names:
+                await self._end_run(container_id, name)
+            self._leave(container_id, names)
 
     def resume(self, container_id: str, points: Sequence[MountPoint]) -> None:
         """After a restart of the engine: a container goes on running with its volumes."""
@@ -302,10 +310,14 @@ class Volumes:
         for name in names:
             self._users.setdefault(name, set()).add(container_id)
 
-    def _leave(self, container_id: str) -> None:
-        self._database.execute("DELETE FROM volume_users WHERE container = ?", (container_id,))
-        for users in self._users.values():
-            users.discard(container_id)
+    def _leave(self, container_id: str, names: set[str] | None = None) -> None:
+        """Of some volumes, or of all."""
+        for name in [name for name, users in self._users.items() if container_id in users]:
+            if names is None or name in names:
+                self._database.execute(
+                    "DELETE FROM volume_users WHERE container = ? AND volume = ?", (container_id, name)
+                )
+                self._users[name].discard(container_id)
 
     def _copy_up(self, points: Sequence[MountPoint], open_root: Callable[[], int]) -> None:
         root_fd = open_root()

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from knarr.kernel import mounts, namespaces
+
+_Result = TypeVar("_Result")
 
 
 def assemble(root_fd: int, anchor: str, build: Callable[[], None]) -> int:
@@ -49,9 +52,21 @@ def clone_root(namespace_fd: int) -> int:
     return _in_thread(work)
 
 
-def _in_thread(work: Callable[[], int]) -> int:
+def inside(namespace_fd: int, work: Callable[[], _Result]) -> _Result:
+    """What `work` gives with another mount namespace's root as its own. It must import nothing, and open files of the
+    namespace by descriptor only. Raises OSError, and what `work` raises."""
+
+    def enter_and_work() -> _Result:
+        namespaces.unshare(namespaces.CLONE_FS)
+        namespaces.setns(namespace_fd, namespaces.CLONE_NEWNS)
+        return work()
+
+    return _in_thread(enter_and_work)
+
+
+def _in_thread(work: Callable[[], _Result]) -> _Result:
     """The result of `work` in a thread of its own, which ends afterwards, and with it its place in a namespace."""
-    made: list[int] = []
+    made: list[_Result] = []
     failures: list[BaseException] = []
 
     def run() -> None:

@@ -240,6 +240,41 @@ class NetworkController:
                 self._store.put_endpoint(changed)
         await self._disconnect(endpoint)
 
+    async def change_ports(
+        self, container_id: str, name: str, *, add: Sequence[PortMapping] = (), remove: Sequence[BoundPort] = ()
+    ) -> list[BoundPort]:
+        """Publish further ports of a connected container, and close some; those that are new, as they are bound.
+
+        Ports that stay are open throughout, and connections through those that are closed go on. Raises as `connect`.
+        """
+        endpoint = self.endpoint(container_id)
+        if endpoint is None:
+            raise Conflict(f"container {name} is in no network in which ports can be published")
+        network = self.network(endpoint.network_id)
+        request = EndpointRequest(container_id, name=name, ports=creation.port_mappings(network, list(add)))
+        new = self._reserve_ports(endpoint.endpoint_id, endpoint.addresses, request)
+        kept = [port for port in endpoint.ports if port not in remove]
+        changed = replace(endpoint, ports=[*kept, *new])
+        try:
+            await asyncio.shield(self._call(self._plumbing.change_ports, endpoint, changed))
+        except BaseException:
+            self._ports.let_go(endpoint.endpoint_id, new)
+            raise
+        self._store.put_endpoint(changed)
+        self._endpoints[container_id][network.id] = changed
+        self._ports.let_go(endpoint.endpoint_id, remove)
+        await self._change_relays(changed, new, remove)
+        self._redirect_flows(replace(changed, ports=[*new, *remove]))
+        return new
+
+    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
+        listeners = self._ports.listeners(endpoint.endpoint_id)
+        if any(":" in port.host_ip for port in gone):
+            self._relays.close(endpoint.endpoint_id)
+        else:
+            listeners = {port: holder for port, holder in listeners.items() if port in new}
+        await self._relays.open(endpoint, listeners)
+
     async def disconnect(self, container_id: str) -> None:
         """Remove the container's endpoints; its ports are free on return. A container without any is fine."""
         for endpoint in self.endpoints(container_id):

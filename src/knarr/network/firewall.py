@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from knarr.kernel.nftables import Nftables, NftablesError
 from knarr.network.model import BoundPort, Endpoint, IPNetwork
@@ -67,6 +68,25 @@ class Firewall:
         except NftablesError:  # somebody has flushed the rules: put all of them back
             self.rebuild([*self._published.values(), endpoint])
         self._published[endpoint.endpoint_id] = endpoint
+
+    def change(self, former: Endpoint, endpoint: Endpoint) -> None:
+        """Let the published ports of `endpoint` in, in place of those that it had; those in both stay open throughout.
+
+        Raises NftablesError; then nothing has changed.
+        """
+        gone = [port for port in former.ports if port not in endpoint.ports]
+        new = [port for port in endpoint.ports if port not in former.ports]
+        commands = _elements(self._table, replace(former, ports=gone), "delete")
+        commands += _elements(self._table, replace(endpoint, ports=new), "add")
+        if commands:
+            try:
+                self._nftables.run("\n".join(commands))
+            except NftablesError:  # somebody has flushed the rules: put all of them back
+                others = [other for other in self._published.values() if other.endpoint_id != endpoint.endpoint_id]
+                self.rebuild([*others, endpoint])
+        self._published.pop(former.endpoint_id, None)
+        if endpoint.ports:
+            self._published[endpoint.endpoint_id] = endpoint
 
     def withdraw(self, endpoint: Endpoint) -> None:
         """Undo `publish`. Raises NftablesError if an element is not there."""

@@ -195,6 +195,10 @@ class Plumbing:
                 if port.protocol == "udp":
                     conntrack.delete_port(netfilter, IPPROTO_UDP, port.host_port)
 
+    def change_ports(self, former: Endpoint, endpoint: Endpoint) -> None:
+        """Publish other ports of an endpoint than before. Raises NftablesError; then nothing has changed."""
+        self._firewall.change(former, endpoint)
+
     def withdraw(self, endpoint: Endpoint) -> None:
         """Close an endpoint's published ports."""
         try:

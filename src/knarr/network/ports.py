@@ -50,7 +50,7 @@ class HostPorts:
                     held[bound] = undo.enter_context(holder)
             undo.pop_all()
         if held:
-            self._held[owner] = held
+            self._held.setdefault(owner, {}).update(held)
         return list(held)
 
     def restore(self, owner: str, ports: Sequence[BoundPort]) -> list[BoundPort]:
@@ -63,6 +63,12 @@ class HostPorts:
             except OSError:
                 lost.append(port)
         return lost
+
+    def let_go(self, owner: str, ports: Iterable[BoundPort]) -> None:
+        """Let go of some of an owner's ports."""
+        for port in ports:
+            if holder := self._held.get(owner, {}).pop(port, None):
+                holder.close()
 
     def release(self, owner: str) -> None:
         """Let go of an owner's ports; an unknown owner is fine."""
