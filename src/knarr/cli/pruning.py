@@ -28,6 +28,11 @@ def confirmed(options: Options, warning: str) -> bool:
     return sys.stdin.readline().strip().lower() == "y"
 
 
+def deleted_images(found: PruneReport) -> list[str]:
+    """A line for each name and layer that went with images."""
+    return [f"{what.lower()}: {name}" for item in found.get("ImagesDeleted") or [] for what, name in item.items()]
+
+
 def report(title: str, lines: list[str], found: PruneReport) -> None:
     if lines:
         print("\n".join([f"{title}:", *lines, ""]))

@@ -36,6 +36,7 @@ _CONTAINER: Table = {
     "stop": ("stop", "Stop running containers"),
     "top": ("top", "Show the processes of a container"),
     "unpause": ("unpause", "Let paused containers go on"),
+    "update": ("update", "Change limits and restart policy of containers"),
     "wait": ("wait", "Wait until containers end, then print their exit codes"),
 }
 
@@ -63,8 +64,11 @@ _NETWORK: Table = {
 }
 
 _SYSTEM: Table = {
+    "df": ("system_df", "Show what takes how much space on disk"),
+    "dial-stdio": ("system_dial_stdio", "Connect standard input and output to the engine"),
     "events": ("events", "Show what happens in the engine, as it happens"),
     "info": ("info", "Show the engine's state and configuration"),
+    "prune": ("system_prune", "Remove all that is not in use"),
 }
 
 _SECRET: Table = {
@@ -85,7 +89,8 @@ _VOLUME: Table = {
 COMMANDS: Table = {
     **{name: entry for name, entry in _CONTAINER.items() if name not in ("inspect", "ls", "prune")},
     **{name: entry for name, entry in _IMAGE.items() if name not in ("inspect", "ls", "prune", "rm")},
-    **_SYSTEM,
+    "events": _SYSTEM["events"],
+    "info": _SYSTEM["info"],
     "images": _IMAGE["ls"],
     "inspect": ("inspect", "Show all that is known of objects of any kind"),
     "ps": _CONTAINER["ls"],

@@ -53,6 +53,11 @@ def kill(reference: str, *, signal: str | None = None) -> Call[None]:
     return call("POST", _path(reference, "/kill"), nothing, query={"signal": signal})
 
 
+def update(reference: str, changes: Mapping[str, Any]) -> Call[dict[str, Any]]:
+    """Change limits and restart policy: members of the API's Resources, and RestartPolicy. The answer has Warnings."""
+    return call("POST", _path(reference, "/update"), document, body=dict(changes))
+
+
 def pause(reference: str) -> Call[None]:
     return call("POST", _path(reference, "/pause"), nothing)
 

@@ -8,10 +8,8 @@ from knarr.client.calls import LATEST_VERSION, OLDEST_VERSION, call, document, f
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from knarr.client.calls import Call, Feed, Response
-    from knarr.client.types import Event, SystemInfo, Version
+    from knarr.client.types import DiskUsage, Event, PruneReport, SystemInfo, Version
 
     Filters = dict[str, list[str]]
 
@@ -58,5 +56,10 @@ def events(
     return feed("GET", "/events", json_lines, query=query)
 
 
-def disk_usage() -> Call[dict[str, Any]]:
+def disk_usage() -> Call[DiskUsage]:
     return call("GET", "/system/df", document)
+
+
+def prune_build_cache(*, everything: bool = False, filters: Filters | None = None) -> Call[PruneReport]:
+    """Remove what builds have left; with `everything` also what they would use again."""
+    return call("POST", "/build/prune", document, query={"all": everything, "filters": encode_filters(filters)})

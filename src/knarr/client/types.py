@@ -52,6 +52,8 @@ class PruneReport(TypedDict, total=False):
     ContainersDeleted: list[str] | None
     ImagesDeleted: list[DeletedImage] | None
     VolumesDeleted: list[str] | None
+    NetworksDeleted: list[str] | None
+    CachesDeleted: list[str] | None
     SpaceReclaimed: int
 
 
@@ -194,6 +196,35 @@ class Volume(TypedDict, total=False):
     Labels: dict[str, str] | None
     Options: dict[str, str] | None
     Scope: str
+
+
+class VolumeUsage(TypedDict):
+    RefCount: int
+    Size: int
+
+
+class MeasuredVolume(Volume, total=False):
+    UsageData: VolumeUsage
+
+
+class BuildCache(TypedDict, total=False):
+    ID: str
+    Type: str
+    InUse: bool
+    Shared: bool
+    Size: int
+    CreatedAt: str
+    LastUsedAt: str | None
+    UsageCount: int
+
+
+class DiskUsage(TypedDict, total=False):
+    LayersSize: int
+    BuilderSize: int
+    Images: list[ImageSummary] | None
+    Containers: list[ContainerSummary] | None
+    Volumes: list[MeasuredVolume] | None
+    BuildCache: list[BuildCache] | None
 
 
 class VolumeList(TypedDict):

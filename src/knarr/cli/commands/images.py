@@ -24,7 +24,7 @@ _FLAGS = (
     switch("q quiet", "Show only ids"),
 )
 _NONE = "<none>"
-_HEADINGS = {
+HEADINGS = {
     "ID": "IMAGE ID",
     "Repository": "REPOSITORY",
     "Tag": "TAG",
@@ -47,13 +47,13 @@ def _run(invocation: Invocation) -> int:
     found = session.engine.call(images.list_all(everything=options.on("all"), filters=filters))
     short, digests = not options.on("no-trunc"), options.on("digests")
     wanted = options.text("format") or ("" if options.on("quiet") else session.settings.get("imagesFormat", ""))
-    rows = [row for image in found for row in _rows(image, short, digests or ".Digest" in wanted)]
+    rows = [shown for image in found for shown in _rows(image, short, digests or ".Digest" in wanted)]
     if options.on("quiet") and not wanted:
-        print("".join(f"{row['ID']}\n" for row in rows), end="")
+        print("".join(f"{shown['ID']}\n" for shown in rows), end="")
         return 0
     digest = "\t{{if .Digest}}{{.Digest}}{{else}}<none>{{end}}" if digests else ""
     table = f"{{{{.Repository}}}}\t{{{{.Tag}}}}{digest}\t{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}"
-    formatting.show_list(rows, _HEADINGS | ({"Digest": "DIGEST"} if digests else {}), table, wanted)
+    formatting.show_list(rows, HEADINGS | ({"Digest": "DIGEST"} if digests else {}), table, wanted)
     return 0
 
 
@@ -70,15 +70,15 @@ def _rows(image: ImageSummary, short: bool, digests: bool) -> Iterator[dict[str,
         if name != _NONE:
             known.setdefault(name, []).append(digest)
     if not tags and not known:
-        yield _row(image, short, _NONE, _NONE, _NONE)
+        yield row(image, short, _NONE, _NONE, _NONE)
     for name in [*tags, *(name for name in known if name not in tags)]:
         shown = known.get(name) or [_NONE]
         for tag in tags.get(name) or [_NONE]:
             for digest in shown if digests or name not in tags else shown[:1]:
-                yield _row(image, short, name, tag, digest if digests else _NONE)
+                yield row(image, short, name, tag, digest if digests else _NONE)
 
 
-def _row(image: ImageSummary, short: bool, name: str, tag: str, digest: str) -> dict[str, Any]:
+def row(image: ImageSummary, short: bool, name: str, tag: str, digest: str) -> dict[str, Any]:
     created, size = image.get("Created", 0), image.get("Size", 0)
     shared, users = image.get("SharedSize", -1), image.get("Containers", -1)
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from knarr.cli.command import Command, Invocation
 from knarr.cli.flags import switch
 from knarr.cli.formatting import filters_of
-from knarr.cli.pruning import FLAGS, confirmed, report
+from knarr.cli.pruning import FLAGS, confirmed, deleted_images, report
 from knarr.client import images
 
 _FLAGS = (*FLAGS, switch("a all", "Remove all that no container uses, not only those without a name"))
@@ -18,8 +18,7 @@ def _run(invocation: Invocation) -> int:
     if confirmed(options, f"This will remove {which}."):
         filters = filters_of(options.words("filter")) | {"dangling": ["false" if everything else "true"]}
         found = invocation.session.engine.call(images.prune(filters=filters))
-        lines = [f"{what.lower()}: {name}" for item in found.get("ImagesDeleted") or [] for what, name in item.items()]
-        report("Deleted Images", lines, found)
+        report("Deleted Images", deleted_images(found), found)
     return 0
 
 

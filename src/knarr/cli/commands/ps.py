@@ -26,7 +26,7 @@ _FLAGS = (
 )
 
 _TABLE = "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}"
-_HEADINGS = {
+HEADINGS = {
     "ID": "CONTAINER ID",
     "Names": "NAMES",
     "Image": "IMAGE",
@@ -64,7 +64,7 @@ def _run(invocation: Invocation) -> int:
         print("".join(f"{container['Id'][:12] if short else container['Id']}\n" for container in found), end="")
         return 0
     table = _TABLE + ("\t{{.Size}}" if size else "")
-    formatting.show_list([row(container, short) for container in found], _HEADINGS, table, wanted)
+    formatting.show_list([row(container, short) for container in found], HEADINGS, table, wanted)
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from knarr.cli.creation import devices, files, mounts, networks, ports
+from knarr.cli.creation import devices, files, mounts, networks, ports, values
 from knarr.cli.creation.flags import WINDOWS_ONLY
 from knarr.cli.errors import ENGINE_FAILED, CommandError
 
@@ -188,16 +188,10 @@ def _storage_options(given: list[str]) -> dict[str, str]:
 
 
 def _restart_policy(options: Options) -> JSON:
-    name, separator, count = options.text("restart").partition(":")
-    if separator and not name:
-        raise ValueError("invalid restart policy format: no policy provided before colon")
-    try:
-        retries = int(count) if separator else 0
-    except ValueError:
-        raise ValueError("invalid restart policy format: maximum retry count must be an integer") from None
-    if options.on("rm") and name not in ("", "no"):
+    policy = values.restart_policy(options.text("restart"))
+    if options.on("rm") and policy["Name"] not in ("", "no"):
         raise ValueError("conflicting options: cannot specify both --restart and --rm")
-    return {"Name": name, "MaximumRetryCount": retries}
+    return policy
 
 
 def _capabilities(add: list[str], drop: list[str]) -> tuple[list[str] | None, list[str] | None]:

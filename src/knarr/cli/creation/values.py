@@ -109,6 +109,18 @@ def nano_cpus(word: str) -> int:
     return int(cpus)
 
 
+def restart_policy(word: str) -> dict[str, object]:
+    """`name[:retries]`"""
+    name, separator, count = word.partition(":")
+    if separator and not name:
+        raise ValueError("invalid restart policy format: no policy provided before colon")
+    try:
+        retries = int(count) if separator else 0
+    except ValueError:
+        raise ValueError("invalid restart policy format: maximum retry count must be an integer") from None
+    return {"Name": name, "MaximumRetryCount": retries}
+
+
 def ulimit(word: str) -> dict[str, object]:
     name, separator, limits = word.partition("=")
     if not separator:
