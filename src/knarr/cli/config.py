@@ -22,6 +22,16 @@ def load(directory: str) -> dict[str, Any]:
     return settings if isinstance(settings, dict) else {}
 
 
+def save(directory: str, settings: dict[str, Any]) -> None:
+    """Replace the file; only its owner may read it, as it may have credentials. Raises OSError."""
+    os.makedirs(directory, 0o700, exist_ok=True)
+    path = os.path.join(directory, "config.json")
+    unfinished = f"{path}.tmp-{os.getpid()}"
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        json.dump(settings, file, indent="\t", ensure_ascii=False)
+    os.replace(unfinished, path)
+
+
 def registry_of(name: str) -> str:
     """The key under which the credentials for a repository's registry are kept."""
     host, slash, _ = name.partition("/")

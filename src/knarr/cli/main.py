@@ -105,9 +105,12 @@ def _carry_out(path: str, command: Command, options: Options, global_options: Op
     hosts = global_options.words("host")
     if len(hosts) > 1:
         raise CommandError("Failed to initialize: unable to resolve docker endpoint: Specify only one -H")
+    if hosts and global_options.text("context"):
+        raise CommandError("conflicting options: cannot specify both --host and --context")
     session = Session(
         os.environ,
         host=hosts[0] if hosts else "",
+        context=global_options.text("context"),
         tls=_tls(global_options),
         config_directory=global_options.text("config"),
     )

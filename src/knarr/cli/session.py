@@ -4,27 +4,39 @@ from __future__ import annotations
 
 import os
 
+from knarr.cli.errors import CommandError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from knarr.cli.contexts import Store
     from knarr.client.address import TLS, Address
     from knarr.client.synchronous import Client
 
+_DEFAULT_CONTEXT = "default"
+
 
 class Session:
-    """The engine that the global flags and the environment name; connected to when a command first needs it.
+    """The engine that the global flags, the environment or the context name; connected to when it is first needed.
 
-    Where neither names one, it is the engine at the default socket, and it is started if none answers there.
+    Where none names one, it is the engine at the default socket, and it is started if none answers there.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], *, host: str = "", tls: TLS | None = None, config_directory: str = ""
+        self,
+        environ: Mapping[str, str],
+        *,
+        host: str = "",
+        context: str = "",
+        tls: TLS | None = None,
+        config_directory: str = "",
     ) -> None:
         self.environ = environ
         self.config_directory = config_directory or environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")
         self._host = host
+        self._context = context
         self._tls = tls
         self._client: Client | None = None
         self._settings: dict[str, Any] | None = None
@@ -48,12 +60,33 @@ class Session:
         return client
 
     def address(self) -> Address:
-        """Raises InvalidParameter."""
+        """Raises InvalidParameter, CommandError for a context that is not there."""
         from knarr.client import address
 
         if self._host:
             return address.parse(self._host, self._tls or address.tls_from_environment(self.environ))
+        if self.context != _DEFAULT_CONTEXT:
+            try:
+                return self.contexts.address(self.context)
+            except CommandError as error:
+                raise CommandError(f"Failed to initialize: unable to resolve docker endpoint: {error}") from None
         return address.from_environment(self.environ)
+
+    @property
+    def context(self) -> str:
+        """The name of the context in use; "default" when flags or environment name an engine, or nothing does."""
+        if self._context:
+            return self._context
+        if self._host or self._host_in_environment:
+            return _DEFAULT_CONTEXT
+        named = self.environ.get("DOCKER_CONTEXT") or self.settings.get("currentContext")
+        return named if isinstance(named, str) and named else _DEFAULT_CONTEXT
+
+    @property
+    def contexts(self) -> Store:
+        from knarr.cli.contexts import Store
+
+        return Store(self.config_directory)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,6 +97,14 @@ class Session:
             self._settings = config.load(self.config_directory)
         return self._settings
 
+    def change_settings(self, **changes: object) -> None:
+        """Set members of the configuration file; None takes one away."""
+        from knarr.cli import config
+
+        settings = {**self.settings, **changes}
+        self._settings = {name: value for name, value in settings.items() if value is not None}
+        config.save(self.config_directory, self._settings)
+
     def credentials(self, repository: str) -> str | None:
         """What to show to a repository's registry, if there is anything."""
         from knarr.cli import config
@@ -72,4 +113,8 @@ class Session:
 
     @property
     def _is_default(self) -> bool:
-        return not (self._host or self.environ.get("KNARR_HOST") or self.environ.get("DOCKER_HOST"))
+        return not (self._host or self._host_in_environment or self.context != _DEFAULT_CONTEXT)
+
+    @property
+    def _host_in_environment(self) -> bool:
+        return bool(self.environ.get("KNARR_HOST") or self.environ.get("DOCKER_HOST"))

@@ -40,6 +40,18 @@ _CONTAINER: Table = {
     "wait": ("wait", "Wait until containers end, then print their exit codes"),
 }
 
+_CONTEXT: Table = {
+    "create": ("context_create", "Make a context"),
+    "export": ("context_export", "Write a context into an archive"),
+    "import": ("context_import", "Make a context from an archive"),
+    "inspect": ("context_inspect", "Show all that is known of contexts"),
+    "ls": ("context_ls", "List contexts"),
+    "rm": ("context_rm", "Remove contexts"),
+    "show": ("context_show", "Show the name of the context in use"),
+    "update": ("context_update", "Change a context"),
+    "use": ("context_use", "Choose the context that is used from now on"),
+}
+
 _IMAGE: Table = {
     "history": ("history", "Show the steps that made an image"),
     "import": ("import_", "Make an image from a root file system's archive"),
@@ -100,6 +112,7 @@ COMMANDS: Table = {
 
 GROUPS: dict[str, tuple[str, Table]] = {
     "container": ("Containers", _CONTAINER),
+    "context": ("Engines by name", _CONTEXT),
     "image": ("Images", _IMAGE),
     "network": ("Networks", _NETWORK),
     "secret": ("Secrets", _SECRET),
@@ -116,8 +129,9 @@ OTHER_NAMES = {"container list": "ls", "container ps": "ls", "container remove":
 
 GLOBAL_FLAGS = (
     flags.text("config", "Directory of the client's configuration (default ~/.docker)"),
+    flags.text("c context", "Context to use in place of the current one and of DOCKER_HOST"),
     flags.switch("D debug", "Show where an unexpected error comes from"),
-    flags.words("H host", "Engine to speak to: unix://PATH or tcp://HOST:PORT"),
+    flags.words("H host", "Engine to speak to: unix://PATH, tcp://HOST:PORT or ssh://[USER@]HOST"),
     flags.text("l log-level", "Accepted for compatibility", default="info", hidden=True),
     flags.switch("tls", "Use TLS without checking the engine's certificate"),
     flags.text("tlscacert", "Certificate of the CA that signed the engine's"),

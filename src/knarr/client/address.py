@@ -1,4 +1,4 @@
-"""Where an engine is, and how it is connected to: unix://PATH, tcp://HOST:PORT, either TLS or plain."""
+"""Where an engine is, and how it is connected to: unix://PATH, tcp://HOST:PORT (TLS or plain), ssh://HOST."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from _socket import socket as Socket
     from collections.abc import Mapping
     from ssl import SSLContext
+
+    from knarr.client.ssh import Ssh
 
 DEFAULT = "unix:///run/knarr.sock"  # beside the run root, which only root may enter
 
@@ -58,32 +60,44 @@ class TLS:
 class Address:
     """One engine's address. `path` is a unix socket's; for TCP it is "", or a prefix of all targets."""
 
-    __slots__ = ("host", "path", "port", "text", "tls")
+    __slots__ = ("host", "path", "port", "ssh", "text", "tls")
 
-    def __init__(self, text: str, *, host: str = "", port: int = 0, path: str = "", tls: TLS | None = None) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        host: str = "",
+        port: int = 0,
+        path: str = "",
+        tls: TLS | None = None,
+        ssh: Ssh | None = None,
+    ) -> None:
         self.text = text
         self.host = host
         self.port = port
         self.path = path
         self.tls = tls
+        self.ssh = ssh
 
     @property
     def unix(self) -> bool:
-        return not self.host
+        return bool(self.path) and not self.host
 
     @property
     def host_header(self) -> str:
-        if self.unix:
+        if not self.host:
             return "localhost"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def prefix(self) -> str:
-        return "" if self.unix else self.path
+        return self.path if self.host else ""
 
     def connect(self, timeout: float | None = None) -> Socket:
         """A connected stream socket; the time limit (seconds) is for connecting. Raises ConnectionFailed."""
         try:
+            if self.ssh is not None:
+                return self.ssh.connect()
             return _connect_unix(self.path, timeout) if self.unix else self._connect_tcp(timeout)
         except OSError as error:
             raise unreachable(self, error) from error
@@ -113,6 +127,8 @@ def _connect_unix(path: str, timeout: float | None) -> Socket:
 
 def unreachable(address: Address, error: OSError) -> ConnectionFailed:
     """The user's words for a connection that could not be made."""
+    if address.ssh is not None:
+        return ConnectionFailed(f"cannot start ssh for {address.text}: {error.strerror or error}")
     if isinstance(error, PermissionError):
         what = "permission denied while trying to connect to the Docker daemon socket at"
         return ConnectionFailed(f"{what} {address.text}: connect: permission denied")
@@ -130,6 +146,10 @@ def parse(text: str, tls: TLS | None = None) -> Address:
         scheme, rest = "tcp", text
     if scheme == "unix" and rest:
         return Address(text, path=rest)
+    if scheme == "ssh":
+        from knarr.client import ssh
+
+        return Address(text, ssh=ssh.parse(text))
     if scheme not in ("tcp", "http", "https"):
         raise InvalidParameter(f"unable to parse docker host `{text}`")
     if scheme == "https" and tls is None:

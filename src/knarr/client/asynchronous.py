@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
@@ -14,6 +15,8 @@ from knarr.client.calls import Wire
 from knarr.client.errors import ConnectionFailed
 
 if TYPE_CHECKING:
+    from _socket import socket as Socket
+
     from knarr.client.calls import Call, Conversation, Feed, Opened, Takeover
 
 T = TypeVar("T")
@@ -92,10 +95,17 @@ class AsyncClient:
 
 
 async def _open(address: Address) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if address.ssh is not None:
+        return await asyncio.open_connection(sock=_as_object(address.ssh.connect()), limit=_PIECE)
     if address.unix:
         return await asyncio.open_unix_connection(address.path, limit=_PIECE)
     context = address.tls.context() if address.tls else None
     return await asyncio.open_connection(address.host, address.port, ssl=context, limit=_PIECE)
+
+
+def _as_object(connection: Socket) -> socket.socket:
+    """The same descriptor as asyncio wants it."""
+    return socket.socket(fileno=connection.detach())
 
 
 async def _drive(channel: AsyncChannel, conversation: Conversation[T]) -> T:

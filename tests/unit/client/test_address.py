@@ -28,9 +28,12 @@ def test_forms(text: str, host: str, port: int, path: str) -> None:
     assert (found.host, found.port, found.path, found.tls) == (host, port, path, None)
 
 
-@pytest.mark.parametrize("text", ["ssh://box", "unix://", "tcp://box:x", "tcp://box:99999", "npipe:////x"])
+@pytest.mark.parametrize(
+    "text",
+    ["ssh://", "ssh://-oProxyCommand=x", "ssh://u:p@box", "unix://", "tcp://box:x", "tcp://box:99999", "npipe:////x"],
+)
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(InvalidParameter, match="unable to parse docker host"):
+    with pytest.raises(InvalidParameter, match=r"unable to parse docker host|invalid SSH URL"):
         address.parse(text)
 
 
