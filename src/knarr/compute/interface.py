@@ -199,6 +199,8 @@ class Backend(Protocol):
     """One way to run systems on this host."""
 
     name: str
+    path: str
+    """Its program, for people to read."""
 
     async def start(self) -> None:
         """Make the backend ready."""

@@ -10,12 +10,15 @@ from msgspec import Struct, field
 
 
 class Spec(Struct, rename="camel", omit_defaults=True):
-    """Base of all parts: camelCase names, defaults left out of the JSON."""
+    """Base of all parts: camelCase names, defaults left out of the JSON.
+
+    Where the specification requires a value the default is made by a factory, whose product is always written.
+    """
 
 
 class User(Spec):
-    uid: int = 0
-    gid: int = 0
+    uid: int = field(default_factory=int)
+    gid: int = field(default_factory=int)
     umask: int | None = None
     additional_gids: list[int] = field(default_factory=list)
 
@@ -62,7 +65,7 @@ class IoPriority(Spec):
 
 class Process(Spec):
     args: list[str] = field(default_factory=list)
-    cwd: str = "/"
+    cwd: str = field(default_factory=lambda: "/")
     env: list[str] = field(default_factory=list)
     terminal: bool = False
     console_size: ConsoleSize | None = None
@@ -258,7 +261,7 @@ class Linux(Spec):
 
 
 class RuntimeSpec(Spec):
-    oci_version: str = "1.2.0"
+    oci_version: str = field(default_factory=lambda: "1.2.0")
     process: Process | None = None
     root: Root | None = None
     hostname: str | None = None

@@ -55,17 +55,18 @@ class NativeBackend:
     """Runs systems with knarr's own runtime."""
 
     name = "knarr"
+    path = "knarr"
 
-    def __init__(self) -> None:
-        self._zygote = ZygoteProcess()
+    def __init__(self, zygote: ZygoteProcess | None = None) -> None:
+        self.zygote = zygote or ZygoteProcess()
         self._host = planner.Host(
             cgroups.detect(), capabilities.own_bounding(), capabilities.own_permitted(), capabilities.last_cap()
         )
 
     async def start(self) -> None:
         """Start the zygote. Raises OSError."""
-        self._zygote.start()
-        self._zygote.prepare_shim()
+        self.zygote.start()
+        self.zygote.prepare_shim()
 
     async def create(self, request: CreateRequest) -> NativeSystem:
         """Make a system up to the point where only the program is missing. Takes ownership of all descriptors."""
@@ -82,38 +83,51 @@ class NativeBackend:
                 os.close(fd)
 
     async def _create(self, request: CreateRequest, fds: list[int]) -> NativeSystem:
-        plan = planner.plan_system(request, self._host)
+        message, cgroup = self._prepare(request)
         for _ in range(_ATTEMPTS):
             try:
-                connection, pid = await self._make(request, plan, fds)
+                connection, pid = await self._make(request.run_dir, message, cgroup, fds)
             except ShimLost:  # killed, or it never came to be as the zygote was
                 continue
-            asyncio.get_running_loop().call_soon(self._zygote.prepare_shim)
-            return NativeSystem(request.id, pid, request.run_dir, plan.cgroup, connection, self._host)
+            asyncio.get_running_loop().call_soon(self.zygote.prepare_shim)
+            return self._system(request.id, pid, request.run_dir, cgroup, connection)
         raise KnarrError("the shim ended while it made the container")
 
-    async def _make(self, request: CreateRequest, plan: Plan, fds: list[int]) -> tuple[Connection, int]:
+    def _prepare(self, request: CreateRequest) -> tuple[messages.AnyRequest, CgroupPlan]:
+        """What the shim is asked for, and where its system is accounted. Raises InvalidParameter, Unsupported."""
+        plan = planner.plan_system(request, self._host)
+        return _create_message(request, plan), plan.cgroup
+
+    def _take_shim(self) -> socket.socket:
+        return self.zygote.take_shim()
+
+    def _system(self, id: str, pid: int, run_dir: Path, cgroup: CgroupPlan, connection: Connection) -> NativeSystem:
+        return NativeSystem(id, pid, run_dir, cgroup, connection, self._host)
+
+    async def _make(
+        self, run_dir: Path, message: messages.AnyRequest, cgroup: CgroupPlan, fds: list[int]
+    ) -> tuple[Connection, int]:
         """Have a shim make the system. Raises StartFailed, ShimLost; then nothing is left of it."""
-        request.run_dir.mkdir(mode=0o700)
+        run_dir.mkdir(mode=0o700)
         try:
-            (request.run_dir / _CGROUP_LINK).symlink_to(plan.cgroup.path)
-            connection = Connection(self._zygote.take_shim())
+            (run_dir / _CGROUP_LINK).symlink_to(cgroup.path)
+            connection = Connection(self._take_shim())
             try:
-                done = await connection.request(_create_message(request, plan), fds)
+                done = await connection.request(message, fds)
                 _raise_failure(done)
             except BaseException:
                 connection.close()
                 raise
         except BaseException as error:
-            shutil.rmtree(request.run_dir, ignore_errors=True)
+            shutil.rmtree(run_dir, ignore_errors=True)
             if isinstance(error, ShimLost):
-                await asyncio.to_thread(_clear_cgroup, open_cgroup(plan.cgroup))
+                await asyncio.to_thread(_clear_cgroup, open_cgroup(cgroup))
             raise
         return connection, done.pid
 
     async def make_user_namespace(self, mappings: list[IdMapping], *, network: bool = False) -> list[int]:
         """A user namespace and, with `network`, a network namespace in it. Raises KnarrError."""
-        maker = self._zygote.take_namespace_maker()
+        maker = self.zygote.take_namespace_maker()
         lines = id_map(mappings)
         return await asyncio.to_thread(user_spaces.ask, maker, user_spaces.Wanted(lines, lines, network))
 
@@ -126,7 +140,7 @@ class NativeBackend:
             return None
         connection = _connect(run_dir)
         if connection is not None:
-            system = NativeSystem(id, state.pid, run_dir, state.cgroup, connection, self._host)
+            system = self._system(id, state.pid, run_dir, state.cgroup, connection)
             try:
                 await asyncio.wait_for(connection.hello(), _GREETING)
             except ShimLost:
@@ -152,7 +166,7 @@ class NativeBackend:
 
     async def close(self) -> None:
         """Let the zygote end; systems go on running."""
-        self._zygote.close()
+        self.zygote.close()
 
 
 def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
@@ -162,11 +176,12 @@ def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
         stdin_open=request.stdin_open,
         has_network=request.network_fd is not None,
         has_users=request.user_fd is not None,
-        attachments=[_attach_spec(attachment) for attachment in request.attachments],
+        attachments=[attach_spec(attachment) for attachment in request.attachments],
     )
 
 
-def _attach_spec(attachment: Attachment) -> AttachSpec:
+def attach_spec(attachment: Attachment) -> AttachSpec:
+    """An attachment as it is told to a shim."""
     return AttachSpec(
         stdin=attachment.stdin,
         stdout=attachment.stdout,
@@ -354,7 +369,7 @@ class NativeSystem:
     async def attach(self, attachment: Attachment) -> None:
         """Connect a client; its descriptor is taken."""
         try:
-            await self._ask(messages.Attach(spec=_attach_spec(attachment)), [attachment.fd])
+            await self._ask(messages.Attach(spec=attach_spec(attachment)), [attachment.fd])
         finally:
             os.close(attachment.fd)
 
@@ -367,11 +382,11 @@ class NativeSystem:
         """Start one more process. Takes the attachment. Raises StartFailed, NotFound if the system has ended."""
         attachment = request.attachment
         fds = [attachment.fd] if attachment is not None else []
-        spec = _attach_spec(attachment) if attachment is not None else None
+        spec = attach_spec(attachment) if attachment is not None else None
         try:
-            plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
+            message = self._exec_message(request, spec)
             execution = self._execs[request.id] = NativeExec(self._connection, request.id)
-            done = await self._ask(messages.Exec(exec_id=request.id, process=plan, attachment=spec), fds)
+            done = await self._ask(message, fds)
             if done.missing:
                 raise NotFound(f"container {self.id} is not running")
             _raise_failure(done)
@@ -383,6 +398,11 @@ class NativeSystem:
                 os.close(fd)
         execution.pid = done.pid
         return execution
+
+    def _exec_message(self, request: ExecRequest, attachment: AttachSpec | None) -> messages.AnyRequest:
+        """What the shim is asked for. Raises InvalidParameter, Unsupported."""
+        plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
+        return messages.Exec(exec_id=request.id, process=plan, attachment=attachment)
 
     async def pause(self) -> None:
         """Freeze all processes. Raises NotFound once the system has ended, OSError."""

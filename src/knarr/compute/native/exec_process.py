@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import NoReturn
@@ -38,16 +39,10 @@ SYSTEM_ENDED = "the system has ended"
 Answer = Callable[[str, int], None]
 
 
-class ExecProcess:
+class AddedProcess(ABC):
     """Starts, is connected with a client, ends. `on_exit` gets its id and exit code."""
 
-    def __init__(
-        self,
-        reactor: Reactor,
-        system: LiveSystem,
-        process: ProcessPlan,
-        on_exit: Callable[[str, int], None],
-    ) -> None:
+    def __init__(self, reactor: Reactor, system: LiveSystem, on_exit: Callable[[str, int], None]) -> None:
         self.pid = 0
         self.settled = False
         """Whether `answer` has been called, or is about to be."""
@@ -55,20 +50,56 @@ class ExecProcess:
         self.streams = Streams(reactor)
         self._reactor = reactor
         self._system = system
-        self._process = process
         self._on_exit = on_exit
         self._stdin = False
         self._pidfd: int | None = None
         self._exec_id = ""
-        self._failed: stage.Failure | None = None
 
     def attach(self, spec: AttachSpec, fd: int) -> None:
         """Connect the client; before `start`, so that no output is missed."""
         self._stdin = spec.stdin
         self.streams.attach(spec, fd)
 
+    @abstractmethod
     def start(self, exec_id: str, answer: Answer) -> None:
         """Make the process. `answer` is called once with an error text (empty if it runs) and Docker's exit code."""
+
+    def _refuse(self, failed: stage.Failure, answer: Answer) -> None:
+        """It could not be started."""
+        if failed.text != SYSTEM_ENDED:  # of that knarrd tells
+            self.streams.say(f"{_PREFIX}{failed.text}\r\n")
+        self.streams.drain()
+        answer(failed.text, failed.code)  # first: whoever is hung up asks knarrd for the exit code
+        self.streams.hang_up()
+
+    def _begin(self, pidfd: int, answer: Answer) -> None:
+        """It runs."""
+        self._pidfd = pidfd
+        answer("", 0)
+        self._reactor.register(pidfd, READ, lambda _events: self._ended())
+
+    def _ended(self) -> None:
+        assert self._pidfd is not None
+        self._reactor.forget(self._pidfd)
+        code = launch.reap(self._pidfd)
+        os.close(self._pidfd)
+        self.streams.drain()
+        self.ended = True
+        self._on_exit(self._exec_id, code)
+
+
+class ExecProcess(AddedProcess):
+    """One that is made by way of a forked intermediate process."""
+
+    def __init__(
+        self, reactor: Reactor, system: LiveSystem, process: ProcessPlan, on_exit: Callable[[str, int], None]
+    ) -> None:
+        super().__init__(reactor, system, on_exit)
+        self._process = process
+        self._failed: stage.Failure | None = None
+
+    def start(self, exec_id: str, answer: Answer) -> None:
+        """See `AddedProcess.start`."""
         self._exec_id = exec_id
         sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ExitStack() as stack:
@@ -138,21 +169,7 @@ class ExecProcess:
             if self._pidfd is not None:
                 launch.reap(self._pidfd)
                 os.close(self._pidfd)
-            if self._failed.text != SYSTEM_ENDED:  # of that knarrd tells
-                self.streams.say(f"{_PREFIX}{self._failed.text}\r\n")
-            self.streams.drain()
-            answer(self._failed.text, self._failed.code)  # first: whoever is hung up asks knarrd for the exit code
-            self.streams.hang_up()
+            self._refuse(self._failed, answer)
             return
-        answer("", 0)
         assert self._pidfd is not None
-        self._reactor.register(self._pidfd, READ, lambda _events: self._ended())
-
-    def _ended(self) -> None:
-        assert self._pidfd is not None
-        self._reactor.forget(self._pidfd)
-        code = launch.reap(self._pidfd)
-        os.close(self._pidfd)
-        self.streams.drain()
-        self.ended = True
-        self._on_exit(self._exec_id, code)
+        self._begin(self._pidfd, answer)

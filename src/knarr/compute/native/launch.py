@@ -88,14 +88,15 @@ def make_pipes(
 class Launched(NamedTuple):
     """A main process that waits for START, and what its shim needs of it. The receiver owns all descriptors.
 
-    `sync` is the stage's socket. There is either a terminal's master or three pipes (stdin None: it has none). `helper`
-    is a process that has ended, or is about to, and is the shim's to reap; 0 where there was none.
+    `sync` is the stage's socket, if there is a stage of ours. There is either a terminal's master or three pipes
+    (stdin None: it has none). `helper` is a process that has ended, or is about to, and is the shim's to reap; 0 where
+    there was none.
     """
 
     pid: int
     pidfd: int
     helper: int
-    sync: int
+    sync: int | None
     terminal: int | None
     pipes: tuple[int | None, int, int] | None
 

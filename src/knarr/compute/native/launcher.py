@@ -37,8 +37,9 @@ class ExecDefaults(Struct):
 class Report(Struct):
     """A launched system, or why there is none. `helper`: see `Launched`.
 
-    Descriptors: pidfd, sync, listener, the OOM descriptor if `has_oom`, the terminal's master or stdout and stderr and
-    (if `has_stdin`) stdin, then one for each attachment.
+    `command` is the OCI runtime that made it, empty where it was our own. Descriptors: pidfd, listener, sync if
+    `has_sync`, the OOM descriptor if `has_oom`, the terminal's master or stdout and stderr and (if `has_stdin`) stdin,
+    then one for each attachment.
     """
 
     number: int
@@ -53,11 +54,13 @@ class Report(Struct):
     log: LogSettings = field(default_factory=LogSettings)
     owns_pids: bool = True
     has_user_namespace: bool = False
+    has_sync: bool = False
     has_oom: bool = False
     has_terminal: bool = False
     has_stdin: bool = False
     attachments: list[AttachSpec] = field(default_factory=list)
     defaults: ExecDefaults = field(default_factory=ExecDefaults)
+    command: list[str] = field(default_factory=list)
 
 
 # Made before any fork: a decoder that is made in a shim costs its memory in every shim.
@@ -75,7 +78,7 @@ def main(connection: socket.socket, handover: socket.socket) -> NoReturn:
     except EOFError:  # knarrd has ended: this shim is not needed
         pass
     except BaseException as error:  # noqa: BLE001 - the edge of a process
-        _send(handover, Report(0, error=f"{type(error).__name__}: {error}", code=128), [])
+        send(handover, Report(0, error=f"{type(error).__name__}: {error}", code=128), [])
     os._exit(0)
 
 
@@ -92,54 +95,58 @@ def _serve(request: Create, fds: list[int], handover: socket.socket) -> None:
     try:
         launched = launch.launch(request.plan, inputs)
     except LaunchError as error:
-        _send(handover, Report(request.number, error=error.text, code=error.code, invalid=error.invalid), [])
+        send(handover, Report(request.number, error=error.text, code=error.code, invalid=error.invalid), [])
         return
     try:
-        _hand_over(request, launched, attachments, handover)
+        hand_over(_report(request), launched, attachments, handover)
     except BaseException:  # the run directory or the shim has gone meanwhile
         launch.give_up(launched, request.plan.cgroup)
         raise
 
 
-def _hand_over(request: Create, launched: launch.Launched, attachments: list[int], handover: socket.socket) -> None:
-    report = _report(request, launched)
-    oom = launch.open_cgroup(request.plan.cgroup).oom_eventfd()
-    listener = _listen(request.plan.run_dir)
-    _write_state(request.plan.run_dir, report)
-    passed = [launched.pidfd, launched.sync, listener]
+def hand_over(report: Report, launched: launch.Launched, attachments: list[int], handover: socket.socket) -> None:
+    """Complete the report of what was launched and send it with all descriptors. Raises OSError."""
+    assert report.cgroup is not None
+    report.pid, report.helper = launched.pid, launched.helper
+    listener = _listen(report.run_dir)
+    _write_state(report)
+    passed = [launched.pidfd, listener]
+    if launched.sync is not None:
+        report.has_sync = True
+        passed.append(launched.sync)
+    oom = launch.open_cgroup(report.cgroup).oom_eventfd()
     if oom is not None:
         report.has_oom = True
         passed.append(oom)
     if launched.terminal is not None:
+        report.has_terminal = True
         passed.append(launched.terminal)
     elif launched.pipes is not None:
         stdin, stdout, stderr = launched.pipes
+        report.has_stdin = stdin is not None
         passed += [stdout, stderr] if stdin is None else [stdout, stderr, stdin]
-    _send(handover, report, [*passed, *attachments])
+    send(handover, report, [*passed, *attachments])
 
 
-def _report(request: Create, launched: launch.Launched) -> Report:
+def _report(request: Create) -> Report:
     plan = request.plan
     plan.cgroup.writes, plan.cgroup.device_program = [], b""
     process = plan.process
     return Report(
         number=request.number,
         id=plan.id,
-        pid=launched.pid,
-        helper=launched.helper,
         run_dir=plan.run_dir,
         cgroup=plan.cgroup,
         log=request.log,
         owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
         has_user_namespace=plan.has_users,
-        has_terminal=launched.terminal is not None,
-        has_stdin=launched.pipes is not None and launched.pipes[0] is not None,
         attachments=request.attachments,
         defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj, plan.stream_owner),
     )
 
 
-def _send(handover: socket.socket, report: Report, fds: list[int]) -> None:
+def send(handover: socket.socket, report: Report, fds: list[int]) -> None:
+    """Send a report and the descriptors that it names."""
     handover.sendmsg([encode_report(report)], frames.ancillary(fds))
 
 
@@ -157,7 +164,7 @@ def _listen(run_dir: str) -> int:
     return listener.detach()
 
 
-def _write_state(run_dir: str, report: Report) -> None:
+def _write_state(report: Report) -> None:
     assert report.cgroup is not None
     started = processes.start_time(report.pid) or 0
-    write_file(run_dir, STATE_NAME, msgspec.json.encode(State(report.pid, started, os.getppid(), report.cgroup)))
+    write_file(report.run_dir, STATE_NAME, msgspec.json.encode(State(report.pid, started, os.getppid(), report.cgroup)))

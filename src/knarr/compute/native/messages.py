@@ -10,9 +10,10 @@ import msgspec
 from msgspec import Struct, field
 
 from knarr.compute.interface import LogSettings
-from knarr.compute.native.plan import Plan, ProcessPlan
+from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 
 SHIM = b"f"
+BUNDLE_SHIM = b"b"
 USER_NAMESPACE = b"u"
 """What the zygote is asked for, with a socket: a shim, or what makes a user namespace (see `user_spaces`)."""
 
@@ -46,6 +47,23 @@ class Create(Request, kw_only=True):
     attachments: list[AttachSpec] = field(default_factory=list)
 
 
+class BundleCreate(Request, kw_only=True):
+    """Have an OCI runtime build the system: `command` and its arguments, `config` is config.json without the path of
+    the network namespace. Descriptors as in `Create`."""
+
+    id: str
+    run_dir: str
+    command: list[str]
+    config: bytes
+    cgroup: CgroupPlan
+    owns_pids: bool
+    log: LogSettings
+    terminal: bool = False
+    stdin_open: bool = False
+    has_network: bool = False
+    attachments: list[AttachSpec] = field(default_factory=list)
+
+
 class Start(Request):
     """Let the main process become its program."""
 
@@ -75,6 +93,17 @@ class Exec(Request, kw_only=True):
 
     exec_id: str
     process: ProcessPlan
+    attachment: AttachSpec | None = None
+
+
+class BundleExec(Request, kw_only=True):
+    """Have the OCI runtime start one more process; `process` is the specification's as JSON. Descriptor: as `Exec`."""
+
+    exec_id: str
+    process: bytes
+    terminal: bool
+    rows: int = 0
+    columns: int = 0
     attachment: AttachSpec | None = None
 
 
@@ -125,7 +154,7 @@ class Oom(Reply):
     """A process of the system was killed for want of memory."""
 
 
-AnyRequest = Create | Start | Signal | Attach | Resize | Exec | Release
+AnyRequest = Create | BundleCreate | Start | Signal | Attach | Resize | Exec | BundleExec | Release
 AnyReply = Done | Hello | Exited | Oom
 
 encode = msgspec.msgpack.Encoder().encode

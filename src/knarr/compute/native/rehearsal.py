@@ -83,7 +83,7 @@ def _play_shim() -> None:
     client, attached = socket.socketpair()
     stdin, stdout, stderr = (os.pipe2(os.O_CLOEXEC) for _ in range(3))
     pidfd = processes.pidfd_open(os.getpid())
-    passed = [pidfd, sync.detach(), listener.detach(), stdout[0], stderr[0], stdin[1], attached.detach()]
+    passed = [pidfd, listener.detach(), sync.detach(), stdout[0], stderr[0], stdin[1], attached.detach()]
     shim.take_over(decode_report(encode_report(_report())), passed)
     control, control_far = socket.socketpair()
     shim.add_connection(control_far)
@@ -111,6 +111,7 @@ def _report() -> Report:
         pid=os.getpid(),
         cgroup=CgroupPlan("v1", {}, None, "/none"),
         log=LogSettings(path="/dev/null"),
+        has_sync=True,
         has_stdin=True,
         attachments=[AttachSpec(stdin=True, stdin_once=True)],
     )

@@ -12,6 +12,7 @@ import signal
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import NoReturn
@@ -21,7 +22,7 @@ import msgspec
 from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, launch, messages, stage
 from knarr.compute.native.collector import Collector
-from knarr.compute.native.exec_process import SYSTEM_ENDED, ExecProcess
+from knarr.compute.native.exec_process import SYSTEM_ENDED, AddedProcess, ExecProcess
 from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report
 from knarr.compute.native.launcher import main as run_launcher
@@ -35,9 +36,9 @@ from knarr.kernel import processes, terminals
 _UNKNOWN_FAILURE = 128
 
 
-def main(control: socket.socket) -> NoReturn:
+def main(control: socket.socket, make: Callable[[], Shim]) -> NoReturn:
     """Be a shim, with `control` as the first connection to knarrd. Never returns."""
-    shim = Shim()
+    shim = make()
     try:
         os.setsid()
         processes.default_signal(signal.SIGCHLD)
@@ -52,6 +53,9 @@ def main(control: socket.socket) -> NoReturn:
 class Shim:
     """One system. Until its launcher has reported there is nothing that outlives the connection."""
 
+    _run_launcher: Callable[[socket.socket, socket.socket], NoReturn] = staticmethod(run_launcher)
+    _make_system: Callable[[Report, int, int | None], LiveSystem] = staticmethod(LiveSystem)
+
     def __init__(self) -> None:
         self.reactor = Reactor()
         self._connections: list[socket.socket] = []
@@ -65,7 +69,7 @@ class Shim:
         self._start_request: tuple[socket.socket, int] | None = None
         self._exit: Exit | None = None
         self._released = False
-        self._execs: dict[str, ExecProcess] = {}
+        self._execs: dict[str, AddedProcess] = {}
         self._missing_children = False
         self._strays: set[int] = set()
         self._parting: list[Streams] = []  # of execs that have ended, whose clients still get output
@@ -78,7 +82,7 @@ class Shim:
         launcher = os.fork()
         if launcher == 0:
             handover.close()
-            run_launcher(control, theirs)
+            self._run_launcher(control, theirs)
         theirs.close()
         self.reactor.register(handover.fileno(), READ, lambda _events: self._on_launched(control, handover, launcher))
 
@@ -116,9 +120,9 @@ class Shim:
         pidfd = next(taken)
         if report.helper:
             os.waitpid(report.helper, 0)
-        self._sync = socket.socket(fileno=next(taken))
         self._listener = socket.socket(fileno=next(taken))
-        system = self._system = LiveSystem(report, pidfd, next(taken) if report.has_oom else None)
+        self._sync = socket.socket(fileno=next(taken)) if report.has_sync else None
+        system = self._system = self._make_system(report, pidfd, next(taken) if report.has_oom else None)
         streams = self._streams = Streams(self.reactor, self._open_logs(report.log))
         streams.on_idle = self._finish_if_done
         if report.has_terminal:
@@ -204,7 +208,7 @@ class Shim:
             case messages.Start():
                 self._start(connection, request.number)
                 return
-            case messages.Exec():
+            case messages.Exec() | messages.BundleExec():
                 self._exec(connection, request, fds)
                 return
             case messages.Signal():
@@ -309,17 +313,14 @@ class Shim:
 
     # -- additional processes ---------------------------------------------------------------------------------------
 
-    def _exec(self, connection: socket.socket, request: messages.Exec, fds: list[int]) -> None:
+    def _exec(self, connection: socket.socket, request: messages.Exec | messages.BundleExec, fds: list[int]) -> None:
         if self._system is None or self._exit is not None:
             for fd in fds:
                 os.close(fd)
             self._send(connection, Done(number=request.number, missing=True))
             return
-        defaults = self._system.defaults
-        request.process.seccomp, request.process.seccomp_flags = defaults.seccomp, defaults.seccomp_flags
-        request.process.oom_score_adj = defaults.oom_score_adj
         client = fds.pop() if request.attachment is not None else None
-        process = ExecProcess(self.reactor, self._system, request.process, self._on_exec_exit)
+        process = self._make_exec(self._system, request)
         process.streams.on_idle = self._finish_if_done
         if client is not None:
             process.attach(request.attachment or AttachSpec(), client)
@@ -340,6 +341,13 @@ class Shim:
         except OSError as error:
             process.streams.hang_up()
             answer(str(error), _UNKNOWN_FAILURE)
+
+    def _make_exec(self, system: LiveSystem, request: messages.Exec | messages.BundleExec) -> AddedProcess:
+        assert isinstance(request, messages.Exec)
+        plan, defaults = request.process, system.defaults
+        plan.seccomp, plan.seccomp_flags = defaults.seccomp, defaults.seccomp_flags
+        plan.oom_score_adj = defaults.oom_score_adj
+        return ExecProcess(self.reactor, system, plan, self._on_exec_exit)
 
     def _end_strays(self) -> None:
         """End children of which the process that made them was killed before it could tell.

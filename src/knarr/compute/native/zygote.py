@@ -16,7 +16,8 @@ import socket
 from typing import NoReturn
 
 from knarr.compute.native import rehearsal, shim, user_spaces
-from knarr.compute.native.messages import USER_NAMESPACE
+from knarr.compute.native.messages import BUNDLE_SHIM, USER_NAMESPACE
+from knarr.compute.oci.shim import BundleShim
 from knarr.kernel import processes
 
 
@@ -41,7 +42,7 @@ def main(control: socket.socket) -> NoReturn:
             control.close()
             if kind == USER_NAMESPACE:
                 user_spaces.main(connection)
-            shim.main(connection)
+            shim.main(connection, BundleShim if kind == BUNDLE_SHIM else shim.Shim)
         connection.close()
 
 

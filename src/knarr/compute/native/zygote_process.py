@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 
-from knarr.compute.native.messages import SHIM, USER_NAMESPACE
+from knarr.compute.native.messages import BUNDLE_SHIM, SHIM, USER_NAMESPACE
 from knarr.errors import KnarrError
 from knarr.kernel import mounts
 
@@ -67,6 +67,10 @@ class ZygoteProcess:
     def take_namespace_maker(self) -> socket.socket:
         """A connection for `user_spaces.ask`. Raises as `take_shim`."""
         return self._fork(USER_NAMESPACE)
+
+    def take_bundle_shim(self) -> socket.socket:
+        """The first connection of a fresh shim for another OCI runtime. Raises as `take_shim`."""
+        return self._fork(BUNDLE_SHIM)
 
     def prepare_shim(self) -> None:
         """Have the next one forked ahead of time."""
