@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 
 from knarr.compute.interface import Attachment, CreateRequest, ExecRequest, ExitStatus, LogSettings
 from knarr.compute.native.backend import NativeBackend, NativeSystem
+from knarr.compute.native.zygote_process import ZygoteProcess
+from knarr.compute.oci.backend import OciBackend
 from knarr.compute.spec import Capabilities, Linux, Mount, Namespace, Process, Root, RuntimeSpec
 from knarr.kernel import mounts
 
@@ -110,14 +112,27 @@ class Client:
 class Bench:
     """A backend, its root filesystem, and the systems made on it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, runtime: str = "") -> None:
+        """With the backend of `runtime`, a program's path, or with our own."""
+        self.runtime = runtime
         self.directory = directory
         self.root = make_root(directory / "root")
         self.runner = asyncio.Runner()
-        self.backend = NativeBackend()
         self.systems: list[NativeSystem] = []
         self._count = 0
-        self(self.backend.start())
+        self.start_backend()
+
+    def start_backend(self) -> None:
+        """A new backend, as a new engine has it."""
+        zygote = ZygoteProcess()
+        self.native = self.backend = NativeBackend(zygote)
+        if self.runtime:
+            self.backend = OciBackend(Path(self.runtime).name, [self.runtime], zygote)
+        self(self.native.start())
+
+    def stop_backend(self) -> None:
+        """As when the engine ends."""
+        self(self.native.close())
 
     def __call__(self, awaitable: Awaitable[T]) -> T:
         async def wrapped() -> T:
@@ -192,5 +207,5 @@ class Bench:
         """Delete all that is left."""
         for system in self.systems:
             self(system.delete())
-        self(self.backend.close())
+        self.stop_backend()
         self.runner.close()

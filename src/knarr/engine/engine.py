@@ -41,7 +41,7 @@ from knarr.network.controller import NetworkController
 from knarr.storage.layers import LayerStore
 
 _ALIAS = "runc"
-"""Clients that ask for Docker's own runtime by name get ours."""
+"""Clients that ask for Docker's own runtime by name get the default one where it is not installed."""
 
 
 class Engine:

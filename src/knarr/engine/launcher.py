@@ -31,7 +31,7 @@ from knarr.engine.parts import Parts
 from knarr.engine.runtime_spec import Defaults, SpecInputs
 from knarr.engine.secret_mounts import SecretMounts
 from knarr.engine.shared_memory import SharedMemory
-from knarr.errors import Conflict, KnarrError
+from knarr.errors import Conflict, InvalidParameter, KnarrError
 from knarr.network import name_files
 from knarr.network.controller import Endpoint, NetworkInfo
 
@@ -87,8 +87,12 @@ class Launcher:
         return system
 
     def backend(self, container: Container) -> Backend:
-        """What runs this container."""
-        return self._parts.backends[container.host_config.runtime]
+        """What runs this container. Raises InvalidParameter if the engine does not have it any more."""
+        runtime = container.host_config.runtime
+        try:
+            return self._parts.backends[runtime]
+        except KeyError:
+            raise InvalidParameter(f"unknown or invalid runtime name: {runtime}") from None
 
     async def _users(
         self, container: Container, joined: dict[str, Container], fds: ExitStack, helpers: ExitStack

@@ -51,7 +51,10 @@ class Recovery:
         run_dir = self._parts.settings.run_dir(container.id)
         found = None
         if run_dir.exists():
-            found = await self._launcher.backend(container).recover(container.id, run_dir)
+            backends = self._parts.backends
+            runtime = container.host_config.runtime
+            backend = backends.get(runtime) or backends[self._parts.settings.runtime]  # enough to see it end
+            found = await backend.recover(container.id, run_dir)
         if container.state.status not in ("running", "paused"):
             if found is not None and not isinstance(found, ExitStatus):
                 await found.delete()  # from a start that was not acknowledged

@@ -131,7 +131,7 @@ class SystemService:
 
     def _configuration(self) -> dict[str, Any]:
         parts, settings = self._parts, self._parts.settings
-        runtimes: dict[str, Any] = {name: {"path": "knarr"} for name in parts.backends}
+        runtimes: dict[str, Any] = {name: {"path": backend.path} for name, backend in parts.backends.items()}
         return {
             "Driver": parts.layers.driver,
             "DriverStatus": [list(row) for row in parts.layers.status()],

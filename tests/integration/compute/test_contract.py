@@ -6,18 +6,31 @@ import asyncio
 import json
 import os
 import select
+import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from compute_bench import Bench, runtime_spec
 
 from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
-from knarr.compute.native.backend import NativeBackend, NativeSystem
+from knarr.compute.native.backend import NativeSystem
 from knarr.compute.spec import ConsoleSize, Memory, Mount, Namespace, Pids, Resources
 from knarr.errors import InvalidParameter, NotFound
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup, detect
+
+RUNTIMES = ["knarr", "runc", *(["crun"] if detect().mode != "hybrid" else [])]  # crun refuses v1 and v2 side by side
+
+
+@pytest.fixture(params=RUNTIMES)
+def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
+    """A bench for each backend."""
+    bench = Bench(tmp_path, "" if request.param == "knarr" else shutil.which(request.param) or request.param)
+    yield bench
+    bench.close()
+
 
 _MEMORY_LIMIT = "memory.limit_in_bytes" if "memory" in detect().controllers else "memory.max"
 
@@ -50,10 +63,11 @@ def test_death_by_signal_counts_from_128(bench: Bench) -> None:
     ],
 )
 def test_a_program_that_cannot_start(bench: Bench, program: str, code: int, words: str) -> None:
-    system = bench.create(runtime_spec(program))
-    with pytest.raises(StartFailed, match="exec") as caught:
-        bench(system.start())
-    assert (caught.value.exit_code, str(caught.value)) == (code, words)
+    with pytest.raises(StartFailed) as caught:
+        bench.start(runtime_spec(program))  # others look for the program when they create
+    assert caught.value.exit_code == code
+    if not bench.runtime:
+        assert str(caught.value) == words
 
 
 def test_created_system_does_not_run_its_program(bench: Bench) -> None:
@@ -187,7 +201,7 @@ def test_exec_of_a_missing_program_tells_the_client_too(bench: Bench) -> None:
     with pytest.raises(StartFailed) as caught:
         bench(system.exec(request))
     assert caught.value.exit_code == 127
-    assert b"executable file not found in $PATH" in bench(client.read_all())
+    assert b"not found in $PATH" in bench(client.read_all())
 
 
 def test_a_client_that_wants_stderr_only_is_told_why_nothing_ran(bench: Bench) -> None:
@@ -198,7 +212,7 @@ def test_a_client_that_wants_stderr_only_is_told_why_nothing_ran(bench: Bench) -
     request = ExecRequest(id="x", process=process, attachment=client.attachment(stdout=False))
     with pytest.raises(StartFailed):
         bench(system.exec(request))
-    assert b"executable file not found in $PATH" in bench(client.read_all())
+    assert b"not found in $PATH" in bench(client.read_all())
 
 
 def test_exec_with_a_terminal(bench: Bench) -> None:
@@ -262,7 +276,7 @@ def test_failed_create_leaves_nothing(bench: Bench) -> None:
     spec = runtime_spec("true")
     spec.mounts.append(spec.mounts[0].__class__("/x", "no-such-fs", "x"))
     request = bench.request(spec)
-    with pytest.raises(StartFailed, match="no-such-fs"):
+    with pytest.raises(StartFailed, match=r"no-such-fs|[Nn]o such device"):
         bench(bench.backend.create(request))
     assert not request.run_dir.exists()
     assert not Cgroup(detect(), f"/knarr/{request.id}").exists()
@@ -284,7 +298,7 @@ def test_values_that_the_kernel_refuses_are_the_users_mistake(bench: Bench) -> N
 def test_directories_and_files_do_not_cover_each_other(bench: Bench, source: str, target: str) -> None:
     spec = runtime_spec("true")
     spec.mounts.append(Mount(target, "bind", source, ["rbind"]))
-    with pytest.raises(InvalidParameter, match="mount a directory onto a file"):
+    with pytest.raises(InvalidParameter, match="a directory"):
         bench(bench.backend.create(bench.request(spec)))
 
 
@@ -311,9 +325,8 @@ def _restart(bench: Bench) -> None:
     """The engine dies without a word, and comes back."""
     for system in bench.systems:
         system._connection.close()
-    bench(bench.backend.close())
-    bench.backend = NativeBackend()
-    bench(bench.backend.start())
+    bench.stop_backend()
+    bench.start_backend()
 
 
 def _recover(bench: Bench, system: NativeSystem) -> object:
@@ -378,7 +391,7 @@ def test_a_system_whose_shim_died_with_the_engine_away_is_buried(bench: Bench) -
 
 
 def test_a_killed_zygote_is_replaced(bench: Bench) -> None:
-    process = bench.backend._zygote._process
+    process = bench.native.zygote._process
     assert process is not None
     process.kill()
     process.wait()

@@ -44,7 +44,7 @@ def _digest(path: str) -> str:
 
 
 def test_the_way_into_a_container_starts_from_a_read_only_interpreter(bench: Bench) -> None:
-    process = bench.backend._zygote._process
+    process = bench.native.zygote._process
     assert process is not None
     fd = os.open(f"/proc/{process.pid}/exe", os.O_PATH)
     try:

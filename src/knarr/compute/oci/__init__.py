@@ -1,0 +1,1 @@
+"""The backend that drives another OCI runtime (runc, crun, runsc …) through its command line."""
