@@ -13,6 +13,8 @@ import resource
 
 from knarr.api.server import ApiServer
 from knarr.compute.native.backend import NativeBackend
+from knarr.compute.oci.backend import OciBackend
+from knarr.daemon import runtimes
 from knarr.daemon.config import DaemonConfig
 from knarr.database import Database
 from knarr.engine.config import Ulimit
@@ -37,7 +39,10 @@ class Parts:
         images = ImageStore(data_root, self.database, layers)
         self.network = NetworkController(network_settings(config), self.database, run_root)
         self.backend = NativeBackend()
-        backends = {self.backend.name: self.backend}
+        backends = {self.backend.name: self.backend} | {
+            name: OciBackend(name, command, self.backend.zygote)
+            for name, command in runtimes.commands(config.runtimes).items()
+        }
         self.settings = engine_settings(config)
         self.engine = Engine(self.settings, self.database, images, layers, self.network, backends)
         self.server = ApiServer(self.engine)
@@ -91,6 +96,7 @@ def engine_settings(config: DaemonConfig) -> EngineSettings:
         ipc_mode=config.default_ipc_mode,
         shm_size=config.shm_size,
         ulimits=[Ulimit(name=name, soft=limit.soft, hard=limit.hard) for name, limit in config.default_ulimits.items()],
+        runtime=config.default_runtime or runtimes.OWN,
         init=config.init,
         log_driver=config.log_driver,
         log_opts=config.log_opts,

@@ -105,7 +105,7 @@ def _add(group: Any, option: Option) -> None:
         keywords |= {"nargs": "?", "const": True, "metavar": "true|false"}
     else:
         keywords["metavar"] = option.metavar
-    if option.kind in ("list", "map", "ulimits", "pools"):
+    if option.kind in ("list", "map", "ulimits", "pools", "runtimes"):
         keywords["action"] = "append"
     group.add_argument(*option.flags, type=_reader(_READERS[option.kind]), **keywords)
 
@@ -123,7 +123,7 @@ def _reader(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _collect(kind: Kind, value: Any) -> Any:
-    return dict(value) if kind in ("map", "ulimits") else value
+    return dict(value) if kind in ("map", "ulimits", "runtimes") else value
 
 
 def _number(text: str) -> int:
@@ -141,5 +141,6 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     "list": str,
     "map": units.pair,
     "ulimits": units.ulimit,
+    "runtimes": units.runtime,
     "pools": units.pool,
 }

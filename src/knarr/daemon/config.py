@@ -15,15 +15,15 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
-from knarr.daemon import units
+from knarr.daemon import runtimes, units
 from knarr.daemon.command_line import DEFAULT_CONFIG_FILE, Invocation
 from knarr.daemon.options import OPTIONS, UNSUPPORTED
+from knarr.daemon.runtimes import Runtime
 from knarr.errors import InvalidParameter, Unsupported
 
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
 DEFAULT_ID_POOL = f"{1 << 30}:{1 << 29}"
-RUNTIMES = ("knarr", "runc")  # one and the same: clients ask for Docker's own by name
 RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
@@ -82,6 +82,7 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     default_cgroupns_mode: str = ""
     default_ipc_mode: str = "private"
     default_runtime: str = ""
+    runtimes: dict[str, Runtime] = {}
     default_shm_size: int | str = 64 << 20
     default_ulimits: dict[str, UlimitDefault] = {}
     init: bool = False
@@ -180,8 +181,7 @@ def check(config: DaemonConfig) -> None:
     """Refuse values that make no sense. Raises InvalidParameter, Unsupported."""
     if config.log_level not in LOG_LEVELS:
         raise InvalidParameter(f"invalid logging level: {config.log_level}")
-    if config.default_runtime not in ("", *RUNTIMES):
-        raise InvalidParameter(f"specified default runtime '{config.default_runtime}' does not exist")
+    runtimes.check(config.runtimes, config.default_runtime)
     if config.mtu < 0:
         raise InvalidParameter(f"invalid default MTU: {config.mtu}")
     if config.shutdown_timeout < -1:

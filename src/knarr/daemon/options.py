@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["text", "number", "switch", "bytes", "list", "map", "ulimits", "pools"]
+Kind = Literal["text", "number", "switch", "bytes", "list", "map", "ulimits", "pools", "runtimes"]
 
 
 class Option(NamedTuple):
@@ -123,6 +123,14 @@ OPTIONS: tuple[Option, ...] = (
     Option(_CONTAINERS, "default-cgroupns-mode", ("--default-cgroupns-mode",), "text", "MODE", "host or private"),
     Option(_CONTAINERS, "default-ipc-mode", ("--default-ipc-mode",), "text", "MODE", "shareable or private"),
     Option(_CONTAINERS, "default-runtime", ("--default-runtime",), "text", "NAME", "what runs containers"),
+    Option(
+        _CONTAINERS,
+        "runtimes",
+        ("--add-runtime",),
+        "runtimes",
+        "NAME=PATH",
+        "another OCI runtime, for --runtime NAME; runc, crun, runsc and youki are found by themselves",
+    ),
     Option(_CONTAINERS, "default-shm-size", ("--default-shm-size",), "bytes", "SIZE", "size of /dev/shm"),
     Option(
         _CONTAINERS,
@@ -237,7 +245,6 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "oom-score-adjust": (0,),
     "raw-logs": (False,),
     "rootless": (False,),
-    "runtimes": ({},),
     "selinux-enabled": (False,),
     "storage-opts": ([],),
     "swarm-default-advertise-addr": ("",),

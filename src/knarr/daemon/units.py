@@ -46,6 +46,12 @@ def ulimit(text: str) -> tuple[str, dict[str, str | int]]:
     return name, {"Name": name, "Soft": limits[0], "Hard": limits[1]}
 
 
+def runtime(text: str) -> tuple[str, dict[str, str]]:
+    """NAME=PATH as daemon.json writes it. Raises ValueError."""
+    name, path = pair(text)
+    return name, {"path": path}
+
+
 def pool(text: str) -> dict[str, str | int]:
     """base=CIDR,size=N as daemon.json writes it. Raises ValueError."""
     fields = dict(pair(part) for part in text.split(","))
