@@ -13,7 +13,6 @@ import resource
 
 from knarr.api.server import ApiServer
 from knarr.compute.native.backend import NativeBackend
-from knarr.compute.oci.backend import OciBackend
 from knarr.daemon import runtimes
 from knarr.daemon.config import DaemonConfig
 from knarr.database import Database
@@ -39,10 +38,7 @@ class Parts:
         images = ImageStore(data_root, self.database, layers)
         self.network = NetworkController(network_settings(config), self.database, run_root)
         self.backend = NativeBackend()
-        backends = {self.backend.name: self.backend} | {
-            name: OciBackend(name, command, self.backend.zygote)
-            for name, command in runtimes.commands(config.runtimes).items()
-        }
+        backends = {self.backend.name: self.backend} | _other_backends(config, self.backend)
         self.settings = engine_settings(config)
         self.engine = Engine(self.settings, self.database, images, layers, self.network, backends)
         self.server = ApiServer(self.engine)
@@ -70,6 +66,15 @@ class Parts:
         await self.network.close()
         await self.backend.close()
         self.database.close()
+
+
+def _other_backends(config: DaemonConfig, native: NativeBackend) -> dict[str, NativeBackend]:
+    commands = runtimes.commands(config.runtimes)
+    if not commands:
+        return {}
+    from knarr.compute.oci.backend import OciBackend  # few hosts have another runtime
+
+    return {name: OciBackend(name, command, native.zygote) for name, command in commands.items()}
 
 
 def _lift_descriptor_limit() -> None:
