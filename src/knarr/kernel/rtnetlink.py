@@ -26,6 +26,7 @@ RTM_NEWLINK = 16
 RTM_DELLINK = 17
 RTM_GETLINK = 18
 RTM_NEWADDR = 20
+RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
 RTM_GETROUTE = 26
@@ -35,6 +36,7 @@ IFF_UP = 0x1
 IFLA_ADDRESS = 1
 IFLA_IFNAME = 3
 IFLA_MTU = 4
+IFLA_LINK = 5
 IFLA_MASTER = 10
 IFLA_TXQLEN = 13
 IFLA_LINKINFO = 18
@@ -51,6 +53,15 @@ IFLA_INFO_SLAVE_DATA = 5
 IFLA_BRPORT_MODE = 4
 IFLA_BRPORT_ISOLATED = 33
 VETH_INFO_PEER = 1
+IFLA_VLAN_ID = 1
+IFLA_MACVLAN_MODE = 1
+IFLA_IPVLAN_MODE = 1
+IFLA_IPVLAN_FLAGS = 2
+
+# <linux/if_link.h>, by the names that ip-link(8) and Docker give them
+MACVLAN_MODES = {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8}
+IPVLAN_MODES = {"l2": 0, "l3": 1, "l3s": 2}
+IPVLAN_FLAGS = {"bridge": 0, "private": 1, "vepa": 2}
 
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
@@ -80,7 +91,7 @@ Network = IPv4Network | IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface. `master` is 0 without one, `mac` empty where links have none."""
+    """A network interface. `master` is 0 without one, `mac` empty where links have none, `group` 0 as the kernel's."""
 
     index: int
     name: str
@@ -89,6 +100,7 @@ class Link:
     mtu: int
     mac: str
     kind: str
+    group: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +122,22 @@ class Route:
     table: int
 
 
-def new_bridge(name: str, mac: str, mtu: int) -> Message:
+def new_link(*properties: bytes, up: bool = False) -> Message:
+    """Create an interface with these attributes. EEXIST if the name is taken, EOPNOTSUPP if the kernel has no such."""
+    flags = IFF_UP if up else 0
+    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, _link.pack(0, 0, 0, flags, flags) + b"".join(properties))
+
+
+def new_bridge(name: str, mac: str, mtu: int, group: int) -> Message:
     """Create a bridge, up. EEXIST if the name is taken."""
-    body = b"".join(
-        (
-            _link.pack(0, 0, 0, IFF_UP, IFF_UP),
-            text(IFLA_IFNAME, name),
-            attribute(IFLA_ADDRESS, mac_bytes(mac)),
-            number(IFLA_MTU, mtu),
-            nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge")),
-        )
+    return new_link(
+        text(IFLA_IFNAME, name),
+        number(IFLA_GROUP, group),
+        attribute(IFLA_ADDRESS, mac_bytes(mac)),
+        number(IFLA_MTU, mtu),
+        nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, "bridge")),
+        up=True,
     )
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def new_veth(name: str, master: int, peer: str, peer_netns: int, peer_mac: str, mtu: int) -> Message:
@@ -137,29 +153,78 @@ def new_veth(name: str, master: int, peer: str, peer_netns: int, peer_mac: str, 
         number(IFLA_NUM_TX_QUEUES, 1),
         number(IFLA_NUM_RX_QUEUES, 1),
     )
-    far_end = b"".join(
-        (
-            _link.pack(0, 0, 0, 0, 0),
-            text(IFLA_IFNAME, peer),
-            attribute(IFLA_ADDRESS, mac_bytes(peer_mac)),
-            number(IFLA_NET_NS_FD, peer_netns),
-            *common,
-        )
+    far_end = (
+        _link.pack(0, 0, 0, 0, 0),
+        text(IFLA_IFNAME, peer),
+        attribute(IFLA_ADDRESS, mac_bytes(peer_mac)),
+        number(IFLA_NET_NS_FD, peer_netns),
+        *common,
     )
-    body = b"".join(
-        (
-            _link.pack(0, 0, 0, IFF_UP, IFF_UP),
-            text(IFLA_IFNAME, name),
-            number(IFLA_MASTER, master),
-            *common,
-            nested(
-                IFLA_LINKINFO,
-                text(IFLA_INFO_KIND, "veth"),
-                nested(IFLA_INFO_DATA, nested(VETH_INFO_PEER, far_end)),
-            ),
-        )
+    return new_link(
+        text(IFLA_IFNAME, name),
+        number(IFLA_MASTER, master),
+        *common,
+        _link_info("veth", nested(VETH_INFO_PEER, *far_end)),
+        up=True,
     )
-    return Message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_wire(name: str, peer: str, group: int) -> Message:
+    """Create a pair that leads nowhere, down, both ends here: something for other links to stand on."""
+    far_end = (_link.pack(0, 0, 0, 0, 0), text(IFLA_IFNAME, peer), number(IFLA_GROUP, group))
+    return new_link(
+        text(IFLA_IFNAME, name), number(IFLA_GROUP, group), _link_info("veth", nested(VETH_INFO_PEER, *far_end))
+    )
+
+
+def new_vlan(name: str, parent: int, vlan_id: int, group: int) -> Message:
+    """Create the part of interface `parent` with that 802.1q tag, up. EEXIST if the name or the tag is taken."""
+    return new_link(
+        text(IFLA_IFNAME, name),
+        number(IFLA_GROUP, group),
+        number(IFLA_LINK, parent),
+        _link_info("vlan", _short(IFLA_VLAN_ID, vlan_id)),
+        up=True,
+    )
+
+
+def new_macvlan(name: str, parent: int, netns: int, mode: int, mac: str, mtu: int = 0) -> Message:
+    """Create an interface with a MAC address of its own on interface `parent`, in the namespace of that fd, down.
+
+    `mode` is one of MACVLAN_MODES; `mtu` 0 is the parent's. EBUSY if the parent has another use.
+    """
+    own_mtu = (number(IFLA_MTU, mtu),) if mtu else ()
+    return new_link(
+        text(IFLA_IFNAME, name),
+        number(IFLA_LINK, parent),
+        attribute(IFLA_ADDRESS, mac_bytes(mac)),
+        number(IFLA_NET_NS_FD, netns),
+        *own_mtu,
+        _link_info("macvlan", number(IFLA_MACVLAN_MODE, mode)),
+    )
+
+
+def new_ipvlan(name: str, parent: int, netns: int, mode: int, flag: int, mtu: int = 0) -> Message:
+    """Create an interface with the MAC address of interface `parent`, in the namespace of that fd, down.
+
+    `mode` is one of IPVLAN_MODES, `flag` one of IPVLAN_FLAGS: both are the parent's, and change for all its links.
+    """
+    own_mtu = (number(IFLA_MTU, mtu),) if mtu else ()
+    return new_link(
+        text(IFLA_IFNAME, name),
+        number(IFLA_LINK, parent),
+        number(IFLA_NET_NS_FD, netns),
+        *own_mtu,
+        _link_info("ipvlan", _short(IFLA_IPVLAN_MODE, mode), _short(IFLA_IPVLAN_FLAGS, flag)),
+    )
+
+
+def _link_info(kind: str, *data: bytes) -> bytes:
+    return nested(IFLA_LINKINFO, text(IFLA_INFO_KIND, kind), nested(IFLA_INFO_DATA, *data))
+
+
+def _short(kind: int, value: int) -> bytes:
+    return attribute(kind, struct.pack("=H", value))
 
 
 def set_bridge_port(name: str, *, isolated: bool = False) -> Message:
@@ -226,8 +291,17 @@ def add_address(index: int, interface: Interface) -> Message:
     return Message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
-def add_route(destination: Network, index: int, gateway: Address | None = None) -> Message:
-    """A route through an interface, in the main table. ENETUNREACH if the gateway is not on that link."""
+def delete_address(index: int, interface: Interface) -> Message:
+    """Take an address from an interface. EADDRNOTAVAIL if it has not got it."""
+    body = _address.pack(_family(interface.version), interface.network.prefixlen, 0, 0, index)
+    return Message(RTM_DELADDR, 0, body + attribute(IFA_LOCAL, interface.ip.packed))
+
+
+def add_route(destination: Network, index: int, gateway: Address | None = None, *, replace: bool = False) -> Message:
+    """A route through an interface, in the main table; with `replace` in place of one to the same destination.
+
+    ENETUNREACH if the gateway is not on that link.
+    """
     scope = _RT_SCOPE_UNIVERSE if gateway else _RT_SCOPE_LINK
     body = _route.pack(
         _family(destination.version), destination.prefixlen, 0, 0, _RT_TABLE_MAIN, _RTPROT_BOOT, scope, _RTN_UNICAST, 0
@@ -236,7 +310,8 @@ def add_route(destination: Network, index: int, gateway: Address | None = None) 
         body += attribute(RTA_DST, destination.network_address.packed)
     if gateway:
         body += attribute(RTA_GATEWAY, gateway.packed)
-    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body + number(RTA_OIF, index))
+    flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
+    return Message(RTM_NEWROUTE, flags, body + number(RTA_OIF, index))
 
 
 def link(sock: NetlinkSocket, name: str) -> Link:
@@ -293,6 +368,7 @@ def _parse_link(body: bytes) -> Link:
         mtu=_number(found, IFLA_MTU),
         mac=found.get(IFLA_ADDRESS, b"").hex(":"),
         kind=_text(info, IFLA_INFO_KIND),
+        group=_number(found, IFLA_GROUP),
     )
 
 

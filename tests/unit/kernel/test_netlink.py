@@ -65,9 +65,38 @@ def test_veth_as_the_oracle_reads_it() -> None:
 
 
 def test_bridge_as_the_oracle_reads_it() -> None:
-    message = parse(rtnetlink.new_bridge("knarr0", "02:42:ac:11:00:01", 1500))
+    message = parse(rtnetlink.new_bridge("knarr0", "02:42:ac:11:00:01", 1500, 7))
     assert message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_KIND") == "bridge"
-    assert message.get_attr("IFLA_ADDRESS") == "02:42:ac:11:00:01"
+    assert (message.get_attr("IFLA_ADDRESS"), message.get_attr("IFLA_GROUP")) == ("02:42:ac:11:00:01", 7)
+
+
+def test_vlan_as_the_oracle_reads_it() -> None:
+    message = parse(rtnetlink.new_vlan("eth0.50", 3, 50, 7))
+    assert (message.get_attr("IFLA_LINK"), message.get_attr("IFLA_GROUP"), message["flags"] & 1) == (3, 7, 1)
+    info = message.get_attr("IFLA_LINKINFO")
+    assert (info.get_attr("IFLA_INFO_KIND"), info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_VLAN_ID")) == ("vlan", 50)
+
+
+@pytest.mark.parametrize("mode", rtnetlink.MACVLAN_MODES)
+def test_macvlan_as_the_oracle_reads_it(mode: str) -> None:
+    number = rtnetlink.MACVLAN_MODES[mode]
+    message = parse(rtnetlink.new_macvlan("eth0", 3, 5, number, "02:42:ac:11:00:02", 1400))
+    assert (message.get_attr("IFLA_LINK"), message.get_attr("IFLA_MTU"), message["flags"] & 1) == (3, 1400, 0)
+    assert (message.get_attr("IFLA_ADDRESS"), message.get_attr("IFLA_NET_NS_FD")) == ("02:42:ac:11:00:02", 5)
+    info = message.get_attr("IFLA_LINKINFO")
+    data = info.get_attr("IFLA_INFO_DATA").get_attr("IFLA_MACVLAN_MODE")
+    assert (info.get_attr("IFLA_INFO_KIND"), data) == ("macvlan", mode)
+
+
+@pytest.mark.parametrize("mode", rtnetlink.IPVLAN_MODES)
+def test_ipvlan_as_the_oracle_reads_it(mode: str) -> None:
+    number = rtnetlink.IPVLAN_MODES[mode]
+    raw = rtnetlink.new_ipvlan("eth0", 3, 5, number, rtnetlink.IPVLAN_FLAGS["private"])
+    message = parse(raw)
+    assert (message.get_attr("IFLA_LINK"), message.get_attr("IFLA_ADDRESS")) == (3, None)
+    data = message.get_attr("IFLA_LINKINFO").get_attr("IFLA_INFO_DATA")
+    assert data.get_attr("IFLA_IPVLAN_MODE") == number
+    assert struct.pack("=HHH", 6, 2, 1) in raw.body, "IFLA_IPVLAN_FLAGS, which the oracle does not know"
 
 
 def test_address_as_the_oracle_reads_it() -> None:
