@@ -59,7 +59,7 @@ def leaders(container: Container, networks: Sequence[NetworkInfo]) -> Leaders:
     asked = container.record.endpoints
     found = {}
     for version in VERSIONS:
-        able = [network for network in networks if version in network.versions and not network.internal]
+        able = [network for network in networks if version in network.leads]
         if able:
             found[version] = max(able, key=lambda network: asked[network.name].gw_priority)
     return found

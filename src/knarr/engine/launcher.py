@@ -236,7 +236,7 @@ class Launcher:
             return _Network()
         try:
             info = self._parts.network.network(mode)
-            if info.driver == "bridge":
+            if info.driver not in ("host", "null"):
                 return await self._connect_all(container, namespace)
             connected = _Network()
             if info.driver == "null":

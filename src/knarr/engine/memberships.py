@@ -62,8 +62,7 @@ class Memberships:
     async def _join(self, container: Container, info: NetworkInfo) -> None:
         network = self._parts.network
         led = {version for endpoint in network.endpoints(container.id) for version in endpoint.leads}
-        able = () if info.internal else info.versions
-        leaders = {version: info for version in able if version not in led}
+        leaders = {version: info for version in info.leads if version not in led}
         hosts = self._launcher.hosts(container)
         namespace = network_namespace(container)
         try:

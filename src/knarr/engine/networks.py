@@ -10,7 +10,9 @@ from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
 from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
+from knarr.network import options
 from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest, Subnet
+from knarr.network.drivers import USER_MADE
 
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
@@ -100,14 +102,26 @@ def _request(body: NetworkCreate) -> NetworkRequest:
         raise InvalidParameter(f"unknown IPAM driver: {ipam.driver}")
     return NetworkRequest(
         name=body.name,
+        driver=body.driver or "bridge",
         subnets=[_subnet(pool) for pool in ipam.config or []],
-        ipv4=body.enable_ipv4 is not False,
-        ipv6=body.enable_ipv6 or False,
+        ipv4=_enabled(body.enable_ipv4, 4, body.options, default=True),
+        ipv6=_enabled(body.enable_ipv6, 6, body.options, default=False),
         internal=body.internal,
         attachable=body.attachable,
         options=body.options or {},
         labels=body.labels or {},
     )
+
+
+def _enabled(asked: bool | None, version: int, asked_options: dict[str, str] | None, *, default: bool) -> bool:
+    """Whether a network has an IP version: by its own member of the body, else by an option."""
+    text = (asked_options or {}).get(options.ENABLE[version])
+    if asked is not None or text is None:
+        return default if asked is None else asked
+    try:
+        return options.parse_flag(text)
+    except ValueError:
+        raise InvalidParameter(f'failed to parse {options.ENABLE[version]} value: "{text}"') from None
 
 
 def _subnet(pool: IPAMPool) -> Subnet:
@@ -120,9 +134,9 @@ def _check_kind(body: NetworkCreate) -> None:
     driver = body.driver or "bridge"
     if driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
-    if driver in ("macvlan", "ipvlan", "overlay"):
-        raise Unsupported(f"{driver} networks are not supported by this engine yet")
-    if driver != "bridge":
+    if driver == "overlay":
+        raise Unsupported("This node is not a swarm manager. Overlay networks are not supported by this engine.")
+    if driver not in USER_MADE:
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
     if body.scope not in ("", "local"):
         raise InvalidParameter(f"networks of the scope {body.scope} are not available: this is no swarm manager")

@@ -137,7 +137,7 @@ class SystemService:
             "DriverStatus": [list(row) for row in parts.layers.status()],
             "Plugins": {
                 "Volume": ["local"],
-                "Network": ["bridge", "host", "null"],
+                "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
                 "Authorization": [],
                 "Log": sorted(DRIVERS),
             },

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from ipaddress import ip_address, ip_network
 
 from knarr.errors import Conflict, InvalidParameter, KnarrError
+from knarr.network import options
 from knarr.network.model import Address, IPAddress, NetworkInfo, Subnet
 from knarr.network.pool import AddressPool
 
@@ -81,7 +82,8 @@ class Addressing:
         return next((entry for entry in self._pools if address in entry[1].subnet), None)
 
     def _address(self, address: IPAddress, subnet: Subnet, pool: AddressPool) -> Address:
-        return Address(str(address), pool.subnet.prefixlen, "" if self._network.internal else subnet.gateway)
+        shut = self._network.internal or options.on_link(self._network.driver, self._network.options)
+        return Address(str(address), pool.subnet.prefixlen, "" if shut else subnet.gateway)
 
 
 def _pool(subnet: Subnet) -> AddressPool:

@@ -8,6 +8,7 @@ import time
 from msgspec.structs import replace
 
 from knarr.errors import NotFound
+from knarr.network import options
 from knarr.network.model import PREDEFINED, NetworkInfo, NetworkSettings, Subnet
 from knarr.network.store import NetworkStore
 
@@ -37,20 +38,21 @@ class Catalog:
             raise NotFound(f"network {reference} not found")
         return found[0]
 
-    def describe_default(self, interface: str, subnets: list[Subnet], settings: NetworkSettings) -> None:
+    def describe_default(self, interface: str, subnets: list[Subnet], settings: NetworkSettings) -> NetworkInfo:
         """Record what the default bridge has become."""
-        options = {
-            "com.docker.network.bridge.default_bridge": "true",
-            "com.docker.network.bridge.enable_icc": "true",
-            "com.docker.network.bridge.enable_ip_masquerade": "true",
-            "com.docker.network.bridge.host_binding_ipv4": settings.host_ip,
-            "com.docker.network.bridge.name": interface,
-            "com.docker.network.driver.mtu": str(settings.mtu),
+        described_by = {
+            options.DEFAULT_BRIDGE: "true",
+            options.ICC: str(settings.icc).lower(),
+            options.MASQUERADE: str(settings.ip_masq).lower(),
+            options.BINDING: settings.host_ip,
+            options.NAME: interface,
+            options.MTU: str(settings.mtu),
         }
         network = self._networks[DEFAULT]
-        described = replace(network, subnets=subnets, options=options)
+        described = replace(network, subnets=subnets, options=described_by)
         if described != network:
             self.put(described)
+        return described
 
     def put(self, network: NetworkInfo) -> None:
         """Add a network, or replace what is known of it."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from itertools import count
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -25,9 +25,8 @@ from msgspec.structs import replace
 from knarr.database import Database
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.rtnetlink import mac_bytes
-from knarr.network import creation
+from knarr.network import creation, drivers
 from knarr.network.addressing import Addressing
-from knarr.network.bridge import INTERFACE_PREFIX
 from knarr.network.catalog import DEFAULT, Catalog
 from knarr.network.model import (
     Address,
@@ -42,7 +41,6 @@ from knarr.network.model import (
 )
 from knarr.network.name_service import NameService
 from knarr.network.plumbing import Plumbing
-from knarr.network.pool import mac_for
 from knarr.network.ports import HostPorts
 from knarr.network.relay import Relays
 from knarr.network.sandbox import Sandbox, SandboxPool
@@ -104,18 +102,18 @@ class NetworkController:
         endpoints = self._all_endpoints()
         in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
         subnets = await self._call(self._plumbing.choose_default, default.subnets, in_use)
-        others = [network for network in self._catalog.all() if not network.predefined]
-        for network in (replace(default, subnets=subnets), *others):
+        default = self._catalog.describe_default(self._plumbing.bridge_name, subnets, self._settings)
+        networks = [default, *(network for network in self._catalog.all() if not network.predefined)]
+        for network in networks:
             self._addressing[network.id] = Addressing(network)
         for endpoint in endpoints:
             if addressing := self._addressing.get(endpoint.network_id):
                 addressing.restore(endpoint.addresses)
             for port in self._ports.restore(endpoint.endpoint_id, endpoint.ports):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
-        await self._call(self._plumbing.open, default.id, subnets, others, endpoints)
+        await self._call(self._plumbing.open, networks, endpoints)
         for endpoint in endpoints:
             await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
-        self._catalog.describe_default(self._plumbing.bridge_name, subnets, self._settings)
         self._sandboxes.start()
 
     async def close(self) -> None:
@@ -152,7 +150,7 @@ class NetworkController:
         return [places[network.id] for places in self._endpoints.values() if network.id in places]
 
     async def create_network(self, request: NetworkRequest) -> NetworkInfo:
-        """Make a bridge network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
+        """Make a network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
         async with self._changing:
             creation.check(request, self.networks())
             taken = [ip_network(subnet.subnet) for network in self.networks() for subnet in network.subnets]
@@ -308,7 +306,7 @@ class NetworkController:
             if namespace is not None:
                 os.close(namespace)
         try:
-            endpoint = self._admit(request)
+            endpoint = await self._admit(request)
             try:
                 await self._call(self._plumbing.attach, endpoint, sandbox)
                 await self._name(endpoint, sandbox.fd)
@@ -324,7 +322,7 @@ class NetworkController:
     async def _join(self, request: EndpointRequest, namespace: int) -> Endpoint:
         try:
             self._check(request)
-            endpoint = self._admit(request)
+            endpoint = await self._admit(request)
             try:
                 await self._call(self._plumbing.join, endpoint, namespace)
                 await self._name(endpoint, namespace)
@@ -351,7 +349,7 @@ class NetworkController:
 
     def _check(self, request: EndpointRequest) -> None:
         network = self.network(request.network)
-        if network.driver != "bridge":
+        if network.driver not in drivers.USER_MADE:
             raise InvalidParameter(f"containers cannot be given an endpoint in network {network.name}")
         if network.id in self._being_removed or network.id not in self._addressing:
             raise NotFound(f"network {request.network} not found")
@@ -361,7 +359,17 @@ class NetworkController:
             except ValueError as error:
                 raise InvalidParameter(f"{request.mac} is not a valid mac address") from error
 
-    def _admit(self, request: EndpointRequest) -> Endpoint:
+    async def _admit(self, request: EndpointRequest) -> Endpoint:
+        """An endpoint, with an address that may just be on its way back from another."""
+        try:
+            return self._take(request)
+        except KnarrError:
+            if self._sweep is None or self._sweep.done():
+                raise
+        await asyncio.shield(self._sweep)
+        return self._take(request)
+
+    def _take(self, request: EndpointRequest) -> Endpoint:
         """Take all that an endpoint has, outside the kernel's interfaces and tables."""
         network = self.network(request.network)
         places = self._endpoints.get(request.container_id, {})
@@ -382,11 +390,11 @@ class NetworkController:
                 network_id=network.id,
                 network_name=network.name,
                 addresses=addresses,
-                mac=request.mac or mac_for(ip_address(addresses[0].ip)),
-                host_interface=INTERFACE_PREFIX + endpoint_id[:10],
+                mac=drivers.mac(network, request.mac, addresses),
+                host_interface=drivers.host_interface(network, endpoint_id),
                 ports=ports,
                 interface=_free_interface(places.values()),
-                leads=tuple(entry.version for entry in addresses if entry.gateway and entry.version in request.leads),
+                leads=tuple(version for version in request.leads if version in network.leads),
                 names=request.names,
                 links=request.links,
                 servers=[] if network.internal else request.servers,
@@ -458,14 +466,13 @@ class NetworkController:
 
     def _heirs(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> dict[int, Endpoint]:
         """For each IP version with which an endpoint leads to the world, another one that can."""
-        heirs = {}
-        for version in leaving.leads:
-            for other in places.values():
-                address = other.address(version)
-                if other is not leaving and address and address.gateway:
-                    heirs[version] = other
-                    break
-        return heirs
+        others = [other for other in places.values() if other is not leaving]
+        able = [(other, self.network(other.network_id).leads) for other in others]
+        return {
+            version: next(other for other, versions in able if version in versions)
+            for version in leaving.leads
+            if any(version in versions for _, versions in able)
+        }
 
     async def _sweep_out(self) -> None:
         """Delete interfaces, as many at once as there are; an address is given again only when its old place is gone,

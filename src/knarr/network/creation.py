@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 
 from msgspec.structs import replace
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError
+from knarr.network import options
 from knarr.network.model import (
     PREDEFINED,
     VERSIONS,
@@ -21,13 +21,6 @@ from knarr.network.model import (
     PortMapping,
     Subnet,
 )
-from knarr.network.plumbing import MTU_OPTION, OPTIONS, parse_flag
-
-_FLAGS = (f"{OPTIONS}.enable_icc", f"{OPTIONS}.enable_ip_masquerade")
-_BINDING = f"{OPTIONS}.host_binding_ipv4"
-_INTERFACE = re.compile(r"[^/\s:]{1,15}")
-_MOST_MTU = 65535
-_LEAST_MTU = 68
 
 
 def check(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
@@ -40,32 +33,50 @@ def check(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
         raise Conflict(f"network with name {request.name} already exists")
     if not (request.ipv4 or request.ipv6):
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
-    _check_options(request.options)
+    options.check(request.driver, request.options)
+    _check_driver(request, [network for network in networks if network.driver != "null"])
     subnets = [subnet for subnet in request.subnets if request.ipv6 or subnet.version != 6]
     if problems := [problem for subnet in subnets for problem in _problems(subnet)]:
         raise InvalidParameter("\n".join(("invalid network config:", *problems)))
     if not request.ipv4 and any(subnet.version == 4 for subnet in subnets):
         raise InvalidParameter("IPv4 subnet specified but IPv4 is not enabled")
-    if any(len([subnet for subnet in subnets if subnet.version == version]) > 1 for version in VERSIONS):
+    if request.driver == "bridge" and len({subnet.version for subnet in subnets}) < len(subnets):
         raise Forbidden("bridge driver doesn't support multiple subnets")
     _check_overlap(subnets, networks)
 
 
-def _check_options(options: dict[str, str]) -> None:
-    for name, value in options.items():
-        if name in _FLAGS:
-            try:
-                parse_flag(value)
-            except ValueError:
-                raise InvalidParameter(f'failed to parse {name} value: "{value}"') from None
-    mtu = options.get(MTU_OPTION)
-    if mtu and not (mtu.isdecimal() and _LEAST_MTU <= int(mtu) <= _MOST_MTU):
-        raise InvalidParameter(f'failed to parse {MTU_OPTION} value: "{mtu}"')
-    interface = options.get(f"{OPTIONS}.name")
-    if interface and not (_INTERFACE.fullmatch(interface) and interface not in (".", "..")):
-        raise InvalidParameter(f"invalid interface name: {interface}")
-    if (binding := options.get(_BINDING)) and _address(binding) is None:
-        raise InvalidParameter(f"invalid IP address: {binding}")
+def _check_driver(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
+    """The rules of a driver beyond its options' own."""
+    asked = request.options
+    if request.driver != "bridge":
+        _check_parent(request, networks)
+        return
+    if asked.get(options.DEFAULT_BRIDGE) and options.parse_flag(asked[options.DEFAULT_BRIDGE]):
+        raise Forbidden("there is a default bridge already")
+    for name in options.GATEWAY_MODE.values():
+        if asked.get(name) == "isolated" and not request.internal:
+            raise InvalidParameter("gateway mode 'isolated' can only be used for an internal network")
+    for network in networks:
+        if asked.get(options.NAME) and options.bridge(network).name == asked[options.NAME]:
+            raise Forbidden(f"conflicts with network {network.id} ({network.name}): networks have same bridge name")
+
+
+def _check_parent(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
+    """Whether a parent can carry this network beside the others that it carries: one kind of interface alone, in
+    ipvlan all of one mode, and one in passthru without company."""
+    parent = request.options.get(options.PARENT)
+    for network in networks:
+        if parent and network.options.get(options.PARENT) == parent:
+            modes = {_stacked_mode(network.driver, network.options), _stacked_mode(request.driver, request.options)}
+            if len(modes) > 1 or "passthru" in modes or network.driver != request.driver:
+                raise Forbidden(f"network {network.name} is already using parent interface {parent}")
+
+
+def _stacked_mode(driver: str, asked: Mapping[str, str]) -> str:
+    """The mode that all networks on a parent have in common."""
+    if driver == "ipvlan":
+        return f"{asked.get(options.IPVLAN_MODE) or 'l2'} {asked.get(options.IPVLAN_FLAG) or 'bridge'}"
+    return "passthru" if asked.get(options.MACVLAN_MODE) == "passthru" else ""
 
 
 def _problems(asked: Subnet) -> Iterator[str]:
@@ -135,12 +146,13 @@ def network(request: NetworkRequest, chosen: Sequence[IPNetwork]) -> NetworkInfo
     """
     subnets = [subnet for subnet in request.subnets if request.ipv6 or subnet.version != 6]
     subnets += [Subnet(str(subnet), chosen=True) for subnet in chosen]
+    needs_gateway = not options.on_link(request.driver, request.options)
     return NetworkInfo(
         id=secrets.token_hex(32),
         name=request.name,
-        driver="bridge",
+        driver=request.driver,
         created=time.time_ns(),
-        subnets=[_with_gateway(subnet) for subnet in sorted(subnets, key=lambda subnet: subnet.version)],
+        subnets=[_complete(subnet, needs_gateway) for subnet in sorted(subnets, key=lambda subnet: subnet.version)],
         internal=request.internal,
         options=request.options,
         labels=request.labels,
@@ -148,15 +160,17 @@ def network(request: NetworkRequest, chosen: Sequence[IPNetwork]) -> NetworkInfo
     )
 
 
-def _with_gateway(asked: Subnet) -> Subnet:
+def _complete(asked: Subnet, needs_gateway: bool) -> Subnet:
     """A subnet with everything in its shortest spelling, and with a gateway."""
     subnet = ip_network(asked.subnet)
     reserved = {name: ip_address(text) for name, text in asked.reserved.items()}
-    gateway = ip_address(asked.gateway) if asked.gateway else _first_free(asked, subnet, reserved.values())
+    gateway = ip_address(asked.gateway) if asked.gateway else None
+    if gateway is None and needs_gateway:
+        gateway = _first_free(asked, subnet, reserved.values())
     return replace(
         asked,
         subnet=str(subnet),
-        gateway=str(gateway),
+        gateway=str(gateway or ""),
         reserved={name: str(address) for name, address in reserved.items()},
     )
 
@@ -182,9 +196,9 @@ def _not_for_hosts(subnet: IPNetwork) -> tuple[IPAddress, ...]:
 
 def port_mappings(network: NetworkInfo, asked: Sequence[PortMapping]) -> list[PortMapping]:
     """The ports that a container publishes in that network, on the host address that the network names for them."""
-    if network.internal:
+    if network.internal or network.driver != "bridge":
         return []
-    binding = "" if network.predefined else network.options.get(_BINDING, "")
+    binding = "" if network.predefined else network.options.get(options.BINDING, "")
     if binding in ("", "0.0.0.0"):
         return list(asked)
     return [replace(mapping, host_ip=mapping.host_ip or binding) for mapping in asked]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from ipaddress import ip_address, ip_interface, ip_network
+from ipaddress import ip_interface, ip_network
 
 from knarr.errors import InvalidParameter
 from knarr.network.model import IPInterface, IPNetwork, NetworkSettings, Subnet
@@ -37,11 +37,6 @@ def choose(
     else:
         subnet = choose_subnet(pools(settings.address_pools, version, host_id), taken)
     return Subnet(str(subnet), str(subnet.network_address + 1))
-
-
-def gateway(subnet: Subnet) -> IPInterface:
-    """A subnet's gateway, with the length of the prefix."""
-    return ip_interface((ip_address(subnet.gateway), ip_network(subnet.subnet).prefixlen))
 
 
 def _configured(settings: NetworkSettings, version: int) -> tuple[str, str]:

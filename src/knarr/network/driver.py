@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from knarr.network.firewall import BridgeRules
 from knarr.network.model import Endpoint
 from knarr.network.sandbox import Sandbox
 
@@ -16,9 +17,13 @@ class NetworkDriver(Protocol):
     called by one thread at a time. Interfaces of endpoints that have gone are deleted without the driver's help.
     """
 
+    @property
+    def rules(self) -> BridgeRules | None:
+        """What the firewall must know of the network; None if its packets do not pass the host."""
+
     def ensure(self, endpoints: Sequence[Endpoint]) -> None:
         """Make what the network needs on the host, or put right what is there; what belongs to `endpoints`, which
-        live, is kept or reconnected, and any other interface of the network is deleted."""
+        live, is kept or reconnected, and any other interface of the network on the host is deleted."""
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Give the sandbox an interface with the endpoint's addresses and routes. A failure leaves nothing behind."""

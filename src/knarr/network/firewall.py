@@ -9,13 +9,13 @@ chain drops is dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from knarr.kernel.nftables import Nftables, NftablesError
-from knarr.network.model import BoundPort, Endpoint, IPNetwork
+from knarr.network.model import VERSIONS, BoundPort, Endpoint, IPNetwork
 
 _ANY = "0.0.0.0"
 
@@ -24,7 +24,8 @@ class BridgeRules(Struct, frozen=True):
     """What the firewall must know of a bridge network.
 
     `internal` ones reach nothing outside; with `connected` containers reach each other; `masquerade` gives them the
-    host's address outside.
+    host's address outside, the one of `host_addresses` if there is one. `modes` (see `options.GATEWAY_MODES`) and
+    `host_addresses` are by IP version.
     """
 
     interface: str
@@ -32,6 +33,12 @@ class BridgeRules(Struct, frozen=True):
     internal: bool = False
     connected: bool = True
     masquerade: bool = True
+    modes: Mapping[int, str] = {}
+    host_addresses: Mapping[int, str] = {}
+
+    def mode(self, version: int) -> str:
+        """How containers and the world reach each other with that IP version."""
+        return self.modes.get(version, "nat")
 
 
 class Firewall:
@@ -105,6 +112,12 @@ def ruleset(table: str, bridges: Sequence[BridgeRules]) -> str:
     names = ", ".join(f'"{bridge.interface}"' for bridge in bridges)
     inside = _elements_of(f'"{bridge.interface}" . "{bridge.interface}"' for bridge in bridges if bridge.connected)
     internal = _elements_of(f'"{bridge.interface}"' for bridge in bridges if bridge.internal)
+    unprotected = _elements_of(
+        f'"{bridge.interface}" . ipv{version}'
+        for bridge in bridges
+        for version in VERSIONS
+        if bridge.mode(version) == "nat-unprotected"
+    )
     masquerade = "\n".join(_masquerade(bridge) for bridge in bridges)
     return f"""
 table inet {table}
@@ -113,6 +126,7 @@ table inet {table} {{
     set bridges {{ type ifname; elements = {{ {names} }}; }}
     set within {{ type ifname . ifname; {inside}}}
     set internal {{ type ifname; {internal}}}
+    set unprotected {{ type ifname . nf_proto; {unprotected}}}
     map published {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}
     map published_at {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}
 
@@ -144,6 +158,7 @@ table inet {table} {{
         iifname @internal drop
         oifname != @bridges accept
         oifname @internal drop
+        oifname . meta nfproto @unprotected accept
         ct state established,related accept
         ct status dnat accept
         drop
@@ -166,7 +181,11 @@ def _masquerade(bridge: BridgeRules) -> str:
         source = f"{'ip6' if subnet.version == 6 else 'ip'} saddr {subnet}"
         lines.append(f'        oifname "{bridge.interface}" {source} ct status dnat masquerade')
         if bridge.masquerade and not bridge.internal:
-            lines.append(f'        oifname != "{bridge.interface}" {source} masquerade')
+            host_address = bridge.host_addresses.get(subnet.version)
+            target = (
+                f"snat {'ip6' if subnet.version == 6 else 'ip'} to {host_address}" if host_address else "masquerade"
+            )
+            lines.append(f'        oifname != "{bridge.interface}" {source} {target}')
     return "\n".join(lines)
 
 

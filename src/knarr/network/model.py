@@ -19,15 +19,19 @@ PREDEFINED = {"bridge": "bridge", "host": "host", "none": "null"}
 class NetworkSettings(Struct, frozen=True):
     """The daemon's network configuration.
 
-    `bridge_name` and `bip` ("10.1.0.1/24": gateway and subnet) are the default bridge's, "" to choose them; with `ipv6`
-    it has that too, with the address `bip6`. Addresses of its containers are taken from `fixed_cidr` and
-    `fixed_cidr_v6`, "" for all of the subnet. `host_ip` is where ports are
-    published when the user names no address; `mtu` in bytes; `address_pools` are subnets of both versions from which
-    networks without one take theirs, with the prefix length to take; of a version that is not there Docker's are taken.
+    Of the default bridge: `bridge_name`, `bip` ("10.1.0.1/24": gateway and subnet) and with `ipv6` `bip6`, "" to choose
+    them; `fixed_cidr` and `fixed_cidr_v6`, the parts of its subnets from which addresses are taken, "" for all; `icc`
+    and `ip_masq`. `host_ip` is where ports are published when the user names no address; `mtu` in bytes; `ip_forward`:
+    whether the host may be made to forward packets. `address_pools` are subnets of both versions from which networks
+    without one take theirs, with the prefix length to take; of a version that is not there Docker's are taken.
+    `default_options` are, by driver, options of networks to come.
     """
 
     bridge_name: str = ""
     bip: str = ""
+    icc: bool = True
+    ip_masq: bool = True
+    ip_forward: bool = True
     ipv6: bool = False
     bip6: str = ""
     fixed_cidr: str = ""
@@ -35,6 +39,16 @@ class NetworkSettings(Struct, frozen=True):
     host_ip: str = "0.0.0.0"
     mtu: int = 1500
     address_pools: tuple[tuple[str, int], ...] = ()
+    default_options: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+class HostSettings(Struct, frozen=True):
+    """What drivers must know of the host: the default `mtu` in bytes, whether it may be made to forward packets, and
+    the group of interfaces that this daemon has made."""
+
+    mtu: int
+    ip_forward: bool
+    group: int
 
 
 class PortMapping(Struct, frozen=True):
@@ -64,7 +78,8 @@ class EndpointRequest(Struct, frozen=True):
     """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address.
 
     `addresses` are wanted ones, at most one a version. For the versions in `leads` the network's gateway is the
-    container's; for others another of its networks leads to the world. With `names` others in
+    container's; for others another of its networks leads to the world. `options` are Docker's driver options for an
+    endpoint. With `names` others in
     the network find it by them, and it finds them by theirs and by its `links` (aliases of names); `servers` outside
     are asked for all other names: by the container itself if they are its `own_servers`, else by the host.
     """
@@ -76,6 +91,7 @@ class EndpointRequest(Struct, frozen=True):
     mac: str | None = None
     ports: list[PortMapping] = field(default_factory=list)
     leads: tuple[int, ...] = VERSIONS
+    options: dict[str, str] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
@@ -104,7 +120,8 @@ class Endpoint(Struct, frozen=True):
     """A container's place in a network; kept in the database as long as it lasts.
 
     It has one address of each version that the network has, IPv4 first; `leads` are the versions of the default routes
-    that go through it.
+    that go through it. `host_interface` is "" and `mac` the parent's ("") where the driver makes none. `sysctls` are
+    the interface's settings, by path below /proc/sys/net.
     """
 
     endpoint_id: str
@@ -117,6 +134,7 @@ class Endpoint(Struct, frozen=True):
     ports: list[BoundPort] = field(default_factory=list)
     interface: str = "eth0"
     leads: tuple[int, ...] = VERSIONS
+    sysctls: dict[str, str] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
@@ -172,6 +190,11 @@ class NetworkInfo(Struct, frozen=True):
         """The IP versions that containers have there."""
         return tuple(version for version in VERSIONS if self.of_version(version))
 
+    @property
+    def leads(self) -> tuple[int, ...]:
+        """The IP versions with which containers reach the world through it."""
+        return () if self.internal else self.versions
+
     def of_version(self, version: int) -> list[Subnet]:
         """The subnets of that IP version."""
         return [subnet for subnet in self.subnets if subnet.version == version]
@@ -183,6 +206,7 @@ class NetworkRequest(Struct, frozen=True):
 
     name: str
     subnets: list[Subnet] = field(default_factory=list)
+    driver: str = "bridge"
     ipv4: bool = True
     ipv6: bool = False
     internal: bool = False

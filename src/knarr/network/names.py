@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import zlib
 from pathlib import Path
 
 _DEFAULT_RUN_ROOT = Path("/run/knarr")
@@ -20,6 +21,11 @@ def bridge_name(run_root: Path) -> str:
     """The default bridge's interface: at most 15 characters."""
     suffix = _suffix(run_root)
     return f"knarr-{suffix}" if suffix else "knarr0"
+
+
+def link_group(run_root: Path) -> int:
+    """The group (see ip-link(8)) of the interfaces that the daemon makes for networks, by which it knows them."""
+    return 0x6B000000 | zlib.crc32(os.path.realpath(run_root).encode()) & 0xFFFFFF
 
 
 def table_name(run_root: Path) -> str:

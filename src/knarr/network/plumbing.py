@@ -9,25 +9,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address, ip_network
+from ipaddress import IPv4Address
 from pathlib import Path
 from socket import IPPROTO_UDP
 
-from knarr.errors import Conflict, KnarrError
+from knarr.errors import KnarrError
 from knarr.kernel import conntrack, rtnetlink
 from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables, NftablesError
-from knarr.network import default_bridge, foreign, names
-from knarr.network.bridge import Bridge, add_default_routes, remove_interface, remove_interfaces
+from knarr.network import default_bridge, drivers, foreign, interfaces, names
+from knarr.network.driver import NetworkDriver
 from knarr.network.firewall import BridgeRules, Firewall
-from knarr.network.model import VERSIONS, Endpoint, IPNetwork, NetworkInfo, NetworkSettings, Subnet
+from knarr.network.model import VERSIONS, Endpoint, HostSettings, IPNetwork, NetworkInfo, NetworkSettings, Subnet
 from knarr.network.pool import choose_subnet, pools
 from knarr.network.sandbox import Sandbox
 
 _logger = logging.getLogger(__name__)
-
-OPTIONS = "com.docker.network.bridge"
-MTU_OPTION = "com.docker.network.driver.mtu"
 
 
 class Plumbing:
@@ -38,8 +35,8 @@ class Plumbing:
         self._settings = settings
         self._table = names.table_name(run_root)
         self._resources: ExitStack | None = None
-        self._bridges: dict[str, Bridge] = {}
-        self._rules: dict[str, BridgeRules] = {}
+        self._host = HostSettings(settings.mtu, settings.ip_forward, group=names.link_group(run_root))
+        self._drivers: dict[str, NetworkDriver] = {}
 
     def choose_default(self, stored: Sequence[Subnet], in_use: bool) -> list[Subnet]:
         """The default bridge's subnets; see `default_bridge.choose`. Raises InvalidParameter, KnarrError, OSError."""
@@ -68,38 +65,34 @@ class Plumbing:
             for version in versions
         ]
 
-    def open(
-        self, default_id: str, subnets: Sequence[Subnet], networks: Sequence[NetworkInfo], endpoints: Sequence[Endpoint]
-    ) -> None:
-        """Make bridges and table, or put them right, with `endpoints` in them: the default bridge with its `subnets`,
-        and those of the other `networks`. Raises KnarrError, OSError."""
+    def open(self, networks: Sequence[NetworkInfo], endpoints: Sequence[Endpoint]) -> None:
+        """Make all networks on the host, the default bridge first, or put them right, with `endpoints` in them.
+
+        Raises KnarrError, OSError. Other networks than the default bridge may fail: then they cannot be used.
+        """
         with ExitStack() as undo:
             self._nftables = Nftables()
             undo.callback(self._nftables.close)
             self._removal = undo.enter_context(NetlinkSocket())
-            undo.callback(self._close_bridges)
-            default = Bridge(self.bridge_name, list(map(default_bridge.gateway, subnets)), self._settings.mtu)
-            self._bridges = {default_id: default}
-            self._rules = {default_id: BridgeRules(self.bridge_name, _networks(subnets))}
-            default.ensure([endpoint for endpoint in endpoints if endpoint.network_id == default_id])
+            undo.callback(self._close_drivers)
+            self._drivers = {}
             for network in networks:
                 try:
-                    self._open_bridge(network, [entry for entry in endpoints if entry.network_id == network.id])
+                    self._open(network, [entry for entry in endpoints if entry.network_id == network.id])
                 except (KnarrError, OSError) as error:  # the others work
+                    if network.predefined:
+                        raise
                     _logger.error("network %s cannot be used: %s", network.name, error)
-            self._firewall = Firewall(self._nftables, self._table, list(self._rules.values()))
+            self._firewall = Firewall(self._nftables, self._table, self._rules())
             self._firewall.rebuild(endpoints)
             self._exempt()
             self._resources = undo.pop_all()
 
     def add(self, network: NetworkInfo) -> None:
         """Make a network. Raises KnarrError, OSError; then nothing of it is left."""
-        with NetlinkSocket() as netlink:
-            if any(link.name == interface_name(network) for link in rtnetlink.links(netlink)):
-                raise Conflict(f"there is an interface {interface_name(network)} already")
         try:
-            self._open_bridge(network, ())
-            self._firewall.serve(list(self._rules.values()))
+            self._open(network, ())
+            self._firewall.serve(self._rules())
             self._exempt()
         except BaseException:
             self.remove(network)
@@ -107,42 +100,38 @@ class Plumbing:
 
     def remove(self, network: NetworkInfo) -> None:
         """Take away a network without endpoints; one that is not there is fine. Raises KnarrError, OSError."""
-        bridge = self._bridges.pop(network.id, None)
-        if bridge is None:
+        driver = self._drivers.pop(network.id, None)
+        if driver is None:
             return
         try:
-            del self._rules[network.id]
-            self._firewall.serve(list(self._rules.values()))
+            self._firewall.serve(self._rules())
             self._exempt()
-            bridge.remove()
+            driver.remove()
         finally:
-            bridge.close()
+            driver.close()
 
-    def _open_bridge(self, network: NetworkInfo, endpoints: Sequence[Endpoint]) -> None:
-        name = interface_name(network)
-        connected = _flag(network, "enable_icc")
-        mtu = int(network.options.get(MTU_OPTION) or self._settings.mtu)
-        bridge = Bridge(name, list(map(default_bridge.gateway, network.subnets)), mtu, isolated=not connected)
+    def _open(self, network: NetworkInfo, endpoints: Sequence[Endpoint]) -> None:
+        driver = drivers.make(network, self._host)
         try:
-            bridge.ensure(endpoints)
+            driver.ensure(endpoints)
         except BaseException:
-            bridge.close()
+            driver.close()
             raise
-        self._bridges[network.id] = bridge
-        self._rules[network.id] = BridgeRules(
-            name, _networks(network.subnets), network.internal, connected, _flag(network, "enable_ip_masquerade")
-        )
+        self._drivers[network.id] = driver
+
+    def _rules(self) -> list[BridgeRules]:
+        return [driver.rules for driver in self._drivers.values() if driver.rules is not None]
 
     def _exempt(self) -> None:
-        foreign.exempt(self._nftables, self._table, [rules.interface for rules in self._rules.values()])
+        foreign.exempt(self._nftables, self._table, [rules.interface for rules in self._rules()])
 
-    def _close_bridges(self) -> None:
-        for bridge in self._bridges.values():
-            bridge.close()
-        self._bridges = {}
+    def _close_drivers(self) -> None:
+        for driver in self._drivers.values():
+            driver.close()
+        self._drivers = {}
 
     def close(self, *, keep: bool) -> None:
-        """Let go; unless told to `keep` them, take bridge and table away (never a bridge that the user named).
+        """Let go; unless told to `keep` them, take networks and table away (never a default bridge that has a name).
 
         Nothing happens if `open` has not succeeded.
         """
@@ -153,16 +142,16 @@ class Plumbing:
             if not keep:
                 foreign.exempt(self._nftables, self._table, [])
                 self._firewall.remove()
-                for bridge in self._bridges.values():
-                    if bridge.name != self._settings.bridge_name:
-                        bridge.remove()
+                for driver in self._drivers.values():
+                    if driver.rules is None or driver.rules.interface != self._settings.bridge_name:
+                        driver.remove()
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Connect a sandbox and let its published ports in. After a failure the endpoint needs `clean_up`."""
-        bridge = self._bridges.get(endpoint.network_id)
-        if bridge is None:
+        driver = self._drivers.get(endpoint.network_id)
+        if driver is None:
             raise KnarrError(f"network {endpoint.network_name} cannot be used: see the log of the engine")
-        bridge.attach(endpoint, sandbox)
+        driver.attach(endpoint, sandbox)
         if endpoint.ports:
             self._firewall.publish(endpoint)
 
@@ -179,9 +168,9 @@ class Plumbing:
         the heir of that version."""
         sandbox = Sandbox.visit(namespace)
         try:
-            remove_interface(sandbox.netlink, endpoint.interface)
+            interfaces.remove(sandbox.netlink, endpoint.interface)
             for version, heir in heirs.items():
-                add_default_routes(sandbox.netlink, heir, [version])
+                interfaces.lead(sandbox.netlink, heir, [version])
         finally:
             sandbox.close()
 
@@ -208,33 +197,11 @@ class Plumbing:
 
     def clean_up(self, gone: Sequence[Endpoint]) -> None:
         """Delete interfaces, and cut the connections that go on in the kernel's tables without an end."""
-        remove_interfaces(self._removal, [endpoint.host_interface for endpoint in gone])
+        interfaces.remove_all(self._removal, [entry.host_interface for entry in gone if entry.host_interface])
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for endpoint in gone:
                 if endpoint.ports and (address := endpoint.address(4)):
                     conntrack.delete_towards(netfilter, IPv4Address(address.ip))
-
-
-def interface_name(network: NetworkInfo) -> str:
-    """The bridge of a network that a user has made."""
-    return network.options.get(f"{OPTIONS}.name") or f"br-{network.id[:12]}"
-
-
-def _flag(network: NetworkInfo, option: str) -> bool:
-    return parse_flag(network.options.get(f"{OPTIONS}.{option}", "true"))
-
-
-def parse_flag(text: str) -> bool:
-    """A boolean as Go reads it. Raises ValueError."""
-    if text in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if text in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise ValueError(f"invalid boolean: {text}")
-
-
-def _networks(subnets: Sequence[Subnet]) -> list[IPNetwork]:
-    return [ip_network(subnet.subnet) for subnet in subnets]
 
 
 def _host_id() -> str:

@@ -7,6 +7,7 @@ import os
 import queue
 import threading
 from collections import deque
+from collections.abc import Mapping
 
 from knarr.kernel.namespaces import CLONE_NEWNET, current_network, inside_network, unshare
 from knarr.kernel.netlink import NetlinkSocket
@@ -56,9 +57,10 @@ class Sandbox:
         """One that is there already; `fd` stays the caller's. Raises OSError."""
         return inside_network(fd, lambda: cls(os.dup(fd)))
 
-    def enable_ipv6(self, interface: str) -> None:
-        """Let an interface have IPv6 addresses. Raises OSError."""
-        inside_network(self.fd, lambda: sysctls.enable_ipv6(interface))
+    def set(self, settings: Mapping[str, str]) -> None:
+        """Give settings below /proc/sys/net their values. Raises OSError."""
+        if settings:
+            inside_network(self.fd, lambda: sysctls.write_all(settings))
 
     def detach(self) -> int:
         """The namespace's descriptor, now the caller's; the rest is closed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 _ROOT = Path("/proc/sys/net")
@@ -16,20 +17,34 @@ def write(name: str, value: str) -> None:
             file.write(value)
 
 
-def make_router(interface: str) -> None:
-    """Forward IPv6 packets, and let an interface of ours have IPv6 addresses at once. Raises OSError.
+def write_all(settings: Mapping[str, str]) -> None:
+    """Give settings their values, in order. Raises OSError."""
+    for name, value in settings.items():
+        write(name, value)
 
-    A host that forwards takes no more router advertisements, and drops the default routes that it has from them,
-    unless an interface insists (accept_ra 2): what took them goes on doing so.
-    """
+
+def open_to_ipv6(interface: str) -> None:
+    """Let an interface of the host have IPv6 addresses: ours alone, and at once. Raises OSError."""
     write(f"ipv6/conf/{interface}/disable_ipv6", "0")
     write(f"ipv6/conf/{interface}/accept_ra", "0")
     write(f"ipv6/conf/{interface}/accept_dad", "0")
+
+
+def forward(version: int) -> None:
+    """Forward packets of that IP version. Raises OSError.
+
+    A host that forwards IPv6 takes no more router advertisements, and drops the default routes that it has from them,
+    unless an interface insists (accept_ra 2): what took them goes on doing so.
+    """
+    if version == 4:
+        write("ipv4/ip_forward", "1")
+        return
     if (_ROOT / "ipv6/conf/all/forwarding").read_text().strip() == "1":
         return
-    for other in os.listdir(_ROOT / "ipv6/conf"):
-        if other not in ("all", "default") and (_ROOT / "ipv6/conf" / other / "accept_ra").read_text().strip() == "1":
-            write(f"ipv6/conf/{other}/accept_ra", "2")
+    for interface in os.listdir(_ROOT / "ipv6/conf"):
+        name = f"ipv6/conf/{interface}/accept_ra"
+        if interface not in ("all", "default") and (_ROOT / name).read_text().strip() == "1":
+            write(name, "2")
     write("ipv6/conf/all/forwarding", "1")
 
 
@@ -44,8 +59,3 @@ def prepare_sandbox() -> None:
         write("ipv6/conf/lo/disable_ipv6", "0")
     except FileNotFoundError:  # a kernel without IPv6
         return
-
-
-def enable_ipv6(interface: str) -> None:
-    """Let an interface have IPv6 addresses. Raises OSError."""
-    write(f"ipv6/conf/{interface}/disable_ipv6", "0")

@@ -337,7 +337,7 @@ def test_bridge_is_told_apart_from_other_interfaces(world) -> None:
     world.stop_controller()
     world.host.netlink(set_link(world.host.links()["ext0"].index, up=False))
     world.host.netlink(set_link(world.host.links()["ext0"].index, name=name))
-    with pytest.raises(KnarrError, match="that is no bridge"):
+    with pytest.raises(KnarrError, match="is not a bridge"):
         world.new_controller()
     world.host.netlink(set_link(world.host.links()[name].index, name="ext0"))
     world.stop_controller()

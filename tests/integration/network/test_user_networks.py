@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from topology import Namespace, ask, serving
+from topology import Namespace, ask, route, serving
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, NotFound
-from knarr.kernel.rtnetlink import delete_link
+from knarr.kernel.netlink import NetlinkSocket
+from knarr.kernel.rtnetlink import addresses, delete_link, new_bridge
 from knarr.network.controller import EndpointRequest, NetworkRequest, Subnet
 
 NEIGHBOUR = "192.0.2.10"
@@ -111,3 +112,67 @@ def test_networks_are_put_back_after_a_deleted_bridge(world) -> None:
     world.new_controller()
     with serving(b, 80):
         assert ask(a, there.addresses[0].ip, 80)
+
+
+def test_a_bridge_that_is_there_is_used_and_stays(world) -> None:
+    world.host.netlink(new_bridge("mine0", "02:42:0a:09:00:01", 1500, 0))
+    network = create(world, "one", options={"com.docker.network.bridge.name": "mine0"})
+    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    with serving(b, 80):
+        assert ask(a, there.addresses[0].ip, 80)
+    for name in "ab":
+        world.disconnect(name)
+    world.host.run(world.controller.remove_network(network))
+    with world.host.call(NetlinkSocket) as sock:
+        index = world.host.links()["mine0"].index
+        assert not [entry for entry in addresses(sock) if entry.index == index and entry.interface.version == 4]
+
+
+def test_two_networks_have_not_the_same_bridge(world) -> None:
+    options = {"com.docker.network.bridge.name": "mine0"}
+    create(world, "one", options=options)
+    with pytest.raises(Forbidden, match="networks have same bridge name"):
+        create(world, "two", options=options)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"com.docker.network.bridge.nme": "x"}, "unknown option"),
+        ({"com.docker.network.bridge.enable_icc": "maybe"}, 'failed to parse .*enable_icc value: "maybe"'),
+        ({"com.docker.network.driver.mtu": "50"}, "failed to parse"),
+        ({"com.docker.network.bridge.name": "seventeen-letters"}, "invalid interface name"),
+        ({"com.docker.network.bridge.gateway_mode_ipv4": "isolated"}, "can only be used for an internal network"),
+        ({"com.docker.network.bridge.gateway_mode_ipv6": "odd"}, "unknown gateway mode odd"),
+    ],
+)
+def test_options_are_checked(world, options: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        create(world, "one", options=options)
+
+
+def test_an_isolated_network_has_no_address_on_the_host(world) -> None:
+    create(world, "one", internal=True, options={"com.docker.network.bridge.gateway_mode_ipv4": "isolated"})
+    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    with serving(b, 80):
+        assert ask(a, there.addresses[0].ip, 80)
+        assert ask(world.host, there.addresses[0].ip, 80, timeout=0.5) is None
+
+
+def test_unprotected_containers_are_reached_from_outside(world) -> None:
+    subnets = [Subnet("10.9.0.0/24")]
+    create(world, "one", subnets=subnets, options={"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"})
+    there, b = connect(world, "b", "one")
+    route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
+    with serving(b, 80), serving(world.outside, 81):
+        assert ask(world.outside, there.addresses[0].ip, 80) == NEIGHBOUR
+        assert ask(b, NEIGHBOUR, 81) == "192.0.2.1", "and still with the host's address going out"
+
+
+def test_without_masquerading_containers_keep_their_address(world) -> None:
+    options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    create(world, "one", subnets=[Subnet("10.9.0.0/24")], options=options)
+    here, a = connect(world, "a", "one")
+    route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
+    with serving(world.outside, 81):
+        assert ask(a, NEIGHBOUR, 81) == here.addresses[0].ip
