@@ -19,6 +19,7 @@ from knarr.engine.container import Container
 from knarr.engine.container_paths import PathStat, described
 from knarr.engine.file_views import FileView
 from knarr.engine.parts import Parts
+from knarr.engine.sizes import container_tree
 from knarr.errors import Conflict, Forbidden, InvalidParameter
 from knarr.images.compression import Plain, Readable, Source, detect
 from knarr.kernel import paths
@@ -93,6 +94,7 @@ class Archives:
                 await asyncio.get_running_loop().run_in_executor(self._uploads, extract)
             finally:
                 self._close_later(stack.pop_all())
+        self._parts.sizes.unsettle(container_tree(container.id))
         self._parts.publish(container, "extract-to-dir")
 
     def changes(self, reference: str) -> list[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Iterable
 from typing import Any
 
 from knarr.engine import attaching, inspection, links, log_settings, logs, stats, times, top, updating
@@ -19,6 +19,7 @@ from knarr.engine.listing import FILTERS, Listing
 from knarr.engine.logs import LogOptions
 from knarr.engine.parts import Parts
 from knarr.engine.removal import Removal
+from knarr.engine.sizes import PATIENCE, container_tree
 from knarr.engine.stopping import Stopping
 from knarr.engine.top import ProcessTable
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
@@ -117,13 +118,13 @@ class Containers:
         for container in self._parts.registry.all():
             if container.running or not _prunable(container, wanted, until):
                 continue
-            size = await self._size(container)
+            written = await self._written([container], patience=None)
             try:
                 await self.remove(container.id)
             except (Conflict, NotFound):  # started, or removed, meanwhile
                 continue
             deleted.append(container.id)
-            reclaimed += size
+            reclaimed += written[container.id]
         self._parts.events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
         return {"ContainersDeleted": deleted, "SpaceReclaimed": reclaimed}
 
@@ -172,7 +173,9 @@ class Containers:
         container = self.find(reference)
         directory = self._parts.settings.container_dir(container.id)
         details = inspection.container_json(container, directory, self._parts.network, self._parts.layers.driver)
-        return details | await self._sizes(container) if size else details
+        if size:
+            details |= self._sizes(container, (await self._written([container]))[container.id])
+        return details
 
     async def list(
         self, *, all: bool = False, limit: int = -1, size: bool = False, filters: str | None = None
@@ -181,20 +184,21 @@ class Containers:
         parts = self._parts
         listing = Listing(Filters.parse(filters, FILTERS), parts.images, parts.network, self.find)
         moment = times.now()
+        chosen = listing.select(parts.registry.all(), all=all, limit=limit)
+        written = await self._written(chosen) if size else {}
         rows = []
-        for container in listing.select(parts.registry.all(), all=all, limit=limit):
+        for container in chosen:
             row = listing.summary(container, moment)
-            rows.append(row | await self._sizes(container) if size else row)
+            rows.append(row | self._sizes(container, written[container.id]) if size else row)
         return rows
 
-    async def _size(self, container: Container) -> int:
-        try:
-            return await asyncio.to_thread(self._parts.layers.root_usage, container.id)
-        except (NotFound, FileNotFoundError):  # removed meanwhile
-            return 0
+    async def _written(self, containers: Iterable[Container], patience: float | None = PATIENCE) -> dict[str, int]:
+        """The bytes in writable layers by id, as `Sizes.of` knows them."""
+        trees = {container.id: self._parts.written(container) for container in containers}
+        found = await self._parts.sizes.of({container_tree(id): tree for id, tree in trees.items()}, patience)
+        return {id: found[container_tree(id)] or 0 for id in trees}
 
-    async def _sizes(self, container: Container) -> dict[str, int]:
-        written = await self._size(container)
+    def _sizes(self, container: Container, written: int) -> dict[str, int]:
         try:
             image = self._parts.images.get(container.record.image_id).size
         except NotFound:

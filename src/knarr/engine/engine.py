@@ -8,7 +8,7 @@ from pathlib import Path
 
 from knarr.compute.interface import Backend
 from knarr.database import Database
-from knarr.engine import host_facts
+from knarr.engine import host_facts, sizes
 from knarr.engine.archives import Archives
 from knarr.engine.commit import Commits
 from knarr.engine.containers import Containers
@@ -30,6 +30,7 @@ from knarr.engine.runtime_spec import Defaults
 from knarr.engine.sealing import Sealer
 from knarr.engine.secrets import Secrets
 from knarr.engine.settings import EngineSettings
+from knarr.engine.sizes import Sizes
 from knarr.engine.state import ContainerStore
 from knarr.engine.stopping import Stopping
 from knarr.engine.system import SystemService
@@ -62,7 +63,8 @@ class Engine:
             settings.cgroupns_mode = "private" if facts.hierarchies.mode == "v2" else "host"
         self.events = EventBus()
         self._registry = Registry()
-        self.volumes = Volumes(settings.data_root / "volumes", database, self.events)
+        self._sizes = Sizes(database)
+        self.volumes = Volumes(settings.data_root / "volumes", database, self.events, self._sizes)
         sealer = Sealer(settings.data_root / "secrets.key")
         self.secrets = Secrets(database, sealer, self._registry, self.events)
         parts = Parts(
@@ -78,6 +80,7 @@ class Engine:
             secrets=self.secrets,
             backends={_ALIAS: backends[settings.runtime], **backends},
             user_namespaces=UserNamespaces(settings, self._registry),
+            sizes=self._sizes,
         )
         self._settings = settings
         launcher = Launcher(parts, _defaults(settings))
@@ -100,6 +103,8 @@ class Engine:
         for root in (self._settings.data_root, self._settings.run_root):
             (root / "containers").mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._recovery.run()
+        containers = {sizes.container_tree(container.id) for container in self._registry.all()}
+        self._sizes.retain(containers | {sizes.volume_tree(name) for name in self.volumes.names()})
 
     async def shutdown(self, *, stop_containers: bool) -> None:
         """Stop serving; containers go on, or are stopped within the time that the settings give them."""
@@ -111,6 +116,7 @@ class Engine:
         await self._lifecycle.close()
         await self.archives.close()
         await self.distribution.close()
+        await self._sizes.close()
 
     def _containers_using(self, image_id: str) -> list[ContainerUse]:
         return [

@@ -18,6 +18,7 @@ from knarr.engine.health import HealthMonitor
 from knarr.engine.launcher import Launcher
 from knarr.engine.parts import Parts
 from knarr.engine.removal import Removal
+from knarr.engine.sizes import container_tree
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotModified
 
 _log = logging.getLogger(__name__)
@@ -146,6 +147,8 @@ class Lifecycle:
         self._parts.save_state(container)
         self._execs.forget(container)
         container.tell_exit()
+        if not (container.host_config.auto_remove or container.being_removed or self._closing):
+            self._parts.sizes.begin(container_tree(container.id), self._parts.written(container))
 
     def restart_later(self, container: Container) -> None:
         """Start a container that is `restarting` after its delay, unless that is cancelled."""

@@ -7,6 +7,7 @@ import shutil
 
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
+from knarr.engine.sizes import container_tree
 from knarr.errors import Conflict, KnarrError
 
 
@@ -44,6 +45,7 @@ class Removal:
         await parts.volumes.release(container.id, container.record.mounts, remove_anonymous=volumes)
         parts.store.remove(container.record)
         parts.registry.remove(container)
+        parts.sizes.forget(container_tree(container.id))
         container.drop_attachments()
         parts.publish(container, "destroy")
         container.tell_removal()

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from knarr.engine import mounts, times
 from knarr.engine.config import DriverConfig, MountPoint, VolumeCreate, VolumeOptions
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
+from knarr.engine.sizes import Sizes, Tree, volume_tree
 from knarr.engine.volume_driver import LocalDriver, check_options
 from knarr.errors import Conflict, InvalidParameter, NotFound
 
@@ -51,9 +53,10 @@ class Volume(Struct):
 class Volumes:
     """All volumes of one engine. `root` is where their directories are."""
 
-    def __init__(self, root: Path, database: Database, events: EventBus) -> None:
+    def __init__(self, root: Path, database: Database, events: EventBus, sizes: Sizes) -> None:
         self._database = database
         self._events = events
+        self._sizes = sizes
         self._driver = LocalDriver(root)
         self._lock = asyncio.Lock()
         self._copying = asyncio.Lock()  # held much longer: whoever needs no copy does not wait for those who do
@@ -130,13 +133,22 @@ class Volumes:
         return {"VolumesDeleted": deleted, "SpaceReclaimed": reclaimed}
 
     async def usage(self) -> Sequence[dict[str, Any]]:
-        """All volumes as JSON, with UsageData."""
+        """All volumes as JSON, with UsageData; the size of a great tree as it was found last, -1 if it never was."""
+        trees = {volume_tree(name): self._tree(name) for name in self._volumes}
+        sizes = await self._sizes.of(trees)
         result = []
         for volume in list(self._volumes.values()):
-            size = await asyncio.to_thread(self._driver.usage, volume.name)
-            data = {"Size": size, "RefCount": len(self._users.get(volume.name, ()))}
+            size = sizes.get(volume_tree(volume.name))
+            data = {"Size": -1 if size is None else size, "RefCount": len(self._users.get(volume.name, ()))}
             result.append({**self._json(volume), "UsageData": data})
         return result
+
+    def _tree(self, name: str) -> Tree:
+        return Tree(partial(self._driver.usage, name))
+
+    def names(self) -> Iterable[str]:
+        """Of all volumes."""
+        return self._volumes.keys()
 
     # What containers ask for
 
@@ -302,6 +314,7 @@ class Volumes:
             self._database.execute("DELETE FROM volume_makers WHERE volume = ?", (name,))
         del self._volumes[name]
         self._runs.pop(name, None)
+        self._sizes.forget(volume_tree(name))
 
     def _use(self, container_id: str, names: set[str]) -> None:
         with self._database.transaction():
@@ -351,6 +364,7 @@ class Volumes:
             del self._runs[name]
             if self._get(name).options:
                 await asyncio.to_thread(self._driver.unmount, name)
+            self._sizes.begin_unknown(volume_tree(name), self._tree(name))
         self._events.publish("volume", "unmount", name, {"container": container_id, "driver": _DRIVER})
 
     def _json(self, volume: Volume) -> dict[str, Any]:

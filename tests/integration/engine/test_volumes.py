@@ -23,6 +23,7 @@ from knarr.engine.config import (
     VolumeOptions,
 )
 from knarr.engine.events import EventBus
+from knarr.engine.sizes import Sizes
 from knarr.engine.volumes import Volumes
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
 
@@ -46,7 +47,7 @@ def database(tmp_path: Path) -> Database:
 
 @pytest.fixture
 def volumes(tmp_path: Path, database: Database) -> Volumes:
-    return Volumes(tmp_path / "volumes", database, EventBus())
+    return Volumes(tmp_path / "volumes", database, EventBus(), Sizes(database))
 
 
 @pytest.fixture
@@ -115,7 +116,7 @@ async def test_impossible_volumes(volumes: Volumes, body: VolumeCreate, words: s
 async def test_they_are_there_after_a_restart(volumes: Volumes, tmp_path: Path, database: Database) -> None:
     await volumes.create(VolumeCreate(name="data", labels={"a": "b"}))
     await volumes.prepare("c1", points("data:/x"), lambda: os.open("/", os.O_PATH))
-    again = Volumes(tmp_path / "volumes", database, EventBus())
+    again = Volumes(tmp_path / "volumes", database, EventBus(), Sizes(database))
     assert again.inspect("data") == volumes.inspect("data")
     with pytest.raises(Conflict, match=r"remove data: volume is in use - \[c1\]"):
         await again.remove("data")
@@ -141,7 +142,7 @@ async def test_what_was_made_for_a_container_that_never_was_goes(
     await volumes.prepare("c1", points("/x", "named:/y"), lambda: os.open("/", os.O_PATH))
     await volumes.prepare("c2", points("/x"), lambda: os.open("/", os.O_PATH))
     (tmp_path / "volumes/begun/_data").mkdir(parents=True)
-    again = Volumes(tmp_path / "volumes", database, EventBus())
+    again = Volumes(tmp_path / "volumes", database, EventBus(), Sizes(database))
     await again.retain({"c2"})
     left = [volume["Name"] for volume in again.list()["Volumes"]]
     assert len(left) == 2 and "named" in left
@@ -277,11 +278,11 @@ async def test_after_a_restart_only_what_is_in_use_stays_mounted(
     wanted = with_options("ram", "/r", type="tmpfs", device="tmpfs")
     await volumes.prepare("c1", wanted, image)
     await volumes.acquire("c1", wanted)
-    again = Volumes(tmp_path / "volumes", database, EventBus())
+    again = Volumes(tmp_path / "volumes", database, EventBus(), Sizes(database))
     again.resume("c1", wanted)
     await again.retain({"c1"})
     assert Path(wanted[0].source).is_mount()
-    ended = Volumes(tmp_path / "volumes", database, EventBus())
+    ended = Volumes(tmp_path / "volumes", database, EventBus(), Sizes(database))
     await ended.retain({"c1"})
     assert not Path(wanted[0].source).is_mount()
 
