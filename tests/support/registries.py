@@ -192,7 +192,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes, fault: Fault | None, seen: Seen, *, quiet: bool = False) -> None:
         connection = _UnixConnection(self.owner.registry_socket)
-        headers = {name: value for name, value in self.headers.items() if name.lower() != "transfer-encoding"}
+        names = {name for name in self.headers if name.lower() != "transfer-encoding"}
+        headers = {name: ", ".join(self.headers.get_all(name, [])) for name in names}
         headers["Content-Length"] = str(len(body))
         if isinstance(self.connection, ssl.SSLSocket):
             headers["X-Forwarded-Proto"] = "https"

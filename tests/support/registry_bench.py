@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from knarr.images import pulling
+from knarr.images import pulling, pushing
 from knarr.images.cancellation import Cancellation
 from knarr.images.downloads import Downloads
 from knarr.images.platforms import Platform
 from knarr.images.references import parse
+from knarr.images.registry import repository
 from knarr.images.registry.credentials import ANONYMOUS, Credentials
+from knarr.images.registry.repository import Repository
 from knarr.images.registry.settings import ProxySettings, RegistrySettings
 from knarr.images.registry.transport import Transport
 from knarr.images.store import Image, ImageStore
@@ -52,6 +54,7 @@ class RegistryBench:
             store.content.partial, at_once=self.settings.downloads, attempts=self.settings.attempts
         )
         self.puller = pulling.Puller(store, self.transport, self.downloads)
+        self.pusher = pushing.Pusher(store, self.transport)
 
     def pull(
         self,
@@ -66,12 +69,21 @@ class RegistryBench:
         cancellation = cancellation or Cancellation()
         return self.puller.pull(parse(name), platform, credentials, said or self.said, cancellation)[0]
 
+    def push(self, name: str, *, credentials: Credentials = ANONYMOUS, cancellation: Cancellation | None = None) -> str:
+        """The digest of what was pushed."""
+        cancellation = cancellation or Cancellation()
+        return self.pusher.push(parse(name), credentials, self.said, cancellation).digest
+
+    def repository(self, name: str, credentials: Credentials = ANONYMOUS, actions: str = "pull") -> Repository:
+        return repository.connect(self.transport, parse(name), credentials, Cancellation(), actions=actions)
+
     def statuses(self) -> list[str]:
         """As Said.statuses."""
         return self.said.statuses()
 
     def close(self) -> None:
         self.downloads.close()
+        self.pusher.close()
         self.transport.close()
 
 

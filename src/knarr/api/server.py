@@ -14,6 +14,7 @@ from knarr.api import (
     metrics,
     networks,
     plugins,
+    registries,
     secrets,
     swarm,
     system,
@@ -26,7 +27,20 @@ from knarr.api.routing import Router
 if TYPE_CHECKING:
     from knarr.engine.engine import Engine
 
-_RESOURCES = (containers, execs, files, images, volumes, networks, secrets, system, swarm, plugins, unserved)
+_RESOURCES = (
+    containers,
+    execs,
+    files,
+    registries,
+    images,
+    volumes,
+    networks,
+    secrets,
+    system,
+    swarm,
+    plugins,
+    unserved,
+)
 
 
 class ApiServer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from knarr.api import versions
 from knarr.api.messages import Answer, Headers, Request, Response, Stream, json_answer, json_lines
 from knarr.api.routing import Route
-from knarr.errors import Unsupported
 
 _CLASSIC_BUILDER = "1"
 
@@ -42,10 +41,6 @@ async def events(request: Request) -> Answer:
     return Stream(json_lines(stream))
 
 
-async def authenticate(request: Request) -> Answer:
-    raise Unsupported("logging in to a registry is not supported by this engine yet")
-
-
 async def prune_build_cache(request: Request) -> Answer:
     """There is no build cache."""
     return json_answer({"CachesDeleted": [], "SpaceReclaimed": 0})
@@ -59,5 +54,4 @@ ROUTES = [
     Route("GET", "/info", info),
     Route("GET", "/events", events),
     Route("GET", "/system/df", disk_usage),
-    Route("POST", "/auth", authenticate),
 ]

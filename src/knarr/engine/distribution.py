@@ -10,8 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import msgspec
+
 from knarr.engine.events import EventBus
+from knarr.engine.filters import Filters
 from knarr.engine.settings import EngineSettings
+from knarr.errors import InvalidParameter
 from knarr.images import platforms, references
 from knarr.images.cancellation import Cancellation
 from knarr.images.downloads import Downloads
@@ -24,9 +28,12 @@ from knarr.images.store import Image, ImageStore
 
 if TYPE_CHECKING:
     from knarr.images.pulling import Puller
+    from knarr.images.pushing import Pusher
     from knarr.images.registry.transport import Transport
 
 _T = TypeVar("_T")
+_SEARCH_FILTERS = frozenset({"is-automated", "is-official", "stars"})
+_MOST_FOUND = 100
 _AT_ONCE = 64  # pulls and pushes; layers have limits of their own
 
 
@@ -52,7 +59,7 @@ class Distribution:
         await asyncio.to_thread(self.downloads.close)
         self._threads.shutdown()
         if self._clients is not None:
-            self._clients.transport.close()
+            self._clients.close()
 
     async def pull(
         self,
@@ -90,6 +97,68 @@ class Distribution:
         self._events.publish("image", "pull", reference.familiar, attributes)
         return image, changed
 
+    async def push(self, image: str, report: Report, *, tag: str = "", credentials: Credentials = ANONYMOUS) -> None:
+        """`docker push`: one tag, or all tags of a repository. `report` gets the API's progress messages.
+
+        Raises NotFound, InvalidParameter, KnarrError (registry, network).
+        """
+        reference = _reference(image, tag)
+        report({"status": f"The push refers to repository [{reference.name}]"})
+        from knarr.images import pushing
+
+        for one in pushing.names_to_push(self._store, reference):
+            await self._push_one(one, credentials, report)
+
+    async def _push_one(self, name: Reference, credentials: Credentials, report: Report) -> None:
+        await self._run(lambda ending: self._client.pusher.push(name, credentials, report, ending))
+        labels = self._store.resolve(str(name)).config.config.labels
+        self._events.publish("image", "push", name.familiar, {**labels, "name": name.familiar_name})
+
+    async def log_in(self, credentials: Credentials) -> str:
+        """`docker login`: the identity token that stands for the credentials from now on, or "".
+
+        Raises Unauthorized, KnarrError (network).
+        """
+        from knarr.images.registry import login
+
+        return await self._run(lambda ending: login.log_in(self._client.transport, credentials, ending))
+
+    async def describe(self, image: str, credentials: Credentials = ANONYMOUS) -> dict[str, Any]:
+        """The API's DistributionInspect of what a registry has. Raises NotFound, Unauthorized, KnarrError."""
+        from knarr.images.registry import descriptions, failures, repository
+
+        reference = references.parse(image).with_default_tag()
+
+        def describe(ending: Cancellation) -> descriptions.Description:
+            there = repository.connect(self._client.transport, reference, credentials, ending)
+            try:
+                return descriptions.describe(there, reference.digest or reference.tag)
+            except failures.Refused as error:
+                raise failures.by_kind(error) from error
+
+        found: dict[str, Any] = msgspec.to_builtins(await self._run(describe))
+        return found
+
+    async def search(
+        self, term: str, *, limit: int = 25, filters: str | None = None, credentials: Credentials = ANONYMOUS
+    ) -> list[dict[str, Any]]:
+        """`docker search`. Raises InvalidParameter, KnarrError (a registry that has no search)."""
+        from knarr.images.registry import searching
+
+        wanted = Filters.parse(filters, _SEARCH_FILTERS)
+        least = max((_stars(text) for text in wanted["stars"]), default=0)
+        official, automated = wanted.boolean("is-official"), wanted.boolean("is-automated")
+        if not 1 <= limit <= _MOST_FOUND:
+            raise InvalidParameter(f"limit {limit} is outside the range of [1, {_MOST_FOUND}]")
+        found = await self._run(
+            lambda ending: searching.search(self._client.transport, term, limit, credentials, ending)
+        )
+        return [
+            msgspec.to_builtins(one)
+            for one in found
+            if one.star_count >= least and official in (None, one.is_official) and automated in (None, one.is_automated)
+        ]
+
     # -- inside
 
     @property
@@ -121,10 +190,22 @@ class _Clients:
 
     def __init__(self, store: ImageStore, settings: RegistrySettings, downloads: Downloads) -> None:
         from knarr.images.pulling import Puller
+        from knarr.images.pushing import Pusher
         from knarr.images.registry.transport import Transport
 
         self.transport: Transport = Transport(settings)
         self.puller: Puller = Puller(store, self.transport, downloads)
+        self.pusher: Pusher = Pusher(store, self.transport)
+
+    def close(self) -> None:
+        self.pusher.close()
+        self.transport.close()
+
+
+def _stars(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise InvalidParameter(f"invalid filter 'stars={text}'")
+    return int(text)
 
 
 def registry_settings(settings: EngineSettings) -> RegistrySettings:

@@ -17,7 +17,8 @@ from knarr.errors import InvalidParameter
 from knarr.images import config, layouts, platforms, references, selection
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.content import ContentStore, Incoming
-from knarr.images.layouts import ArchiveImage, Descriptor, Index, Manifest
+from knarr.images.layouts import ArchiveImage, Descriptor, Index
+from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
@@ -53,6 +54,7 @@ class _Found(Struct, frozen=True):
     layers: list[_Layer]
     names: list[Reference]
     parent: str = ""
+    manifest: KeptManifest | None = None
 
 
 def load(
@@ -150,20 +152,32 @@ def _blob_path(digest: str) -> str:
 def _find(members: _Members, platform: Platform | None) -> list[_Found]:
     if "manifest.json" in members:  # archives that have both are Docker's, and Docker reads this one
         images = layouts.decode(members.read("manifest.json"), list[ArchiveImage], "manifest.json")
-        return [_of_docker(members, image) for image in images]
+        manifests = _manifests_by_image(members) if "index.json" in members else {}
+        return [_of_docker(members, image, manifests) for image in images]
     if "index.json" in members:
         index = layouts.decode(members.read("index.json"), Index, "index.json")
         return [_of_layout(members, item, platform) for item in index.manifests if not item.attestation]
     raise InvalidParameter("invalid archive: does not contain a manifest.json or an index.json")
 
 
-def _of_docker(members: _Members, image: ArchiveImage) -> _Found:
+def _manifests_by_image(members: _Members) -> dict[str, KeptManifest]:
+    """The manifests in an archive that is an OCI layout too, by the image's id."""
+    index = layouts.decode(members.read("index.json"), Index, "index.json")
+    found = {}
+    for item in index.manifests:
+        if item.media_type in layouts.MANIFEST_TYPES and _blob_path(item.digest) in members:
+            kept = KeptManifest(item.media_type, members.verified(item))
+            found[kept.parsed().config.digest] = kept
+    return found
+
+
+def _of_docker(members: _Members, image: ArchiveImage, manifests: dict[str, KeptManifest]) -> _Found:
     document = members.read(image.config)
     layers = [_Layer(path, _digest_in_path(path)) for path in image.layers or []]
     if (digest := _digest_in_path(image.config)) and config.digest_of(document) != digest:
         raise InvalidParameter(f"invalid archive: the content of {digest} is another")
     names = [references.parse(name).with_default_tag() for name in image.repo_tags or []]
-    return _Found(document, layers, names, image.parent)
+    return _Found(document, layers, names, image.parent, manifests.get(config.digest_of(document)))
 
 
 def _digest_in_path(path: str) -> str | None:
@@ -174,23 +188,24 @@ def _digest_in_path(path: str) -> str | None:
 
 
 def _of_layout(members: _Members, item: Descriptor, platform: Platform | None) -> _Found:
-    manifest = _manifest(members, item, platform)
+    kept = _manifest(members, item, platform)
+    manifest = kept.parsed()
     if manifest.config.media_type not in layouts.CONFIG_TYPES:
         raise InvalidParameter(f"invalid archive: {item.digest} is no image but {manifest.config.media_type[:100]!r}")
     layers = [_Layer(_blob_path(layer.digest), layer.digest) for layer in manifest.layers]
     for layer in manifest.layers:
         if members.file(_blob_path(layer.digest)).size != layer.size:
             raise InvalidParameter(f"invalid archive: the content of {layer.digest} is another")
-    return _Found(members.verified(manifest.config), layers, _layout_names(item))
+    return _Found(members.verified(manifest.config), layers, _layout_names(item), manifest=kept)
 
 
-def _manifest(members: _Members, item: Descriptor, platform: Platform | None, depth: int = 0) -> Manifest:
+def _manifest(members: _Members, item: Descriptor, platform: Platform | None, depth: int = 0) -> KeptManifest:
     """The manifest behind a descriptor, through indexes."""
     if depth > _MAX_DEPTH:
         raise InvalidParameter("invalid archive: too many indexes in indexes")
     data = members.verified(item)
     if item.media_type in layouts.MANIFEST_TYPES:
-        return layouts.decode(data, Manifest, f"manifest {item.digest}")
+        return KeptManifest(item.media_type, data)
     if item.media_type not in layouts.INDEX_TYPES:
         raise InvalidParameter(f"invalid archive: {item.digest} is no image but {item.media_type[:100]!r}")
     index = layouts.decode(data, Index, f"index {item.digest}")
@@ -274,5 +289,7 @@ class _Progress:
 def _add(store: ImageStore, found: _Found) -> Loaded:
     parent = found.parent if store.has(found.parent) else ""
     image = store.add(found.document, parent)
+    if found.manifest is not None and found.manifest.compressed:
+        store.manifests.add(image.id, found.manifest)
     names = [(name, store.tag(image.id, name)) for name in found.names]
     return Loaded(store.get(image.id), names)

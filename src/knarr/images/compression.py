@@ -11,7 +11,8 @@ import io
 import lzma
 import queue
 import threading
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, cast
 
 import zstandard
@@ -20,13 +21,18 @@ from knarr.errors import InvalidParameter
 
 try:
     from isal import igzip as gunzip
+    from isal import isal_zlib
     from isal.isal_zlib import IsalError as GzipError
 except ImportError:  # no wheel for this machine's processor
     import gzip as gunzip  # type: ignore[no-redef]
     from zlib import error as GzipError  # type: ignore[assignment]
 
+    isal_zlib = None  # type: ignore[assignment]
+
 CHUNK = 1 << 20
 _AHEAD = 4
+_ISAL_LEVEL, _ZLIB_LEVEL = 2, 5
+_GZIP_WINDOW = 31  # the largest window, with gzip's header and no time in it
 _MAGIC = [
     (b"\x1f\x8b\x08", "gzip"),
     (b"\x28\xb5\x2f\xfd", "zstd"),
@@ -114,6 +120,18 @@ def open_stream(source: Source) -> tuple[str, Readable]:
         case "xz":
             return kind, lzma.LZMAFile(_as_file(source))
     return kind, source
+
+
+def gzip_stream(stream: Readable) -> Iterator[bytes]:
+    """`stream` compressed: always the same bytes for the same input and library."""
+    if isal_zlib is not None:
+        packer = isal_zlib.compressobj(_ISAL_LEVEL, isal_zlib.DEFLATED, _GZIP_WINDOW)
+    else:
+        packer = zlib.compressobj(_ZLIB_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    while data := stream.read(CHUNK):
+        if piece := packer.compress(data):
+            yield piece
+    yield packer.flush()
 
 
 class _File(io.RawIOBase):

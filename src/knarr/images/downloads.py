@@ -181,7 +181,7 @@ class Download:
             progress.status("Download complete")
         elif not self._started:
             progress.status("Waiting")
-        else:
+        elif self.received:
             progress.advance("Downloading", self.received, self.size)
 
     def unwatch(self, progress: LayerProgress) -> None:

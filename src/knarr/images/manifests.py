@@ -35,6 +35,11 @@ class KeptManifest(Struct, frozen=True):
         """That of the bytes."""
         return digest_of(self.document)
 
+    @property
+    def compressed(self) -> bool:
+        """Whether it says so of all layers; what is not compressed yet had better be before it is pushed."""
+        return not any(layer.media_type.endswith(".tar") for layer in self.parsed().layers)
+
     def parsed(self) -> Manifest:
         """What it says. Raises InvalidParameter."""
         return layouts.decode(self.document, Manifest, "manifest")

@@ -80,7 +80,7 @@ def parse(text: str) -> Reference:
     """The reference that a user means by `text`. Raises InvalidParameter."""
     if _HEX_ID.fullmatch(text):
         raise InvalidParameter(f"invalid repository name ({text}), cannot specify 64-byte hexadecimal strings")
-    domain, remainder = _split_domain(text)
+    domain, remainder = split_domain(text)
     name = re.split("[:@]", remainder, maxsplit=1)[0]
     if name != name.lower():
         raise InvalidParameter(f"invalid reference format: repository name ({name}) must be lowercase")
@@ -116,7 +116,7 @@ def _is_domain(component: str) -> bool:
     return bool(set(component) & set(".:")) or component == "localhost" or component != component.lower()
 
 
-def _split_domain(text: str) -> tuple[str, str]:
+def split_domain(text: str) -> tuple[str, str]:
     """Domain and remainder of a name, with the defaults filled in."""
     first, slash, rest = text.partition("/")
     domain, remainder = (first, rest) if slash and _is_domain(first) else (DEFAULT_DOMAIN, text)

@@ -14,10 +14,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from knarr.errors import InvalidParameter, KnarrError
-from knarr.images import config, layouts, references
-from knarr.images.compression import Plain, Readable, Source
-from knarr.images.content import CHUNK, Incoming
+from knarr.errors import InvalidParameter
+from knarr.images import config, layer_archives, layouts, references
+from knarr.images.content import CHUNK
+from knarr.images.manifests import KeptManifest
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore, chain_ids
 from knarr.storage import archive_writer
@@ -86,8 +86,8 @@ class _Archive:
                 item.image.config.rootfs.diff_ids, chain_ids(item.image.config.rootfs.diff_ids), strict=True
             ):
                 yield from self._layer(diff_id, chain, layers)
-            manifest = _manifest(document, layers)
-            yield from self._document(manifest)
+            manifest = self._manifest(item.image, document, layers)
+            yield from self._document(manifest.document)
             index += _index_rows(manifest, item)
             docker.append(_docker_row(item, layers))
             for name in item.names:
@@ -99,6 +99,14 @@ class _Archive:
         if repositories:
             yield from _file("repositories", _json(repositories))
         yield archive_writer.end()
+
+    def _manifest(self, image: Image, document: bytes, layers: list[dict[str, Any]]) -> KeptManifest:
+        """The one that the image came with, if it is about the layers that are saved; else a new one."""
+        saved = [layer["digest"] for layer in layers]
+        for kept in reversed(self._store.manifests.of(image.id)):
+            if [layer.digest for layer in kept.parsed().layers] == saved:
+                return kept
+        return KeptManifest(_MANIFEST_TYPE, _manifest(document, layers))
 
     def _document(self, data: bytes) -> Iterator[bytes]:
         digest = config.digest_of(data)
@@ -116,39 +124,12 @@ class _Archive:
                 yield from _member(blob.digest, blob.size, self._store.content.chunks(blob.digest))
             return
         with ExitStack() as stack:
-            plain = self._plain(diff_id, chain, stack)
+            plain = layer_archives.plain(self._store, diff_id, chain, stack)
             layers.append(_descriptor(diff_id, plain.size, ""))
             if diff_id not in self._written:
                 self._written.add(diff_id)
                 reader = stack.enter_context(plain.reader())
                 yield from _member(diff_id, plain.size, iter(lambda: reader.read(CHUNK), b""))
-
-    def _plain(self, diff_id: str, chain: str, stack: ExitStack) -> Incoming:
-        """The uncompressed archive of a layer in a file, since its size must be known first. Raises KnarrError."""
-        file = stack.enter_context(self._store.content.incoming())
-        blob = self._store.blob_of(diff_id)
-        source: Readable
-        if blob is not None:
-            packed = _Pieces(self._store.content.chunks(blob.digest))
-            source = stack.enter_context(Plain(Source(packed)))
-        else:
-            source = _Pieces(self._store.layers.layer_archive(chain))
-        check = Source(source, copy=file.write)
-        check.drain()
-        if check.digest() != diff_id:
-            raise KnarrError(f"the original archive of layer {diff_id} is not here any more")
-        return file
-
-
-class _Pieces:
-    """A file of pieces that are made one after the other."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def read(self, size: int, /) -> bytes:
-        """The next piece, whatever its size."""
-        return next(self._pieces, b"")
 
 
 def _manifest(document: bytes, layers: list[dict[str, Any]]) -> bytes:
@@ -156,13 +137,18 @@ def _manifest(document: bytes, layers: list[dict[str, Any]]) -> bytes:
     return _json({"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "config": descriptor, "layers": layers})
 
 
-def _index_rows(manifest: bytes, item: _Chosen) -> list[dict[str, Any]]:
+def _index_rows(manifest: KeptManifest, item: _Chosen) -> list[dict[str, Any]]:
     made = item.image.config
-    platform = {"architecture": made.architecture, "os": made.os, "variant": made.variant}
+    platform = {
+        "architecture": made.architecture,
+        "os": made.os,
+        "os.version": made.os_version,
+        "variant": made.variant,
+    }
     row = {
-        "mediaType": _MANIFEST_TYPE,
-        "digest": config.digest_of(manifest),
-        "size": len(manifest),
+        "mediaType": manifest.media_type,
+        "digest": manifest.digest,
+        "size": len(manifest.document),
         "platform": {name: value for name, value in platform.items() if value},
     }
     named = [

@@ -165,6 +165,13 @@ class ImageStore:
             (diff_id, blob.digest, blob.compression, blob.size),
         )
 
+    def replace_blob(self, diff_id: str, blob: LayerBlob) -> None:
+        """Keep another archive of a layer, in place of the one so far. Inside `adding`."""
+        before = self.blob_of(diff_id)
+        self.add_blob(diff_id, blob)
+        if before is not None and before.digest != blob.digest:
+            self.content.remove(before.digest)
+
     def add(self, document: bytes, parent: str = "") -> Image:
         """The image of a configuration, whose layers are there. One that exists stays as it is. Inside `adding`.
 

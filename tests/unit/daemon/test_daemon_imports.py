@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-MOST = 500
+MOST = 510
 
 
 def imported_by(*modules: str) -> set[str]:
@@ -18,7 +18,7 @@ def imported_by(*modules: str) -> set[str]:
 def test_a_start_is_light() -> None:
     imported = imported_by("knarr.daemon.service", "knarr.daemon.assembly")
     assert len(imported) <= MOST
-    assert not imported & {"urllib.request", "http.client", "tarfile", "multiprocessing", "knarr.client"}
+    assert not imported & {"urllib.request", "http.client", "tarfile", "urllib3", "multiprocessing", "knarr.client"}
 
 
 def test_help_needs_no_engine() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -39,7 +38,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
             return self
         try:
             user, _, password = base64.b64decode(self.auth).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:
             return self
         return msgspec.structs.replace(self, user_name=user, password=password.rstrip("\0"))
 
@@ -73,5 +72,5 @@ def _decode(text: str, kind: type[_T], otherwise: _T) -> _T:
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         return msgspec.json.decode(data, type=kind)
-    except (binascii.Error, msgspec.MsgspecError, UnicodeError, RecursionError):
+    except (ValueError, msgspec.MsgspecError, RecursionError):
         return otherwise

@@ -12,7 +12,7 @@ import msgspec
 import urllib3
 from msgspec import Struct
 
-from knarr.errors import KnarrError, NotFound
+from knarr.errors import Forbidden, KnarrError, NotFound, Unauthorized
 from knarr.images.references import Reference
 
 T = TypeVar("T", bound=BaseException)
@@ -84,6 +84,15 @@ def in_pull(error: Refused, reference: Reference) -> KnarrError:
     if error.code == NAME_UNKNOWN:
         return NotFound(f"repository {reference.familiar_name} not found: {error}")
     return error
+
+
+def by_kind(error: Refused) -> KnarrError:
+    """The same as one of the kinds that the API tells apart."""
+    if error.code in (MANIFEST_UNKNOWN, NAME_UNKNOWN, BLOB_UNKNOWN) or error.status == 404:
+        return NotFound(str(error))
+    if error.code == UNAUTHORIZED:
+        return Unauthorized(str(error))
+    return Forbidden(str(error)) if error.code == DENIED else error
 
 
 def from_exception(method: str, url: str, error: BaseException) -> Unreachable:

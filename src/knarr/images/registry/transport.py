@@ -90,7 +90,8 @@ class Answer:
     def close(self) -> None:
         """Give the connection back where all of the body has come, else end it."""
         self._stack.close()
-        if self._response.closed or getattr(self._response, "length_remaining", None) == 0:
+        if self._response.closed or self._response.length_remaining == 0:
+            self._response.drain_conn()  # tells http.client, too, that the answer is over
             self._response.release_conn()
         else:
             self._response.close()
@@ -238,6 +239,7 @@ def _new_pool(endpoint: Endpoint, proxy: str, *, secure: bool) -> urllib3.PoolMa
 def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if not endpoint.verify:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the administrator has decided so
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from typing import Protocol
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
@@ -18,8 +19,15 @@ _OCTETS = {"Content-Type": "application/octet-stream"}
 class Blob(Protocol):
     """What is uploaded."""
 
-    digest: str
-    size: int
+    @property
+    def digest(self) -> str:
+        """ "sha256:…" of its bytes."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        ...
 
     def chunks(self, offset: int) -> Iterator[bytes]:
         """Its bytes from `offset` on."""
@@ -36,16 +44,19 @@ class Sender:
     def upload(self, url: str, blob: Blob, mount_from: str = "") -> str:
         """See Repository.upload_blob. `url` is where uploads begin. Raises Refused, Unreachable, Cancelled."""
         asked = {"mount": blob.digest, "from": mount_from} if mount_from else {}
-        with self._send(Request(method="POST", url=_with_query(url, asked))) as answer:
-            if mount_from and answer.status == 201:
-                return mount_from
-            location = _location(answer)
+        location = self._begin(_with_query(url, asked))
+        if not location:
+            return mount_from
         if blob.size > _AT_ONCE:
-            location = self._stream(location, blob)
-            self._finish(location, blob.digest, b"")
+            self._finish(self._stream(url, location, blob), blob.digest, b"")
         else:
             self._finish(location, blob.digest, b"".join(blob.chunks(0)))
         return ""
+
+    def _begin(self, url: str) -> str:
+        """Where to upload to, "" if the blob is there already: mounted."""
+        with self._send(Request(method="POST", url=url)) as answer:
+            return "" if answer.status == HTTPStatus.CREATED else _location(answer)
 
     def _finish(self, location: str, digest: str, content: bytes) -> None:
         request = Request(
@@ -57,8 +68,8 @@ class Sender:
         )
         self._send(request).close()
 
-    def _stream(self, location: str, blob: Blob) -> str:
-        """Send all bytes; where the connection breaks, go on from what the registry has got."""
+    def _stream(self, url: str, location: str, blob: Blob) -> str:
+        """Send all bytes; where the connection breaks, go on from what the registry has got, or begin again."""
         offset = 0
         for left in reversed(range(_RESUMPTIONS)):
             try:
@@ -67,7 +78,10 @@ class Sender:
                 self._cancellation.check()
                 if not left:
                     raise
-            location, offset = self._status(location)
+            try:
+                location, offset = self._status(location)
+            except Refused:  # docker's own registry cannot take up what has broken off
+                location, offset = self._begin(url), 0
         raise AssertionError("the last attempt returns or raises")
 
     def _patch(self, location: str, blob: Blob, offset: int) -> str:
