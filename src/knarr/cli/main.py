@@ -8,7 +8,7 @@ import sys
 
 from knarr.cli import flags
 from knarr.cli.errors import ENGINE_FAILED, CommandError, FlagError
-from knarr.cli.table import COMMANDS, GLOBAL_FLAGS, GROUPS, OTHER_NAMES, PROGRAM, load
+from knarr.cli.table import ASKING, COMMANDS, GLOBAL_FLAGS, GROUPS, OTHER_NAMES, PROGRAM, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ def _dispatch(options: Options) -> int:
     name, *rest = options.arguments
     if name in GROUPS:
         return _dispatch_group(name, rest, options)
+    if name == ASKING:
+        from knarr.cli import completion
+
+        return completion.show(rest)
     if name not in COMMANDS:
         unknown = f"{PROGRAM}: unknown command: {PROGRAM} {name}"
         print(f"{unknown}\n\nRun '{PROGRAM} --help' for more information", file=sys.stderr)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     Table = dict[str, tuple[str, str]]  # name -> (module in knarr.cli.commands, what it does)
 
 PROGRAM = "knarr"
+ASKING = "__complete"
+"""What the shells' completion scripts call: the words that are typed follow."""
 
 _CONTAINER: Table = {
     "attach": ("attach", "Connect the terminal to a running container's standard streams"),
@@ -101,6 +103,7 @@ _VOLUME: Table = {
 COMMANDS: Table = {
     **{name: entry for name, entry in _CONTAINER.items() if name not in ("inspect", "ls", "prune")},
     **{name: entry for name, entry in _IMAGE.items() if name not in ("inspect", "ls", "prune", "rm")},
+    "completion": ("completion", "Print what makes a shell complete knarr's command lines"),
     "events": _SYSTEM["events"],
     "info": _SYSTEM["info"],
     "images": _IMAGE["ls"],
