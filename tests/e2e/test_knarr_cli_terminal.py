@@ -23,8 +23,9 @@ def name(engine_host: Daemon) -> Iterator[str]:
 
 
 @pytest.fixture
-def terminal(engine_host: Daemon) -> Iterator[Open]:
+def terminal(engine_host: Daemon, monkeypatch: pytest.MonkeyPatch) -> Iterator[Open]:
     opened: list[Terminal] = []
+    monkeypatch.setenv("TERM", "xterm")
 
     def start(*arguments: str, **size: int) -> Terminal:
         opened.append(Terminal([str(knarr_program.KNARR), "-H", engine_host.host, *arguments], **size))
@@ -112,3 +113,34 @@ def test_a_command_that_is_interrupted(terminal: Open, engine_host: Daemon) -> N
         assert other.end() == 0  # by then the first has started as well
     watching.send(b"\x03")
     assert watching.end() in (130, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("command", ["stats", "top"])
+def test_a_full_screen(terminal: Open, name: str, engine_host: Daemon, command: str) -> None:
+    knarr_program.text(engine_host.host, "run", "-d", "--name", name, "busybox", "sleep", "1000")
+    screen = terminal(command, name, rows=10, columns=100)
+    screen.expect(b"\x1b[?1049h")
+    screen.expect(name.encode())
+    assert screen.mode != screen.mode_before
+    screen.send(b"\x1b[C")
+    screen.expect("▼".encode())
+    screen.send(b"q")
+    assert screen.end() == 0
+    assert screen.written.endswith(b"\x1b[?25h\x1b[?1049l")
+    assert screen.mode == screen.mode_before
+
+
+def test_a_full_screen_that_is_interrupted(terminal: Open, name: str, engine_host: Daemon) -> None:
+    knarr_program.text(engine_host.host, "run", "-d", "--name", name, "busybox", "sleep", "1000")
+    screen = terminal("stats", name)
+    screen.expect(name.encode())
+    screen.send(b"\x03")
+    assert screen.end() in (130, -signal.SIGINT)
+    assert screen.mode == screen.mode_before
+
+
+def test_a_wrong_name_takes_no_screen(terminal: Open, name: str) -> None:
+    top = terminal("top", name)
+    top.expect(b"No such container")
+    assert top.end() == 1
+    assert b"\x1b[?1049h" not in top.written

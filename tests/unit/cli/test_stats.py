@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from knarr.cli.commands import stats
+from knarr.cli import samples
 
 _MIB = 1 << 20
 
@@ -26,21 +26,21 @@ def _sample(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_row() -> None:
-    row = stats.row("web", _sample())
+    row = samples.row("web", _sample())
     assert (row["ID"], row["Name"], row["CPUPerc"], row["PIDs"]) == ("f" * 12, "web", "50.00%", "3")
     assert (row["MemUsage"], row["MemPerc"]) == ("2MiB / 8MiB", "25.00%")
     assert (row["NetIO"], row["BlockIO"]) == ("2kB / 2B", "1.5kB / 20B")
 
 
 def test_before_the_first_sample() -> None:
-    row = stats.row("web", None)
+    row = samples.row("web", None)
     assert (row["Container"], row["Name"], row["MemUsage"]) == ("web", "--", "-- / --")
 
 
 def test_a_container_that_does_not_run() -> None:
     no_cpu = {"cpu_usage": {"total_usage": 0}}
     nothing = {"io_service_bytes_recursive": None}
-    row = stats.row(
+    row = samples.row(
         "web", _sample(cpu_stats=no_cpu, precpu_stats=no_cpu, memory_stats={}, blkio_stats=nothing, pids_stats={})
     )
     assert (row["CPUPerc"], row["MemUsage"], row["BlockIO"], row["PIDs"]) == ("0.00%", "0B / 0B", "0B / 0B", "0")

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from knarr.cli import formatting
+from knarr.cli import formatting, full_screen
 from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch, text
-from knarr.cli.units import binary_size, decimal_size
+from knarr.cli.live_table import LiveTable
+from knarr.cli.samples import COLUMNS, HEADINGS, figures, row, summary
 from knarr.client import containers, system
 from knarr.client.asynchronous import AsyncClient
 from knarr.client.errors import EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Callable
 
-    Sample = dict[str, Any]
+    from knarr.cli.samples import Sample
+
+    Samples = dict[str, Sample | None]
 
 _FLAGS = (
     switch("a all", "Show containers that do not run, too"),
@@ -26,54 +29,80 @@ _FLAGS = (
     switch("no-stream", "Show what is used now, once"),
     switch("no-trunc", "Do not shorten what is shown"),
 )
-_TABLE = "{{.ID}}\t{{.Name}}\t{{.CPUPerc}}\t{{.MemUsage}}\t{{.MemPerc}}\t{{.NetIO}}\t{{.BlockIO}}\t{{.PIDs}}"
-_HEADINGS = {
-    "ID": "CONTAINER ID",
-    "Container": "CONTAINER",
-    "Name": "NAME",
-    "CPUPerc": "CPU %",
-    "MemUsage": "MEM USAGE / LIMIT",
-    "MemPerc": "MEM %",
-    "NetIO": "NET I/O",
-    "BlockIO": "BLOCK I/O",
-    "PIDs": "PIDS",
-}
+_TABLE = "\t".join(f"{{{{.{name}}}}}" for name in COLUMNS)
+_TITLES = [HEADINGS[name] for name in COLUMNS]
+_NAME = COLUMNS.index("Name")
+_NUMERIC = range(2, len(COLUMNS))
 _REDRAW_SECONDS = 0.5
 _CLEAR = "\033[2J\033[H"
 
 
 def _run(invocation: Invocation) -> int:
     options, session = invocation.options, invocation.session
-    client = AsyncClient(session.address(), version=session.engine.version)
-    board = _Board(
-        client,
-        everything=options.on("all"),
-        template=options.text("format") or session.settings.get("statsFormat", ""),
-        short=not options.on("no-trunc"),
-    )
-    asyncio.run(board.show(list(invocation.arguments), once=options.on("no-stream")))
+    wanted, once = list(invocation.arguments), options.on("no-stream")
+    template, short = options.text("format") or session.settings.get("statsFormat", ""), not options.on("no-trunc")
+    board = _Board(AsyncClient(session.address(), version=session.engine.version), everything=options.on("all"))
+    if once or template or not full_screen.possible():
+        board.display = _Printed(template, short=short, redraw=not once and sys.stdout.isatty())
+        asyncio.run(board.show(wanted, once=once))
+        return 0
+    with full_screen.FullScreen(LiveTable(_TITLES, numeric=_NUMERIC, sort=_NAME)) as screen:
+        board.display = _Drawn(screen, short=short)
+        asyncio.run(screen.run(board.show(wanted)))
     return 0
+
+
+class _Printed:
+    """A table, or what the template makes; with `redraw` it is drawn over the last one."""
+
+    def __init__(self, template: str, *, short: bool, redraw: bool) -> None:
+        self._template = template
+        self._short = short
+        self._redraw = redraw
+
+    def __call__(self, samples: Samples) -> None:
+        if self._redraw:
+            sys.stdout.write(_CLEAR)
+        rows = [row(reference, sample, short=self._short) for reference, sample in samples.items()]
+        formatting.show_list(rows, HEADINGS, _TABLE, self._template)
+        sys.stdout.flush()
+
+
+class _Drawn:
+    """A full screen."""
+
+    def __init__(self, screen: full_screen.FullScreen, *, short: bool) -> None:
+        self._screen = screen
+        self._short = short
+
+    def __call__(self, samples: Samples) -> None:
+        rows = []
+        for reference, sample in samples.items():
+            shown = row(reference, sample, short=self._short)
+            rows.append(([shown[name] for name in COLUMNS], figures(reference, sample)))
+        self._screen.headline = f"knarr stats   {summary(samples.values())}"
+        self._screen.table.update(_TITLES, rows)
+        self._screen.draw()
 
 
 class _Board:
     """Containers and the last sample of each, in the order in which they came."""
 
-    def __init__(self, client: AsyncClient, *, everything: bool, template: str, short: bool) -> None:
+    def __init__(self, client: AsyncClient, *, everything: bool) -> None:
+        self.display: Callable[[Samples], None] = lambda samples: None
         self._client = client
         self._everything = everything
-        self._template = template
-        self._short = short
-        self._samples: dict[str, Sample | None] = {}
+        self._samples: Samples = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    async def show(self, wanted: list[str], *, once: bool) -> None:
+    async def show(self, wanted: list[str], *, once: bool = False) -> None:
         """The containers `wanted`, or all and whatever comes. Raises CommandError when one of those is missing."""
         try:
             for reference in wanted or await self._present():
                 self._samples[reference] = None
             if once:
                 await asyncio.gather(*(self._take(reference) for reference in self._samples))
-                self._print()
+                self.display(self._samples)
             elif wanted:
                 await self._watch_named()
             else:
@@ -98,7 +127,7 @@ class _Board:
             done, running = await asyncio.wait(self._tasks.values(), timeout=_REDRAW_SECONDS)
             for task in done:
                 task.result()
-            self._print(redraw=True)
+            self.display(self._samples)
             if not running:
                 return
 
@@ -109,7 +138,7 @@ class _Board:
             for reference in list(self._samples):
                 self._follow(reference)
             while not (await asyncio.wait([events], timeout=_REDRAW_SECONDS))[0]:
-                self._print(redraw=True)
+                self.display(self._samples)
             await events
         finally:
             events.cancel()
@@ -146,64 +175,6 @@ class _Board:
             raise CommandError(f"Error response from daemon: {error}") from error
         self._samples.pop(reference, None)
 
-    def _print(self, *, redraw: bool = False) -> None:
-        """On a terminal the table is drawn over the last one."""
-        if redraw and sys.stdout.isatty():
-            sys.stdout.write(_CLEAR)
-        rows = [row(reference, sample, short=self._short) for reference, sample in self._samples.items()]
-        formatting.show_list(rows, _HEADINGS, _TABLE, self._template)
-        sys.stdout.flush()
-
-
-def row(reference: str, sample: Sample | None, *, short: bool = True) -> dict[str, str]:
-    """What --format may show of a sample; dashes where there is none yet."""
-    if sample is None:
-        return dict.fromkeys(_HEADINGS, "--") | {"Container": reference, "MemUsage": "-- / --"}
-    memory = sample["memory_stats"]
-    used, limit = _memory_used(memory), memory.get("limit", 0)
-    received, sent = _network_bytes(sample)
-    read, written = _block_bytes(sample)
-    return {
-        "ID": sample["id"][:12] if short else sample["id"],
-        "Container": reference,
-        "Name": sample["name"].removeprefix("/"),
-        "CPUPerc": f"{_cpu_percent(sample):.2f}%",
-        "MemUsage": f"{binary_size(used)} / {binary_size(limit)}",
-        "MemPerc": f"{used / limit * 100 if limit else 0:.2f}%",
-        "NetIO": f"{decimal_size(received, 3)} / {decimal_size(sent, 3)}",
-        "BlockIO": f"{decimal_size(read, 3)} / {decimal_size(written, 3)}",
-        "PIDs": str(sample["pids_stats"].get("current", 0)),
-    }
-
-
-def _memory_used(memory: Sample) -> int:
-    """Without file pages that the kernel would drop first: cgroup v1 and v2 name them differently."""
-    detail, usage = memory.get("stats") or {}, int(memory.get("usage", 0))
-    cache = detail.get("total_inactive_file", detail.get("inactive_file", 0))
-    return usage - cache if cache < usage else usage
-
-
-def _cpu_percent(sample: Sample) -> float:
-    """Of one processor, between the two moments of the sample."""
-    now, before = sample["cpu_stats"], sample["precpu_stats"]
-    used = now["cpu_usage"]["total_usage"] - before["cpu_usage"]["total_usage"]
-    passed = now.get("system_cpu_usage", 0) - before.get("system_cpu_usage", 0)
-    if used <= 0 or passed <= 0:
-        return 0.0
-    cpus: int = now.get("online_cpus") or len(now["cpu_usage"].get("percpu_usage") or [0])
-    return float(used / passed * 100 * cpus)
-
-
-def _network_bytes(sample: Sample) -> tuple[int, int]:
-    counters = (sample.get("networks") or {}).values()
-    return sum(each["rx_bytes"] for each in counters), sum(each["tx_bytes"] for each in counters)
-
-
-def _block_bytes(sample: Sample) -> tuple[int, int]:
-    entries = sample["blkio_stats"].get("io_service_bytes_recursive") or []
-    read, written = (sum(entry["value"] for entry in entries if entry["op"].lower() == op) for op in ("read", "write"))
-    return read, written
-
 
 COMMAND = Command(
     "[OPTIONS] [CONTAINER...]",
@@ -211,6 +182,7 @@ COMMAND = Command(
     flags=_FLAGS,
     arguments=(0, None),
     examples=[
+        ("A full screen that is sorted by keys, on a terminal", "stats"),
         ("What all running containers use now", "stats --no-stream"),
         ("Names and memory only", "stats --format 'table {{.Name}}\\t{{.MemUsage}}'"),
     ],
