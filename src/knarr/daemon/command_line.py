@@ -105,7 +105,7 @@ def _add(group: Any, option: Option) -> None:
         keywords |= {"nargs": "?", "const": True, "metavar": "true|false"}
     else:
         keywords["metavar"] = option.metavar
-    if option.kind in ("list", "map", "ulimits", "pools", "runtimes"):
+    if option.kind in ("network options", "list", "map", "ulimits", "pools", "runtimes"):
         keywords["action"] = "append"
     group.add_argument(*option.flags, type=_reader(_READERS[option.kind]), **keywords)
 
@@ -123,6 +123,8 @@ def _reader(convert: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _collect(kind: Kind, value: Any) -> Any:
+    if kind == "network options":
+        return {driver: dict(pair for other, pair in value if other == driver) for driver, _ in value}
     return dict(value) if kind in ("map", "ulimits", "runtimes") else value
 
 
@@ -143,4 +145,5 @@ _READERS: dict[Kind, Callable[[str], Any]] = {
     "ulimits": units.ulimit,
     "runtimes": units.runtime,
     "pools": units.pool,
+    "network options": units.network_option,
 }

@@ -70,6 +70,14 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     tlskey: str = "/etc/knarr/key.pem"
 
     bip: str = ""
+    bip6: str = ""
+    icc: bool = True
+    ip_masq: bool = True
+    ip_forward: bool = True
+    ipv6: bool = False
+    fixed_cidr: str = ""
+    fixed_cidr_v6: str = ""
+    default_network_opts: dict[str, dict[str, str]] = {}
     bridge: str = ""
     default_address_pools: list[AddressPool] = []
     mtu: int = 1500
@@ -270,7 +278,7 @@ def _check_addresses(config: DaemonConfig) -> None:
     if config.ip:
         _check_address(config.ip)
     pools = [pool.base for pool in config.default_address_pools]
-    for cidr in [config.bip, *pools] if config.bip else pools:
+    for cidr in filter(None, [config.bip, config.bip6, config.fixed_cidr, config.fixed_cidr_v6, *pools]):
         _check_cidr(cidr)
 
 

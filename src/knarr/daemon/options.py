@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Kind = Literal["text", "number", "switch", "bytes", "list", "map", "ulimits", "pools", "runtimes"]
+Kind = Literal["network options", "text", "number", "switch", "bytes", "list", "map", "ulimits", "pools", "runtimes"]
 
 
 class Option(NamedTuple):
@@ -98,6 +98,35 @@ OPTIONS: tuple[Option, ...] = (
     Option(_LISTEN, "tlscert", ("--tlscert",), "text", "FILE", "certificate of this engine"),
     Option(_LISTEN, "tlskey", ("--tlskey",), "text", "FILE", "private key of this engine"),
     Option(_NETWORK, "bip", ("--bip",), "text", "CIDR", "address of the default bridge, with its prefix length"),
+    Option(_NETWORK, "bip6", ("--bip6",), "text", "CIDR", "IPv6 address of the default bridge, with its prefix length"),
+    Option(_NETWORK, "fixed-cidr", ("--fixed-cidr",), "text", "CIDR", "part of the default bridge's IPv4 addresses"),
+    Option(
+        _NETWORK,
+        "fixed-cidr-v6",
+        ("--fixed-cidr-v6",),
+        "text",
+        "CIDR",
+        "part of the default bridge's IPv6 addresses, or all of them",
+    ),
+    Option(_NETWORK, "ipv6", ("--ipv6",), "switch", "", "IPv6 on the default bridge as well"),
+    Option(_NETWORK, "icc", ("--icc",), "switch", "", "containers on the default bridge reach each other (default)"),
+    Option(
+        _NETWORK,
+        "ip-masq",
+        ("--ip-masq",),
+        "switch",
+        "",
+        "containers on the default bridge have the host's address outside (default)",
+    ),
+    Option(_NETWORK, "ip-forward", ("--ip-forward",), "switch", "", "make this host forward packets (default)"),
+    Option(
+        _NETWORK,
+        "default-network-opts",
+        ("--default-network-opt",),
+        "network options",
+        "DRIVER=KEY=VALUE",
+        "option of networks to come, by driver; repeatable",
+    ),
     Option(
         _NETWORK,
         "bridge",
@@ -226,21 +255,14 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "cpu-rt-runtime": (0,),
     "default-gateway": ("",),
     "default-gateway-v6": ("",),
-    "default-network-opts": ({},),
     "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
     "experimental": (False,),
     "features": ({}, {"buildkit": False}, {"containerd-snapshotter": False}),
-    "fixed-cidr": ("",),
-    "fixed-cidr-v6": ("",),
     "host-gateway-ip": ("",),
     "host-gateway-ips": ([],),
-    "icc": (True,),
     "init-path": ("",),
-    "ip-forward": (True,),
-    "ip-masq": (True,),
     "ip6tables": (True, False),
     "iptables": (True,),
-    "ipv6": (False,),
     "node-generic-resources": ([],),
     "oom-score-adjust": (0,),
     "raw-logs": (False,),

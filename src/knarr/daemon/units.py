@@ -58,3 +58,11 @@ def pool(text: str) -> dict[str, str | int]:
     if fields.keys() != {"base", "size"} or not fields["size"].isdecimal():
         raise ValueError(f"invalid default address pool: {text}, expected base=CIDR,size=N")
     return {"base": fields["base"], "size": int(fields["size"])}
+
+
+def network_option(text: str) -> tuple[str, tuple[str, str]]:
+    """The driver, and the option, of "bridge=com.docker.network.driver.mtu=1400". Raises ValueError."""
+    driver, separator, option = text.partition("=")
+    if not (driver and separator):
+        raise ValueError(f"invalid network option '{text}': it should be DRIVER=KEY=VALUE")
+    return driver, pair(option)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from knarr.engine import links, publishing
 from knarr.engine.config import EndpointSettings
 from knarr.engine.container import Container
+from knarr.network import leadership
 from knarr.network.controller import EndpointRequest, NetworkInfo
-from knarr.network.model import VERSIONS
 
 Leaders = Mapping[int, NetworkInfo]
 """By IP version, the network through which a container's default route goes."""
@@ -28,9 +28,12 @@ def request(container: Container, network: NetworkInfo, servers: list[str], lead
         network=network.id,
         name=container.name,
         addresses=_addresses(asked),
+        link_local=(asked.ipam_config.link_local_ips or []) if asked.ipam_config else [],
         mac=asked.mac_address or (container.config.mac_address if is_main else "") or None,
         ports=publishing.mappings(container.config, container.host_config) if publishes else [],
         leads=tuple(version for version, leader in leaders.items() if leader.id == network.id),
+        priority=asked.gw_priority,
+        options=asked.driver_opts or {},
         names=[] if network.predefined else _names(container, asked),
         links=dict(_link(link) for link in asked.links or []),
         servers=servers,
@@ -55,11 +58,6 @@ def _link(link: str) -> tuple[str, str]:
 
 
 def leaders(container: Container, networks: Sequence[NetworkInfo]) -> Leaders:
-    """For each IP version, of the networks that have it and lead to the world the first with the highest priority."""
+    """Which of the container's networks lead to the world."""
     asked = container.record.endpoints
-    found = {}
-    for version in VERSIONS:
-        able = [network for network in networks if version in network.leads]
-        if able:
-            found[version] = max(able, key=lambda network: asked[network.name].gw_priority)
-    return found
+    return leadership.leaders((network, asked[network.name].gw_priority) for network in networks)

@@ -36,6 +36,8 @@ class Memberships:
             try:
                 if container.system is not None:
                     await self._join(container, info)
+                else:
+                    self._parts.network.check(endpoints.request(container, info, [], {}))
             except BaseException:
                 container.record.endpoints = former
                 raise
@@ -61,8 +63,8 @@ class Memberships:
 
     async def _join(self, container: Container, info: NetworkInfo) -> None:
         network = self._parts.network
-        led = {version for endpoint in network.endpoints(container.id) for version in endpoint.leads}
-        leaders = {version: info for version in info.leads if version not in led}
+        present = [network.network(endpoint.network_id) for endpoint in network.endpoints(container.id)]
+        leaders = endpoints.leaders(container, [*present, info])
         hosts = self._launcher.hosts(container)
         namespace = network_namespace(container)
         try:

@@ -10,9 +10,9 @@ from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
 from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
-from knarr.network import options
 from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest, Subnet
 from knarr.network.drivers import USER_MADE
+from knarr.network.model import VERSIONS
 
 _FILTERS = frozenset({"dangling", "driver", "id", "label", "name", "scope", "type"})
 
@@ -100,28 +100,21 @@ def _request(body: NetworkCreate) -> NetworkRequest:
     ipam = body.ipam or IPAM()
     if ipam.driver not in ("", "default"):
         raise InvalidParameter(f"unknown IPAM driver: {ipam.driver}")
+    if ipam.options:
+        raise InvalidParameter("the default IPAM driver has no options")
     return NetworkRequest(
         name=body.name,
         driver=body.driver or "bridge",
         subnets=[_subnet(pool) for pool in ipam.config or []],
-        ipv4=_enabled(body.enable_ipv4, 4, body.options, default=True),
-        ipv6=_enabled(body.enable_ipv6, 6, body.options, default=False),
+        ipv4=body.enable_ipv4,
+        ipv6=body.enable_ipv6,
         internal=body.internal,
         attachable=body.attachable,
         options=body.options or {},
         labels=body.labels or {},
+        config_only=body.config_only,
+        config_from=(body.config_from or {}).get("Network") or "",
     )
-
-
-def _enabled(asked: bool | None, version: int, asked_options: dict[str, str] | None, *, default: bool) -> bool:
-    """Whether a network has an IP version: by its own member of the body, else by an option."""
-    text = (asked_options or {}).get(options.ENABLE[version])
-    if asked is not None or text is None:
-        return default if asked is None else asked
-    try:
-        return options.parse_flag(text)
-    except ValueError:
-        raise InvalidParameter(f'failed to parse {options.ENABLE[version]} value: "{text}"') from None
 
 
 def _subnet(pool: IPAMPool) -> Subnet:
@@ -138,10 +131,10 @@ def _check_kind(body: NetworkCreate) -> None:
         raise Unsupported("This node is not a swarm manager. Overlay networks are not supported by this engine.")
     if driver not in USER_MADE:
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
+    if body.ingress:
+        raise Forbidden("cannot create an ingress network: this node is not a swarm manager")
     if body.scope not in ("", "local"):
-        raise InvalidParameter(f"networks of the scope {body.scope} are not available: this is no swarm manager")
-    if body.ingress or body.config_only or (body.config_from or {}).get("Network"):
-        raise Unsupported("ingress and configuration networks are not supported by this engine")
+        raise Forbidden(f"cannot create a network of the scope {body.scope}: this node is not a swarm manager")
 
 
 def _passes(filters: Filters, network: NetworkInfo) -> bool:
@@ -157,22 +150,28 @@ def _passes(filters: Filters, network: NetworkInfo) -> bool:
 
 
 def _json(network: NetworkInfo) -> dict[str, Any]:
+    config = network.config
+    versions = [*network.versions, *(version for version in VERSIONS if config and config.wants(version))]
     return {
         "Name": network.name,
         "Id": network.id,
         "Created": times.rfc3339(network.created),
         "Scope": "local",
         "Driver": network.driver,
-        "EnableIPv4": 4 in network.versions,
-        "EnableIPv6": 6 in network.versions,
-        "IPAM": {"Driver": "default", "Options": {}, "Config": [_pool(subnet) for subnet in network.subnets]},
+        "EnableIPv4": 4 in versions,
+        "EnableIPv6": 6 in versions,
+        "IPAM": {
+            "Driver": "default",
+            "Options": {},
+            "Config": [_pool(subnet) for subnet in (config or network).subnets],
+        },
         "Internal": network.internal,
         "Attachable": network.attachable,
         "Ingress": False,
-        "ConfigFrom": {"Network": ""},
-        "ConfigOnly": False,
+        "ConfigFrom": {"Network": network.config_from},
+        "ConfigOnly": config is not None,
         "Containers": {},
-        "Options": network.options,
+        "Options": (config or network).options,
         "Labels": network.labels,
     }
 

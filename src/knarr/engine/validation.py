@@ -32,6 +32,7 @@ from knarr.engine.config import (
 )
 from knarr.engine.host_facts import HostFacts, parse_list
 from knarr.errors import InvalidParameter
+from knarr.network import endpoint_options
 
 _MIN_MEMORY = 6 << 20
 _MILLISECOND = 1_000_000
@@ -321,10 +322,22 @@ def check_endpoint(network: str, settings: EndpointSettings) -> None:
         raise InvalidParameter("user specified IP address is supported on user defined networks only")
     if predefined and settings.aliases:
         raise InvalidParameter("network-scoped aliases are only supported for user-defined networks")
+    endpoint_options.check(settings.driver_opts or {})
+    for address in asked.link_local_ips or []:
+        _check_link_local(address)
     _check_version(asked.ipv4_address, 4)
     _check_version(asked.ipv6_address, 6)
     if settings.mac_address and not _MAC.fullmatch(settings.mac_address):
         raise InvalidParameter(f"invalid MAC address: {settings.mac_address}")
+
+
+def _check_link_local(text: str) -> None:
+    try:
+        valid = ip_address(text).is_link_local
+    except ValueError:
+        valid = False
+    if not valid:
+        raise InvalidParameter(f"invalid link-local IP address: {text}")
 
 
 def _check_version(text: str, version: int) -> None:

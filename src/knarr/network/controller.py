@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from knarr.database import Database
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.rtnetlink import mac_bytes
-from knarr.network import creation, drivers
+from knarr.network import creation, drivers, endpoint_options, leadership, options
 from knarr.network.addressing import Addressing
 from knarr.network.catalog import DEFAULT, Catalog
 from knarr.network.model import (
@@ -103,7 +103,8 @@ class NetworkController:
         in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
         subnets = await self._call(self._plumbing.choose_default, default.subnets, in_use)
         default = self._catalog.describe_default(self._plumbing.bridge_name, subnets, self._settings)
-        networks = [default, *(network for network in self._catalog.all() if not network.predefined)]
+        networks = [default, *(entry for entry in self._catalog.all() if entry.driver in drivers.USER_MADE)]
+        networks = list({network.id: network for network in networks}.values())
         for network in networks:
             self._addressing[network.id] = Addressing(network)
         for endpoint in endpoints:
@@ -152,7 +153,12 @@ class NetworkController:
     async def create_network(self, request: NetworkRequest) -> NetworkInfo:
         """Make a network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
         async with self._changing:
+            request = creation.with_defaults(request, self.networks(), self._settings.default_options)
             creation.check(request, self.networks())
+            if request.config_only:
+                network = creation.configuration(request)
+                self._catalog.put(network)
+                return network
             taken = [ip_network(subnet.subnet) for network in self.networks() for subnet in network.subnets]
             chosen = await self._call(self._plumbing.free_subnets, creation.missing(request), taken)
             network = creation.network(request, chosen)
@@ -170,6 +176,8 @@ class NetworkController:
         async with self._changing:
             if self.network(network.id).predefined:
                 raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
+            if any(other.config_from == network.name for other in self.networks()):
+                raise Forbidden(f"configuration network {network.name!r} is in use".replace("'", '"'))
             if self.members(network):
                 raise Forbidden(
                     f"error while removing network: network {network.name} id {network.id} has active endpoints"
@@ -300,7 +308,7 @@ class NetworkController:
 
     async def _connect(self, request: EndpointRequest, namespace: int | None) -> tuple[Endpoint, int]:
         try:
-            self._check(request)
+            self.check(request)
             sandbox = await self._sandbox(namespace)
         finally:
             if namespace is not None:
@@ -321,10 +329,11 @@ class NetworkController:
 
     async def _join(self, request: EndpointRequest, namespace: int) -> Endpoint:
         try:
-            self._check(request)
+            self.check(request)
             endpoint = await self._admit(request)
             try:
                 await self._call(self._plumbing.join, endpoint, namespace)
+                self._depose(endpoint)
                 await self._name(endpoint, namespace)
                 await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
             except BaseException:
@@ -334,6 +343,15 @@ class NetworkController:
             return endpoint
         finally:
             os.close(namespace)
+
+    def _depose(self, leader: Endpoint) -> None:
+        """Take note that others lead no longer where a new endpoint does: its default routes have replaced theirs."""
+        places = self._endpoints[leader.container_id]
+        for network_id, other in places.items():
+            rest = tuple(version for version in other.leads if version not in leader.leads)
+            if other is not leader and rest != other.leads:
+                places[network_id] = changed = replace(other, leads=rest)
+                self._store.put_endpoint(changed)
 
     async def _name(self, endpoint: Endpoint, namespace: int) -> None:
         """Let others find a container by its names, and it others."""
@@ -347,12 +365,16 @@ class NetworkController:
     def _all_endpoints(self) -> list[Endpoint]:
         return [endpoint for places in self._endpoints.values() for endpoint in places.values()]
 
-    def _check(self, request: EndpointRequest) -> None:
+    def check(self, request: EndpointRequest) -> None:
+        """Whether an endpoint may be asked for. Raises NotFound, Forbidden, InvalidParameter."""
         network = self.network(request.network)
+        if network.config is not None:
+            raise Forbidden("cannot create endpoint on configuration-only network")
         if network.driver not in drivers.USER_MADE:
             raise InvalidParameter(f"containers cannot be given an endpoint in network {network.name}")
         if network.id in self._being_removed or network.id not in self._addressing:
             raise NotFound(f"network {request.network} not found")
+        endpoint_options.check(request.options)
         if request.mac:
             try:
                 mac_bytes(request.mac)
@@ -375,6 +397,7 @@ class NetworkController:
         places = self._endpoints.get(request.container_id, {})
         if network.id in places:
             raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")
+        interface = _interface(network, request, places.values())
         endpoint_id = secrets.token_hex(32)
         with ExitStack() as undo:
             addressing = self._addressing[network.id]
@@ -393,8 +416,11 @@ class NetworkController:
                 mac=drivers.mac(network, request.mac, addresses),
                 host_interface=drivers.host_interface(network, endpoint_id),
                 ports=ports,
-                interface=_free_interface(places.values()),
+                interface=interface,
                 leads=tuple(version for version in request.leads if version in network.leads),
+                link_local=request.link_local,
+                priority=request.priority,
+                sysctls=endpoint_options.sysctls(request.options, interface),
                 names=request.names,
                 links=request.links,
                 servers=[] if network.internal else request.servers,
@@ -466,13 +492,9 @@ class NetworkController:
 
     def _heirs(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> dict[int, Endpoint]:
         """For each IP version with which an endpoint leads to the world, another one that can."""
-        others = [other for other in places.values() if other is not leaving]
-        able = [(other, self.network(other.network_id).leads) for other in others]
-        return {
-            version: next(other for other, versions in able if version in versions)
-            for version in leaving.leads
-            if any(version in versions for _, versions in able)
-        }
+        others = {id: other for id, other in places.items() if other is not leaving}
+        able = leadership.leaders((self.network(id), other.priority) for id, other in others.items())
+        return {version: others[able[version].id] for version in leaving.leads if version in able}
 
     async def _sweep_out(self) -> None:
         """Delete interfaces, as many at once as there are; an address is given again only when its old place is gone,
@@ -497,9 +519,15 @@ class NetworkController:
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
 
 
-def _free_interface(others: Iterable[Endpoint]) -> str:
+def _interface(network: NetworkInfo, request: EndpointRequest, others: Iterable[Endpoint]) -> str:
+    """The name of an endpoint's interface in the container."""
     taken = {endpoint.interface for endpoint in others}
-    return next(name for number in count() if (name := f"eth{number}") not in taken)
+    if asked := request.options.get(endpoint_options.INTERFACE):
+        if asked in taken:
+            raise Conflict(f"interface name {asked} is already in use in the container")
+        return asked
+    prefix = options.interface_prefix(network)
+    return next(name for number in count() if (name := f"{prefix}{number}") not in taken)
 
 
 def _log_failure(work: asyncio.Future[None]) -> None:

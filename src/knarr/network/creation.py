@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 
 from msgspec.structs import replace
 
-from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError
+from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.network import options
 from knarr.network.model import (
     PREDEFINED,
@@ -23,6 +23,61 @@ from knarr.network.model import (
 )
 
 
+def with_defaults(
+    request: NetworkRequest, networks: Sequence[NetworkInfo], defaults: Mapping[str, Mapping[str, str]]
+) -> NetworkRequest:
+    """A request with what the network that it names as its configuration has, and the daemon's options.
+
+    Raises InvalidParameter, Forbidden, NotFound, in dockerd's words.
+    """
+    if request.config_from:
+        request = _from_configuration(request, networks)
+    elif not request.config_only:
+        request = replace(request, options={**defaults.get(request.driver, {}), **request.options})
+    return replace(request, ipv4=_wanted(request, 4), ipv6=_wanted(request, 6))
+
+
+def _wanted(request: NetworkRequest, version: int) -> bool:
+    """Whether a network is to have an IP version."""
+    asked, name = request.wants(version), options.ENABLE[version]
+    if asked is not None or name not in request.options:
+        return version == 4 if asked is None else asked
+    try:
+        return options.parse_flag(request.options[name])
+    except ValueError:
+        raise InvalidParameter(f'failed to parse {name} value: "{request.options[name]}"') from None
+
+
+def _from_configuration(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> NetworkRequest:
+    if request.subnets or request.ipv6 or request.labels:
+        raise Forbidden(
+            "user specified configurations are not supported if the network depends on a configuration network"
+        )
+    if request.options:
+        raise Forbidden("network driver options are not supported if the network depends on a configuration network")
+    source = next((network for network in networks if request.config_from in (network.name, network.id)), None)
+    if source is None:
+        raise NotFound(f"network {request.config_from} not found")
+    if source.config is None:
+        raise Forbidden(f"{source.name} is not a configuration network")
+    return replace(
+        request,
+        subnets=source.config.subnets,
+        ipv4=source.config.ipv4,
+        ipv6=source.config.ipv6,
+        options=source.config.options,
+        labels=source.config.labels,
+        config_from=source.name,
+    )
+
+
+def configuration(request: NetworkRequest) -> NetworkInfo:
+    """A network that is nothing but a configuration for others."""
+    return NetworkInfo(
+        secrets.token_hex(32), request.name, "null", time.time_ns(), labels=request.labels, config=request
+    )
+
+
 def check(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
     """Raises InvalidParameter, Forbidden, Conflict (the name), in dockerd's words."""
     if not request.name.strip():
@@ -33,6 +88,9 @@ def check(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
         raise Conflict(f"network with name {request.name} already exists")
     if not (request.ipv4 or request.ipv6):
         raise InvalidParameter("IPv4 or IPv6 must be enabled")
+    if request.config_only:
+        _check_configuration(request)
+        return
     options.check(request.driver, request.options)
     _check_driver(request, [network for network in networks if network.driver != "null"])
     subnets = [subnet for subnet in request.subnets if request.ipv6 or subnet.version != 6]
@@ -43,6 +101,18 @@ def check(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
     if request.driver == "bridge" and len({subnet.version for subnet in subnets}) < len(subnets):
         raise Forbidden("bridge driver doesn't support multiple subnets")
     _check_overlap(subnets, networks)
+
+
+def _check_configuration(request: NetworkRequest) -> None:
+    if request.config_from:
+        raise Forbidden("a configuration network cannot depend on another configuration network")
+    if request.internal or request.attachable:
+        raise Forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like "
+            "[ ingress | internal | attachable | scope ] are not supported."
+        )
+    if problems := [problem for subnet in request.subnets for problem in _problems(subnet)]:
+        raise InvalidParameter("\n".join(("invalid network config:", *problems)))
 
 
 def _check_driver(request: NetworkRequest, networks: Sequence[NetworkInfo]) -> None:
@@ -134,7 +204,7 @@ def _check_overlap(subnets: Sequence[Subnet], networks: Sequence[NetworkInfo]) -
 
 def missing(request: NetworkRequest) -> list[int]:
     """The IP versions for which a checked request leaves the subnet open."""
-    wanted = [version for version, on in zip(VERSIONS, (request.ipv4, request.ipv6), strict=True) if on]
+    wanted = [version for version in VERSIONS if _wanted(request, version)]
     named = {subnet.version for subnet in request.subnets}
     return [version for version in wanted if version not in named]
 
@@ -157,6 +227,7 @@ def network(request: NetworkRequest, chosen: Sequence[IPNetwork]) -> NetworkInfo
         options=request.options,
         labels=request.labels,
         attachable=request.attachable,
+        config_from=request.config_from,
     )
 
 

@@ -20,13 +20,19 @@ def configure(sandbox: Sandbox, endpoint: Endpoint) -> None:
     """Bring an endpoint's interface up, with its addresses and routes. Raises OSError."""
     index = rtnetlink.link(sandbox.netlink, endpoint.interface).index
     settings = dict(endpoint.sysctls)
-    if endpoint.address(6):
+    if endpoint.address(6) or any(":" in address for address in endpoint.link_local):
         settings = {f"ipv6/conf/{endpoint.interface}/disable_ipv6": "0", **settings}
     sandbox.set(settings)
     messages = [rtnetlink.set_link(index, up=True)]
     messages += [rtnetlink.add_address(index, ip_interface(address.cidr)) for address in endpoint.addresses]
+    messages += [rtnetlink.add_address(index, _on_link(address)) for address in endpoint.link_local]
     messages += _default_routes(index, endpoint, endpoint.leads)
     sandbox.netlink.transact(messages)
+
+
+def _on_link(address: str) -> IPInterface:
+    """A link-local address with its prefix: 169.254.0.0/16 or fe80::/64."""
+    return ip_interface(f"{address}/{64 if ':' in address else 16}")
 
 
 def lead(netlink: NetlinkSocket, endpoint: Endpoint, versions: Sequence[int]) -> None:

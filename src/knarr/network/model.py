@@ -77,11 +77,12 @@ class BoundPort(Struct, frozen=True):
 class EndpointRequest(Struct, frozen=True):
     """Connect a container. `name`, the container's, is for messages; `mac` None takes one made from the address.
 
-    `addresses` are wanted ones, at most one a version. For the versions in `leads` the network's gateway is the
-    container's; for others another of its networks leads to the world. `options` are Docker's driver options for an
-    endpoint. With `names` others in
-    the network find it by them, and it finds them by theirs and by its `links` (aliases of names); `servers` outside
-    are asked for all other names: by the container itself if they are its `own_servers`, else by the host.
+    `addresses` are wanted ones, at most one a version, `link_local` further ones that matter on the link alone. For the
+    versions in `leads` the network's gateway is the container's from now on; for others another of its networks leads
+    to the world: of those that can, the one with the highest `priority`. `options` are Docker's driver options for an
+    endpoint. With `names` others in the network find it by them, and it finds them by theirs and by its `links`
+    (aliases of names); `servers` outside are asked for all other names: by the container itself if they are its
+    `own_servers`, else by the host.
     """
 
     container_id: str
@@ -90,7 +91,9 @@ class EndpointRequest(Struct, frozen=True):
     addresses: list[str] = field(default_factory=list)
     mac: str | None = None
     ports: list[PortMapping] = field(default_factory=list)
+    link_local: list[str] = field(default_factory=list)
     leads: tuple[int, ...] = VERSIONS
+    priority: int = 0
     options: dict[str, str] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
@@ -133,7 +136,9 @@ class Endpoint(Struct, frozen=True):
     host_interface: str
     ports: list[BoundPort] = field(default_factory=list)
     interface: str = "eth0"
+    link_local: list[str] = field(default_factory=list)
     leads: tuple[int, ...] = VERSIONS
+    priority: int = 0
     sysctls: dict[str, str] = field(default_factory=dict)
     names: list[str] = field(default_factory=list)
     links: dict[str, str] = field(default_factory=dict)
@@ -167,7 +172,8 @@ class Subnet(Struct, frozen=True):
 class NetworkInfo(Struct, frozen=True):
     """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970.
 
-    The IPv4 subnets come first.
+    The IPv4 subnets come first. One with a `config` is nothing but that, for networks to be made from it; those name it
+    as `config_from`.
     """
 
     id: str
@@ -179,6 +185,8 @@ class NetworkInfo(Struct, frozen=True):
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
     attachable: bool = False
+    config: NetworkRequest | None = None
+    config_from: str = ""
 
     @property
     def predefined(self) -> bool:
@@ -202,17 +210,27 @@ class NetworkInfo(Struct, frozen=True):
 
 class NetworkRequest(Struct, frozen=True):
     """A network to make. It gets a free subnet of each version that it is to have and `subnets` has none of, and
-    subnets without a gateway get their first address for it."""
+    subnets without a gateway get their first address for it.
+
+    `ipv4` and `ipv6` None leave it to the options, and those to Docker's defaults: on and off. With `config_from`, the
+    network of that name gives subnets, options and labels. `config_only` makes such a one.
+    """
 
     name: str
     subnets: list[Subnet] = field(default_factory=list)
     driver: str = "bridge"
-    ipv4: bool = True
-    ipv6: bool = False
+    ipv4: bool | None = None
+    ipv6: bool | None = None
     internal: bool = False
     attachable: bool = False
     options: dict[str, str] = field(default_factory=dict)
     labels: dict[str, str] = field(default_factory=dict)
+    config_only: bool = False
+    config_from: str = ""
+
+    def wants(self, version: int) -> bool | None:
+        """Whether it is to have that IP version."""
+        return self.ipv4 if version == 4 else self.ipv6
 
 
 def _version(text: str) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_interface
+
 import pytest
 from topology import Namespace, ask, route, serving
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, NotFound
 from knarr.kernel.netlink import NetlinkSocket
-from knarr.kernel.rtnetlink import addresses, delete_link, new_bridge
-from knarr.network.controller import EndpointRequest, NetworkRequest, Subnet
+from knarr.kernel.rtnetlink import add_address, addresses, delete_link, new_bridge, routes
+from knarr.network.controller import EndpointRequest, NetworkRequest, NetworkSettings, Subnet
 
 NEIGHBOUR = "192.0.2.10"
 
@@ -175,4 +177,86 @@ def test_without_masquerading_containers_keep_their_address(world) -> None:
     here, a = connect(world, "a", "one")
     route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
     with serving(world.outside, 81):
+        assert ask(a, NEIGHBOUR, 81) == here.addresses[0].ip
+
+
+def test_the_highest_priority_leads_and_then_the_first_name(world) -> None:
+    for name, subnet in (("b-net", "10.1.0.0/24"), ("c-net", "10.2.0.0/24"), ("a-net", "10.3.0.0/24")):
+        create(world, name, subnets=[Subnet(subnet)])
+    _, a = connect(world, "a", "b-net")
+    assert _gateway(a) == "10.1.0.1"
+    world.host.run(world.controller.join(EndpointRequest("a", network="c-net", priority=5, leads=(4,)), a.fd))
+    assert _gateway(a) == "10.2.0.1"
+    assert [entry.leads for entry in world.controller.endpoints("a")] == [(), (4,)]
+    world.host.run(world.controller.join(EndpointRequest("a", network="a-net", leads=()), a.fd))
+    world.host.run(world.controller.leave("a", world.controller.network("c-net"), a.fd))
+    assert _gateway(a) == "10.3.0.1", "of equal ones the first by name"
+
+
+def _gateway(container) -> str:
+    with container.call(NetlinkSocket) as sock:
+        (default,) = [route for route in routes(sock) if route.destination.prefixlen == 0]
+    return str(default.gateway)
+
+
+def test_interfaces_are_named_as_asked_for(world) -> None:
+    create(world, "one", options={"com.docker.network.container_iface_prefix": "lan"})
+    create(world, "two")
+    _, a = connect(world, "a", "one")
+    asked = {"com.docker.network.endpoint.ifname": "store"}
+    world.host.run(world.controller.join(EndpointRequest("a", network="two", options=asked, leads=()), a.fd))
+    assert a.links().keys() == {"lo", "lan0", "store"}
+    with pytest.raises(Conflict, match="interface name store is already in use"):
+        world.host.run(world.controller.join(EndpointRequest("a", network="bridge", options=asked), a.fd))
+
+
+def test_sysctls_of_an_endpoint(world) -> None:
+    create(world, "one")
+    asked = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.neigh.IFNAME.mcast_solicit=5"
+    _, a = connect(world, "a", "one", options={"com.docker.network.endpoint.sysctls": asked})
+    assert a.sysctl("ipv4/conf/eth0/log_martians") == "1"
+    assert a.sysctl("ipv4/neigh/eth0/mcast_solicit") == "5"
+
+
+def test_link_local_addresses(world) -> None:
+    create(world, "one")
+    (_, a), (_, b) = connect(world, "a", "one", link_local=["169.254.5.5"]), connect(world, "b", "one")
+    b.netlink(add_address(b.links()["eth0"].index, ip_interface("169.254.5.6/16")))
+    with serving(a, 80):
+        assert ask(b, "169.254.5.5", 80) == "169.254.5.6"
+
+
+def test_networks_made_from_a_configuration(world) -> None:
+    create(world, "plan", config_only=True, subnets=[Subnet("10.9.0.0/24")], labels={"a": "b"})
+    with pytest.raises(Forbidden, match="cannot create endpoint on configuration-only network"):
+        connect(world, "a", "plan")
+    made = create(world, "one", config_from="plan")
+    assert (made.subnets[0].subnet, made.labels, made.config_from) == ("10.9.0.0/24", {"a": "b"}, "plan")
+    with pytest.raises(Forbidden, match='configuration network "plan" is in use'):
+        world.host.run(world.controller.remove_network(world.controller.network("plan")))
+    with pytest.raises(Forbidden, match="user specified configurations are not supported"):
+        create(world, "two", config_from="plan", labels={"x": "y"})
+    world.stop_controller()
+    world.new_controller()
+    world.host.run(world.controller.remove_network(world.controller.network("one")))
+    world.host.run(world.controller.remove_network(world.controller.network("plan")))
+
+
+def test_the_daemons_options_are_those_of_new_networks(world) -> None:
+    world.stop_controller()
+    defaults = {"bridge": {"com.docker.network.driver.mtu": "1300", "com.docker.network.enable_ipv6": "true"}}
+    world.new_controller(NetworkSettings(default_options=defaults))
+    network = create(world, "one")
+    _, a = connect(world, "a", "one")
+    assert (network.versions, a.links()["eth0"].mtu) == ((4, 6), 1300)
+
+
+def test_the_default_bridge_without_icc_and_masquerading(world) -> None:
+    world.stop_controller()
+    world.new_controller(NetworkSettings(icc=False, ip_masq=False, bip="10.9.0.1/24", fixed_cidr="10.9.0.64/26"))
+    (here, a), (there, b) = connect(world, "a", "bridge"), connect(world, "b", "bridge")
+    route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
+    assert here.addresses[0].ip == "10.9.0.64"
+    with serving(b, 80), serving(world.outside, 81):
+        assert ask(a, there.addresses[0].ip, 80, timeout=0.5) is None
         assert ask(a, NEIGHBOUR, 81) == here.addresses[0].ip

@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from knarr.cli.command import Command, Invocation
+from knarr.cli.flags import switch
 from knarr.client import networks
+from knarr.client.errors import NotFound
 
 
 def _run(invocation: Invocation) -> int:
     engine = invocation.session.engine
-    return invocation.each(invocation.arguments, lambda name: engine.call(networks.remove(name)))
+
+    def remove(name: str) -> None:
+        try:
+            engine.call(networks.remove(name))
+        except NotFound:
+            if not invocation.options.on("force"):
+                raise
+
+    return invocation.each(invocation.arguments, remove)
 
 
-COMMAND = Command("NETWORK [NETWORK...]", _run, arguments=(1, None), examples=[("", "network rm backend")])
+COMMAND = Command(
+    "NETWORK [NETWORK...]",
+    _run,
+    flags=(switch("f force", "Say nothing of networks that are not there"),),
+    arguments=(1, None),
+    examples=[("", "network rm backend")],
+)
