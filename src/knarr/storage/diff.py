@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 
 from knarr.storage import trees
 from knarr.storage.archive_writer import TreePacker, end, whiteout
@@ -148,3 +149,29 @@ def archive(comparison: Comparison) -> Iterator[bytes]:
         yield whiteout(path)
     yield from packer.pack(present)
     yield end()
+
+
+def remove_places(new_fd: int, old_fd: int | None, places: frozenset[bytes]) -> None:
+    """Remove what `Comparison.places` passes over: empty files and directories that only the new tree has."""
+    for path in sorted(places, reverse=True):  # what is in a directory before it
+        head, _, name = path.rpartition(b"/")
+        new = trees.open_directory(new_fd, head, os.O_PATH | os.O_DIRECTORY)
+        if new is None:
+            continue
+        with trees.owned(new):
+            info = _stat(new, name)
+            if info is None or _exists(old_fd, head, name):
+                continue
+            if _is_empty_file(info):
+                os.unlink(name, dir_fd=new)
+            elif stat.S_ISDIR(info.st_mode):
+                with suppress(OSError):  # not empty: the container's
+                    os.rmdir(name, dir_fd=new)
+
+
+def _exists(root_fd: int | None, head: bytes, name: bytes) -> bool:
+    directory = None if root_fd is None else trees.open_directory(root_fd, head, os.O_PATH | os.O_DIRECTORY)
+    if directory is None:
+        return False
+    with trees.owned(directory):
+        return _stat(directory, name) is not None

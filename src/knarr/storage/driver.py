@@ -55,6 +55,10 @@ class Draft(Protocol):
         """The merged tree of the layers below, where `root_fd` does not hold their files itself."""
         ...
 
+    def diff(self) -> Iterator[bytes]:
+        """The layer archive that `layer_diff` will give of it."""
+        ...
+
     def publish(self, name: str) -> None:
         """Make it the layer `name`, atomically. Raises FileExistsError if there is one."""
         ...
@@ -85,6 +89,10 @@ class Driver(Protocol):
         """Forget a layer that nothing stands on; its files go when the result is called. A missing one is fine."""
         ...
 
+    def merged(self, parents: list[str]) -> AbstractContextManager[int]:
+        """What layers on top of each other show, to be read only; nothing for no layers."""
+        ...
+
     def create_root(self, name: str, parents: list[str], options: RootOptions) -> None:
         """A writable layer on top of `parents`. Raises FileExistsError, Unsupported (host)."""
         ...
@@ -104,6 +112,17 @@ class Driver(Protocol):
 
     def remove_root(self, name: str) -> Callable[[], None]:
         """Forget a writable layer; its files go when the result is called. A missing one is fine."""
+        ...
+
+    def clear_places(self, name: str, parents: list[str], places: frozenset[bytes]) -> None:
+        """Remove from a root that nobody uses what a start has made for mounts, here and at `diff.PLACES`."""
+        ...
+
+    def adopt_root(self, name: str, layer: str) -> Callable[[], None]:
+        """Make a root that nobody uses the layer `layer`, atomically; the rests go when the result is called.
+
+        Raises FileExistsError if there is one.
+        """
         ...
 
     def root_usage(self, name: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,10 +19,11 @@ import msgspec
 from knarr.database import Database
 from knarr.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from knarr.storage.archive_reader import ArchiveReader, Readable
+from knarr.storage.archive_writer import end
 from knarr.storage.driver import Driver, RootOptions
 from knarr.storage.overlay import OverlayDriver
 from knarr.storage.reaper import Reaper
-from knarr.storage.unpack import Limits, unpack
+from knarr.storage.unpack import Entries, Limits, unpack
 from knarr.storage.vfs import VfsDriver
 
 _SCHEMA = """
@@ -120,7 +121,7 @@ class LayerStore:
                 reader = ArchiveReader(archive)
                 reader.drain()
                 return known
-        with self._in_use(parent):
+        with self.in_use(parent):
             return self._unpack(parent, ArchiveReader(archive), diff_id)
 
     def _unpack(self, parent: str | None, reader: ArchiveReader, diff_id: str | None) -> Layer:
@@ -133,14 +134,37 @@ class LayerStore:
             digest = reader.digest()
             if diff_id is not None and digest != diff_id:
                 raise InvalidParameter(f"wrong diff id calculated on extraction {digest!r}, expected {diff_id!r}")
-            layer = Layer(_chain(parent, digest), digest, parent, size)
-            with self._lock:
-                known = self._layers.get(layer.chain_id)
-                if known is not None:
-                    return known
-                draft.publish(_name(layer.chain_id))
+            return self._publish(Layer(_chain(parent, digest), digest, parent, size), draft.publish)
+
+    def make(self, parent: str | None, entries: Entries) -> Layer | None:
+        """As `apply`, for entries of no archive that is to be kept: the layer's digest is that of `layer_archive`.
+
+        None if it changes nothing in what `parent` shows.
+        """
+        with self.in_use(parent):
+            below = self._names(parent)
+            if len(below) >= _MAX_LAYERS:
+                raise InvalidParameter("max depth exceeded")
+            with self._driver.draft(below) as draft:
+                size = unpack(
+                    entries,
+                    draft.root_fd,
+                    draft.below_fd,
+                    overlay=self._driver.overlay,
+                    whiteouts=False,
+                    limits=self._limits,
+                )
+                layer = _layer(parent, draft.diff(), size)
+                return layer and self._publish(layer, draft.publish)
+
+    def _publish(self, layer: Layer, publish: Callable[[str], object]) -> Layer:
+        """The layer, made with a call of `publish` unless it is there already."""
+        with self._lock:
+            known = self._layers.get(layer.chain_id)
+            if known is None:
+                publish(_name(layer.chain_id))
                 self._record(layer)
-                return layer
+            return known or layer
 
     def _record(self, layer: Layer) -> None:
         try:
@@ -182,8 +206,14 @@ class LayerStore:
     def layer_archive(self, chain_id: str) -> Iterator[bytes]:
         """A layer as an archive made anew: the same files, not the same bytes as the archive that it came from."""
         layer = self.get(chain_id)
-        with self._in_use(chain_id):
+        with self.in_use(chain_id):
             yield from self._driver.layer_diff(_name(chain_id), self._names(layer.parent))
+
+    @contextmanager
+    def view(self, chain_id: str | None) -> Iterator[int]:
+        """The root directory (O_PATH) of what a layer and all below it show, to be read only. Raises NotFound."""
+        with self.in_use(chain_id), self._driver.merged(self._names(chain_id)) as fd:
+            yield fd
 
     def chain_of(self, diff_ids: list[str]) -> str | None:
         """The chain id of layers given from the bottom up; None for no layers."""
@@ -203,7 +233,7 @@ class LayerStore:
         it saves the flush to disk at that moment. Raises Conflict if `id` is taken, NotFound (parent), Unsupported.
         """
         root = _Root(parent, RootOptions(host=host, writable=writable, volatile=volatile))
-        with self._in_use(parent):
+        with self.in_use(parent):
             try:
                 self._driver.create_root(id, self._names(parent), root.options)
             except FileExistsError:
@@ -256,6 +286,29 @@ class LayerStore:
             self._leave(root.parent)
         self._reaper.submit(self._driver.remove_root(id))
 
+    def commit_root(self, id: str, places: Collection[bytes] = ()) -> Layer | None:
+        """Make a layer of a root that nobody uses any more, and which has gone then: its files stay where they are.
+
+        Empty files and directories at `places` (without a leading slash) are not the container's, as at those where
+        every start has some. None, and the root stays, if nothing is changed. Raises NotFound.
+        """
+        root = self._root(id)
+        with self.in_use(root.parent):
+            parents = self._names(root.parent)
+            if len(parents) >= _MAX_LAYERS:
+                raise InvalidParameter("max depth exceeded")
+            self._driver.clear_places(id, parents, frozenset(places))
+            pieces = self._driver.diff(id, parents, root.options)
+            layer = _layer(root.parent, pieces, self._driver.root_usage(id))
+            if layer is None:
+                return None
+            rests: list[Callable[[], None]] = []
+            made = self._publish(layer, lambda name: rests.append(self._driver.adopt_root(id, name)))
+            self.remove_root(id)
+        for clean_up in rests:
+            self._reaper.submit(clean_up)
+        return made
+
     def settle(self) -> None:
         """Wait until the files of all that was removed are gone: removing only takes them out of sight."""
         self._reaper.settle()
@@ -292,25 +345,42 @@ class LayerStore:
         return names
 
     @contextmanager
-    def _in_use(self, chain_id: str | None) -> Iterator[None]:
+    def in_use(self, chain_id: str | None) -> Iterator[None]:
         """Keep a layer from being removed. Raises NotFound."""
-        if chain_id is None:
-            yield
-            return
-        with self._lock:
-            self.get(chain_id)
-            self._users[chain_id] += 1
+        self.hold(chain_id)
         try:
             yield
         finally:
+            self.release(chain_id)
+
+    def hold(self, chain_id: str | None) -> None:
+        """Keep a layer from being removed until as many calls of `release`. Raises NotFound."""
+        if chain_id is not None:
             with self._lock:
-                self._leave(chain_id)
+                self.get(chain_id)
+                self._users[chain_id] += 1
+
+    def release(self, chain_id: str | None) -> None:
+        """Undo a `hold`."""
+        with self._lock:
+            self._leave(chain_id)
 
     def _leave(self, chain_id: str | None) -> None:
         if chain_id is not None:
             self._users[chain_id] -= 1
             if not self._users[chain_id]:
                 del self._users[chain_id]
+
+
+def _layer(parent: str | None, pieces: Iterator[bytes], size: int) -> Layer | None:
+    """The layer of an archive in pieces, None for an empty one."""
+    digest = hashlib.sha256()
+    empty = True
+    for piece in pieces:
+        empty = empty and piece == end()
+        digest.update(piece)
+    diff_id = f"sha256:{digest.hexdigest()}"
+    return None if empty else Layer(_chain(parent, diff_id), diff_id, parent, size)
 
 
 def _choose(root: Path, name: str | None, hidden: list[Path]) -> Driver:

@@ -20,7 +20,7 @@ from pathlib import Path
 from knarr.errors import Unsupported
 from knarr.kernel import mounts, paths
 from knarr.storage import trees
-from knarr.storage.diff import PLACES, Comparison, archive, changes
+from knarr.storage.diff import PLACES, Comparison, archive, changes, remove_places
 from knarr.storage.directories import make_opaque
 from knarr.storage.driver import RootOptions
 from knarr.storage.shelves import ShelfDraft, Shelves
@@ -94,7 +94,7 @@ class OverlayDriver:
             else:
                 with opened(".", dir_fd=below) as directory:
                     trees.copy_attributes(directory, fd)
-            yield ShelfDraft(self._shelves, name, fd, below)
+            yield ShelfDraft(self._shelves, name, fd, below, compared=below, overlay=True)
 
     def remove_layer(self, name: str) -> Callable[[], None]:
         """See Driver."""
@@ -102,9 +102,10 @@ class OverlayDriver:
 
     @contextmanager
     def merged(self, parents: list[str]) -> Iterator[int]:
-        """A read-only view of layers on top of each other."""
-        if len(parents) == 1:  # overlayfs needs two
-            with opened(parents[0], os.O_PATH | os.O_DIRECTORY, self._shelves.layers) as fd:
+        """See Driver."""
+        if len(parents) < 2:  # overlayfs needs two
+            path = f"layers/{parents[0]}" if parents else self._empty_layer()
+            with opened(path, os.O_PATH | os.O_DIRECTORY, self._shelves.fd) as fd:
                 yield fd
             return
         with owned(self._mount([f"layers/{parent}" for parent in parents])) as fd:
@@ -230,6 +231,16 @@ class OverlayDriver:
     def remove_root(self, name: str) -> Callable[[], None]:
         """See Driver."""
         return self._shelves.discard(self._shelves.roots, name)
+
+    def clear_places(self, name: str, parents: list[str], places: frozenset[bytes]) -> None:
+        """See Driver."""
+        with opened(f"{name}/upper", dir_fd=self._shelves.roots) as upper, self.merged(parents) as below:
+            remove_places(upper, below, places | PLACES)
+
+    def adopt_root(self, name: str, layer: str) -> Callable[[], None]:
+        """See Driver."""
+        self._shelves.publish(self._shelves.roots, f"{name}/upper", self._shelves.layers, layer)
+        return self.remove_root(name)
 
     def root_usage(self, name: str) -> int:
         """See Driver."""

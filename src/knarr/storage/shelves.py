@@ -16,6 +16,7 @@ from pathlib import Path
 
 from knarr.kernel import mounts
 from knarr.storage import trees
+from knarr.storage.diff import Comparison, archive
 from knarr.storage.trees import DIRECTORY_FLAGS
 
 
@@ -46,12 +47,12 @@ class Shelves:
         finally:
             trees.remove_tree(self.tmp, name)
 
-    def publish(self, temporary: str, shelf: int, name: str) -> None:
-        """Move a finished directory from tmp/ to its place. Raises FileExistsError."""
+    def publish(self, source: int, path: str, shelf: int, name: str) -> None:
+        """Move a finished directory to its place. Raises FileExistsError."""
         try:
             os.stat(name, dir_fd=shelf, follow_symlinks=False)
         except FileNotFoundError:
-            os.rename(temporary, name, src_dir_fd=self.tmp, dst_dir_fd=shelf)
+            os.rename(path, name, src_dir_fd=source, dst_dir_fd=shelf)
             return
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
@@ -76,14 +77,29 @@ class Shelves:
 
 
 class ShelfDraft:
-    """A layer in the making: see driver.Draft."""
+    """A layer in the making: see driver.Draft. `compared` is what it will be on top of, all layers of it."""
 
-    def __init__(self, shelves: Shelves, temporary: str, root_fd: int, below_fd: int | None) -> None:
+    def __init__(
+        self,
+        shelves: Shelves,
+        temporary: str,
+        root_fd: int,
+        below_fd: int | None,
+        *,
+        compared: int | None,
+        overlay: bool,
+    ) -> None:
         self._shelves = shelves
         self._temporary = temporary
         self.root_fd = root_fd
         self.below_fd = below_fd
+        self._compared = compared
+        self._overlay = overlay
+
+    def diff(self) -> Iterator[bytes]:
+        """See Draft."""
+        return archive(Comparison(self.root_fd, self._compared, overlay=self._overlay))
 
     def publish(self, name: str) -> None:
         """See Draft."""
-        self._shelves.publish(self._temporary, self._shelves.layers, name)
+        self._shelves.publish(self._shelves.tmp, self._temporary, self._shelves.layers, name)

@@ -10,13 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol
 
 from knarr.storage import tar_format as tar
 from knarr.storage import trees
-from knarr.storage.archive_reader import ArchiveReader
 from knarr.storage.directories import Directories, Directory, make_opaque
 from knarr.storage.tar_format import ArchiveError, Entry, os_text
 
@@ -47,8 +47,18 @@ class Limits:
     size: int = 1 << 40
 
 
+class Entries(Protocol):
+    """What can be unpacked: an ArchiveReader, or entries made up with data from elsewhere."""
+
+    def __iter__(self) -> Iterator[Entry]: ...
+
+    def write_data(self, entry: Entry, fd: int) -> None:
+        """Write the data of the entry that came last to `fd`, an empty file."""
+        ...
+
+
 def unpack(
-    reader: ArchiveReader,
+    reader: Entries,
     root_fd: int,
     below_fd: int | None = None,
     *,
@@ -85,7 +95,7 @@ def _umask() -> int:
 
 
 class _Unpacking:
-    def __init__(self, reader: ArchiveReader, directories: Directories, whiteouts: bool, limits: Limits) -> None:
+    def __init__(self, reader: Entries, directories: Directories, whiteouts: bool, limits: Limits) -> None:
         self.size = 0
         self._reader = reader
         self._directories = directories

@@ -13,7 +13,7 @@ from pathlib import Path
 from knarr.errors import Unsupported
 from knarr.kernel import mounts
 from knarr.storage import trees
-from knarr.storage.diff import PLACES, Comparison, archive, changes
+from knarr.storage.diff import PLACES, Comparison, archive, changes, remove_places
 from knarr.storage.driver import RootOptions
 from knarr.storage.shelves import ShelfDraft, Shelves
 from knarr.storage.trees import opened
@@ -39,8 +39,22 @@ class VfsDriver:
     @contextmanager
     def draft(self, parents: list[str]) -> Iterator[ShelfDraft]:
         """See Driver."""
-        with self._copy(parents) as name, opened(name, dir_fd=self._shelves.tmp) as fd:
-            yield ShelfDraft(self._shelves, name, fd, None)
+        with (
+            self._copy(parents) as name,
+            opened(name, dir_fd=self._shelves.tmp) as fd,
+            self.merged(parents) as below,
+        ):
+            yield ShelfDraft(self._shelves, name, fd, None, compared=below, overlay=False)
+
+    @contextmanager
+    def merged(self, parents: list[str]) -> Iterator[int]:
+        """See Driver."""
+        if parents:
+            with opened(parents[0], dir_fd=self._shelves.layers) as fd:
+                yield fd
+        else:
+            with self._shelves.temporary() as name, opened(name, dir_fd=self._shelves.tmp) as fd:
+                yield fd
 
     @contextmanager
     def _copy(self, parents: list[str]) -> Iterator[str]:
@@ -62,7 +76,7 @@ class VfsDriver:
         if options.host:
             raise Unsupported("the image host needs the storage driver overlay2; this engine runs on vfs")
         with self._copy(parents) as temporary:
-            self._shelves.publish(temporary, self._shelves.roots, name)
+            self._shelves.publish(self._shelves.tmp, temporary, self._shelves.roots, name)
 
     def mount_root(self, name: str, parents: list[str], options: RootOptions, ids: int | None = None) -> int:
         """See Driver."""
@@ -87,6 +101,16 @@ class VfsDriver:
     def remove_root(self, name: str) -> Callable[[], None]:
         """See Driver."""
         return self._shelves.discard(self._shelves.roots, name)
+
+    def clear_places(self, name: str, parents: list[str], places: frozenset[bytes]) -> None:
+        """See Driver."""
+        with opened(name, dir_fd=self._shelves.roots) as root, self.merged(parents) as below:
+            remove_places(root, below, places | PLACES)
+
+    def adopt_root(self, name: str, layer: str) -> Callable[[], None]:
+        """See Driver: the whole tree is what a layer is here."""
+        self._shelves.publish(self._shelves.roots, name, self._shelves.layers, layer)
+        return lambda: None
 
     def root_usage(self, name: str) -> int:
         """See Driver: the whole tree is the root's own."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from knarr.errors import Conflict, InvalidParameter, NotFound
+from knarr.storage.archive_reader import ArchiveReader
 
 Make = Callable[..., Any]
 
@@ -259,3 +260,66 @@ def test_mounts_are_gone_with_their_descriptor(bench: Any, make: Make) -> None:
     bench.tree(bench.layer(bench.layer(None, make("a")), make("b")))
     with open("/proc/self/mountinfo") as file:
         assert file.read() == before
+
+
+def archive_digest(bench: Any, chain_id: str) -> str:
+    return "sha256:" + hashlib.sha256(b"".join(bench.store.layer_archive(chain_id))).hexdigest()
+
+
+def test_a_root_becomes_a_layer(bench: Any, make: Make) -> None:
+    base = bench.layer(None, make("d", kind="dir"), make("d/a", b"one"), make("d/b", b"two"))
+    tree = bench.tree(base)
+    tree.write("d/a", b"changed")
+    os.unlink("d/b", dir_fd=tree.fd)
+    bench.unmount()
+    layer = bench.store.commit_root("c1")
+    assert (layer.parent, layer.diff_id) == (base, archive_digest(bench, layer.chain_id))
+    assert bench.store.roots() == []
+    bench.restart()
+    seen = bench.tree(layer.chain_id, "c2")
+    assert (seen.names(), seen.read("d/a")) == (["d", "d/a"], b"changed")
+
+
+def test_places_of_mounts_are_no_part_of_a_committed_layer(bench: Any, make: Make) -> None:
+    tree = bench.tree(bench.layer(None, make("a", b"1")))
+    for name in ("etc", "proc", "mine", "etc/mine"):
+        os.mkdir(name, dir_fd=tree.fd)
+    for name in ("etc/hosts", "etc/hostname", "cache"):
+        tree.write(name, b"")
+    tree.write("etc/resolv.conf", b"text")
+    bench.unmount()
+    layer = bench.store.commit_root("c1", [b"cache"])
+    assert bench.tree(layer.chain_id, "c2").names() == ["a", "etc", "etc/mine", "etc/resolv.conf", "mine"]
+
+
+def test_a_root_without_changes_is_no_layer(bench: Any, make: Make) -> None:
+    tree = bench.tree(bench.layer(None, make("a", b"1")))
+    os.mkdir("proc", dir_fd=tree.fd)
+    bench.unmount()
+    assert bench.store.commit_root("c1") is None
+    assert bench.store.roots() == ["c1"]
+
+
+def test_entries_become_a_layer_that_makes_its_own_archive(bench: Any, make: Make, archive: Make) -> None:
+    base = bench.layer(None, make("real", kind="dir"), make("link", "real", "symlink"), make("real/old", b"1"))
+    layer = bench.store.make(base, ArchiveReader(archive(make("link/new", b"2"))))
+    assert layer.diff_id == archive_digest(bench, layer.chain_id)
+    assert bench.tree(layer.chain_id).names() == ["link", "real", "real/new", "real/old"]
+    assert bench.store.make(layer.chain_id, ArchiveReader(archive())) is None
+
+
+def test_a_held_layer_stays(bench: Any, make: Make) -> None:
+    base = bench.layer(None, make("a", b"1"))
+    bench.store.hold(base)
+    with pytest.raises(Conflict):
+        bench.store.remove(base)
+    bench.store.release(base)
+    bench.store.remove(base)
+
+
+def test_what_layers_show_can_be_read(bench: Any, make: Make) -> None:
+    base = bench.layer(None, make("a", b"1"))
+    top = bench.layer(base, make("b", b"2"))
+    for chain_id, names in ((None, []), (base, ["a"]), (top, ["a", "b"])):
+        with bench.store.view(chain_id) as fd:
+            assert sorted(os.listdir(f"/proc/self/fd/{fd}")) == names
