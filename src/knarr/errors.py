@@ -8,7 +8,8 @@
     ├── Conflict               409  not in this state
     ├── NotModified            304  already so
     ├── Unsupported            400  what this engine or this host does not have
-    └── Unavailable            503
+    ├── Unavailable            503
+    └── CommandFailed               a command of a build; seen in its stream only
 
 The text is what the user reads: dockerd's words where dockerd has words.
 """
@@ -50,3 +51,11 @@ class Unsupported(KnarrError):
 
 class Unavailable(KnarrError):
     """Not now, or not in this mode."""
+
+
+class CommandFailed(KnarrError):
+    """A command of a build has ended with an exit code other than 0."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code

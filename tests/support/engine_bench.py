@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import busybox
 
+from knarr.build.cache import BuildCache
 from knarr.compute.native.backend import NativeBackend
 from knarr.database import Database
 from knarr.engine.attaching import AttachOptions
@@ -64,6 +65,7 @@ class EngineBench:
             directory.mkdir(exist_ok=True)
         self._database = Database(data / "state.db")
         self.layers = LayerStore(data, self._database, hidden=[run])
+        cache = BuildCache(self._database, self.layers)
         self.images = ImageStore(data, self._database, self.layers)
         self._network = NetworkController(NetworkSettings(), self._database, run)
         self._backend = NativeBackend()
@@ -71,7 +73,7 @@ class EngineBench:
         await self._backend.start()
         await self._network.start()
         self.engine = Engine(
-            self.settings, self._database, self.images, self.layers, self._network, {"knarr": self._backend}
+            self.settings, self._database, self.images, self.layers, self._network, {"knarr": self._backend}, cache
         )
         await self.engine.start()
         self._import_image()

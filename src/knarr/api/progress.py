@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from knarr.api.messages import Answer, Response, Stream
-from knarr.errors import KnarrError
+from knarr.errors import CommandFailed, KnarrError
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +51,8 @@ async def _stream(lines: _Lines, task: asyncio.Future[object], first: bytes = b"
     except Exception as error:  # noqa: BLE001  # the headers are out, so it goes where the client looks for it
         if not isinstance(error, KnarrError):
             _log.error("failed after its first message", exc_info=error)
-        yield _line({"errorDetail": {"message": str(error)}, "error": str(error)})
+        detail: dict[str, Any] = {"code": error.code} if isinstance(error, CommandFailed) else {}
+        yield _line({"errorDetail": {**detail, "message": str(error)}, "error": str(error)})
     finally:
         task.cancel()
 

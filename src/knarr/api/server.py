@@ -7,6 +7,7 @@ import ssl
 from typing import TYPE_CHECKING
 
 from knarr.api import (
+    build,
     containers,
     execs,
     files,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from knarr.engine.engine import Engine
 
 _RESOURCES = (
+    build,
     containers,
     execs,
     files,

@@ -41,13 +41,7 @@ async def events(request: Request) -> Answer:
     return Stream(json_lines(stream))
 
 
-async def prune_build_cache(request: Request) -> Answer:
-    """There is no build cache."""
-    return json_answer({"CachesDeleted": [], "SpaceReclaimed": 0})
-
-
 ROUTES = [
-    Route("POST", "/build/prune", prune_build_cache),
     Route("GET", "/_ping", ping),
     Route("HEAD", "/_ping", ping),
     Route("GET", "/version", version),

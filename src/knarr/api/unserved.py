@@ -16,7 +16,6 @@ async def unserved(request: Request) -> Answer:
 ROUTES = [
     Route(method, path, unserved)
     for method, path in (
-        ("POST", "/build"),
         ("POST", "/build/cancel"),
         ("POST", "/session"),
         ("POST", "/grpc"),

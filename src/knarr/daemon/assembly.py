@@ -12,6 +12,7 @@ import logging
 import resource
 
 from knarr.api.server import ApiServer
+from knarr.build.cache import BuildCache
 from knarr.compute.native.backend import NativeBackend
 from knarr.daemon import runtimes
 from knarr.daemon.config import DaemonConfig
@@ -35,12 +36,13 @@ class Parts:
         data_root, run_root = config.data_dir, config.run_dir
         self.database = Database(data_root / "state.db")
         layers = LayerStore(data_root, self.database, config.storage_driver or None, hidden=[run_root])
+        cache = BuildCache(self.database, layers)
         images = ImageStore(data_root, self.database, layers)
         self.network = NetworkController(network_settings(config), self.database, run_root)
         self.backend = NativeBackend()
         backends = {self.backend.name: self.backend} | _other_backends(config, self.backend)
         self.settings = engine_settings(config)
-        self.engine = Engine(self.settings, self.database, images, layers, self.network, backends)
+        self.engine = Engine(self.settings, self.database, images, layers, self.network, backends, cache)
         self.server = ApiServer(self.engine)
 
     async def start(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 
 from knarr.errors import InvalidParameter
 
@@ -60,3 +61,15 @@ def duration(name: str, text: str) -> int:
 def _part(part: str) -> int:
     number = part.rstrip("nuµmsh")
     return int(float(number) * _NANOSECONDS[part[len(number) :]])
+
+
+def check_signal(text: str) -> None:
+    """Raises InvalidParameter unless it is a signal's number, or its name with or without SIG."""
+    if text.isascii() and text.isdigit() and 0 < int(text[:9]) <= signal.NSIG:
+        return
+    name = text.upper().removeprefix("SIG")
+    if (
+        not re.fullmatch(r"RT(?:MIN(?:\+\d{1,2})?|MAX(?:-\d{1,2})?)", name)
+        and f"SIG{name}" not in signal.Signals.__members__
+    ):
+        raise InvalidParameter(f"Invalid signal: {text}")

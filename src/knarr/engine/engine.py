@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 
+from knarr.build.cache import BuildCache
 from knarr.compute.interface import Backend
 from knarr.database import Database
 from knarr.engine import host_facts, sizes
 from knarr.engine.archives import Archives
+from knarr.engine.build_cache import BuildCacheService
+from knarr.engine.builds import Builds
 from knarr.engine.commit import Commits
 from knarr.engine.containers import Containers
 from knarr.engine.creation import Creation
@@ -56,6 +59,7 @@ class Engine:
         layers: LayerStore,
         network: NetworkController,
         backends: Mapping[str, Backend],
+        cache: BuildCache,
     ) -> None:
         """`backends` by the runtime's name; that of `settings.runtime` must be there. Raises InvalidParameter."""
         facts = host_facts.gather()
@@ -96,7 +100,9 @@ class Engine:
         self.distribution = Distribution(images, self.events, settings)
         self.networks = Networks(network, self._registry, self.events)
         self.memberships = Memberships(parts, launcher)
-        self.system = SystemService(parts, self.containers, self.images)
+        self.builds = Builds(parts, launcher, self.images, cache)
+        self.build_cache = BuildCacheService(cache, images, self.events)
+        self.system = SystemService(parts, self.containers, self.images, self.build_cache)
 
     async def start(self) -> None:
         """Put right what the last run left, take over what still runs. Raises KnarrError, OSError."""
@@ -105,6 +111,7 @@ class Engine:
         await self._recovery.run()
         containers = {sizes.container_tree(container.id) for container in self._registry.all()}
         self._sizes.retain(containers | {sizes.volume_tree(name) for name in self.volumes.names()})
+        await asyncio.to_thread(self.builds.start)
 
     async def shutdown(self, *, stop_containers: bool) -> None:
         """Stop serving; containers go on, or are stopped within the time that the settings give them."""

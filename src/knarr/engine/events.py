@@ -14,7 +14,7 @@ from knarr.engine.filters import Filters
 Event = dict[str, Any]
 """An event in the API's JSON (EventMessage)."""
 
-ObjectType = Literal["container", "image", "network", "volume", "secret", "daemon"]
+ObjectType = Literal["container", "image", "network", "volume", "secret", "daemon", "builder"]
 
 _KEPT = 1024
 _FILTERS = frozenset(

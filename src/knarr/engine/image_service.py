@@ -17,6 +17,7 @@ from knarr.errors import InvalidParameter
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
 from knarr.images.importer import Import
+from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore
 
 _T = TypeVar("_T")
@@ -72,9 +73,12 @@ class ImageService:
         name = references.parse_repository_tag(repository, tag)
         if name is None:
             raise InvalidParameter("invalid reference format")
-        image = self.resolve(reference)
-        await asyncio.to_thread(self.store.tag, image.id, name)
-        self._publish(image, "tag", name.familiar)
+        await self.name(self.resolve(reference).id, name)
+
+    async def name(self, image_id: str, name: Reference) -> None:
+        """Let a name mean an image. Raises NotFound, InvalidParameter, Conflict."""
+        await asyncio.to_thread(self.store.tag, image_id, name)
+        self._publish(self.store.get(image_id), "tag", name.familiar)
 
     async def load(
         self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str | None = None

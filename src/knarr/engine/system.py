@@ -10,6 +10,7 @@ from typing import Any
 
 import knarr
 from knarr.engine import exposition, times
+from knarr.engine.build_cache import BuildCacheService
 from knarr.engine.containers import Containers
 from knarr.engine.image_service import ImageService
 from knarr.engine.log_settings import DRIVERS
@@ -26,10 +27,13 @@ _OBJECTS = ("image", "container", "volume", "build-cache")
 class SystemService:
     """Answers questions about the engine and its host."""
 
-    def __init__(self, parts: Parts, containers: Containers, images: ImageService) -> None:
+    def __init__(
+        self, parts: Parts, containers: Containers, images: ImageService, build_cache: BuildCacheService
+    ) -> None:
         self._parts = parts
         self._containers = containers
         self._images = images
+        self._build_cache = build_cache
 
     def version(self) -> dict[str, Any]:
         """The API's SystemVersion."""
@@ -195,6 +199,8 @@ class SystemService:
                 raise InvalidParameter(f"unknown object type: {name}")
         wanted = types or _OBJECTS
         usage: dict[str, Any] = {"BuildCache": [], "BuilderSize": 0}
+        if "build-cache" in wanted:
+            usage = {"BuildCache": self._build_cache.rows(), "BuilderSize": self._build_cache.size()}
         if "image" in wanted:
             usage["LayersSize"] = self._images.layers_size()
             usage["Images"] = self._images.list(shared_size=True, containers=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.dockerfile import expansion, instructions, ports, reading, statements
+from knarr.dockerfile import expansion, instructions, ports, reading, statements, values
 from knarr.dockerfile.instructions import Command, Instruction
 from knarr.dockerfile.locations import DockerfileError
 from knarr.errors import InvalidParameter
@@ -57,12 +57,12 @@ def variables(entries: list[str]) -> dict[str, str]:
     return {name: value for name, _, value in (entry.partition("=") for entry in entries)}
 
 
-def expanded(instruction: Instruction, values: dict[str, str], escape: str = "\\") -> Instruction:
+def expanded(instruction: Instruction, given: dict[str, str], escape: str = "\\") -> Instruction:
     """The instruction with its variables replaced. Raises InvalidParameter."""
     if isinstance(instruction, instructions.Expose):
-        words = expansion.expand_words(" ".join(instruction.ports), values, escape)
+        words = expansion.expand_words(" ".join(instruction.ports), given, escape)
         return msgspec.structs.replace(instruction, ports=words)
-    return instructions.expanded(instruction, lambda word: expansion.expand(word, values, escape))
+    return instructions.expanded(instruction, lambda word: expansion.expand(word, given, escape))
 
 
 def perform(config: ContainerDefaults, instruction: Instruction) -> None:
@@ -133,6 +133,7 @@ def _volume(config: ContainerDefaults, instruction: instructions.Volume) -> None
 
 
 def _stop_signal(config: ContainerDefaults, instruction: instructions.StopSignal) -> None:
+    values.check_signal(instruction.signal)
     config.stop_signal = instruction.signal
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -255,6 +255,15 @@ class ImageStore:
         """
         with self._changing:
             return [] if self._adding else self._collect_layers()
+
+    def drop_layers(self, chains: Iterable[str | None]) -> None:
+        """Remove layers, with those below them, that nothing uses: to be called when a build's cache has let go."""
+        with self._changing:
+            for chain in chains:
+                while chain is not None and self.layers.has(chain):
+                    self._loose[chain] = None
+                    chain = self.layers.get(chain).parent
+        self._settle()
 
     # -- inside
 

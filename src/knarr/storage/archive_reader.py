@@ -59,8 +59,11 @@ class ArchiveReader:
     def __iter__(self) -> Iterator[Entry]:
         while True:
             if self._left or self._padding:
-                self._skip(self._left + self._padding)
+                self._skip(self._left)
+                ended = not self._skip_padding()
                 self._left = self._padding = 0
+                if ended:
+                    return
             entry = self._next_entry()
             if entry is None:
                 return
@@ -125,6 +128,16 @@ class ArchiveReader:
                 raise ArchiveError("unexpected EOF")
             self._position += here
             size -= here
+
+    def _skip_padding(self) -> bool:
+        """False at the stream's end: the docker command leaves out what would follow its last file."""
+        while self._padding:
+            here = min(self._padding, len(self._chunk) - self._position)
+            if not here and not self._fill():
+                return False
+            self._position += here
+            self._padding -= here
+        return True
 
     def _header(self) -> bytes | None:
         """The next header block; None at the end: a block of zeros, or the end of the stream between two entries."""

@@ -186,6 +186,10 @@ class LayerStore:
             raise NotFound(f"layer does not exist: {chain_id}")
         return layer
 
+    def has(self, chain_id: str) -> bool:
+        """Whether there is such a layer."""
+        return chain_id in self._layers
+
     def layers(self) -> list[Layer]:
         """All layers."""
         with self._lock:

@@ -67,7 +67,15 @@ def test_versions_that_are_not_served(api: Any, version: str, words: str) -> Non
         ("GET", "/nodes", 503, "This node is not a swarm manager."),
         ("POST", "/services/create", 503, "This node is not a swarm manager."),
         ("POST", "/swarm/leave", 503, "This node is not part of a swarm"),
-        ("POST", "/build", 501, "not supported"),
+        ("POST", "/build", 400, "unexpected EOF"),
+        ("POST", "/build?squash=1", 400, "squash is not supported"),
+        (
+            "POST",
+            "/build?buildargs=x",
+            400,
+            "error reading build args: invalid character 'x' looking for beginning of value",
+        ),
+        ("POST", "/build?t=A:b:c", 400, "invalid reference format"),
         ("POST", "/images/create?fromImage=busybox", 400, "registry"),
     ],
 )

@@ -1,0 +1,234 @@
+"""COPY and ADD: files of one tree as entries of a new layer, with a digest of all that decides about them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from knarr.ignore import Patterns
+from knarr.kernel import paths
+from knarr.storage import tar_format as tar
+from knarr.storage import trees
+from knarr.storage.tar_format import Entry
+from knarr.storage.trees import owned
+from knarr.storage.unpack import Entries
+
+_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
+_KINDS = {
+    stat.S_IFREG: tar.REGULAR,
+    stat.S_IFDIR: tar.DIRECTORY,
+    stat.S_IFLNK: tar.SYMLINK,
+    stat.S_IFCHR: tar.CHARACTER,
+    stat.S_IFBLK: tar.BLOCK_DEVICE,
+    stat.S_IFIFO: tar.FIFO,
+}
+
+
+class Ownership(Struct, frozen=True):
+    """What is given to all files; None leaves them what they have."""
+
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+
+
+class _Item(Struct):
+    """One entry to be: `source` is its path in the tree at `root_fd`, `data` its content if that is no file's."""
+
+    name: bytes
+    info: os.stat_result | None
+    root_fd: int = -1
+    source: bytes = b""
+    data: bytes = b""
+    mode: int = 0
+    mtime_ns: int | None = None
+    owner: tuple[int, int] = (0, 0)
+
+
+class Copy:
+    """Files on their way into a layer. The trees' descriptors are borrowed until it is made.
+
+    It is what `LayerStore.make` takes: an iteration gives each entry, `write_data` the entry's file.
+    """
+
+    def __init__(self, ownership: Ownership) -> None:
+        self._ownership = ownership
+        self._moment = time.time_ns()
+        self._items: dict[bytes, _Item] = {}
+        self._current: _Item | None = None
+
+    def add_directories(self, view_fd: int, path: bytes, mode: int = 0o755) -> None:
+        """A directory and those on the way to it, as far as they are missing in the tree that is built on.
+
+        The last one has `mode` and belongs to the files' owner, the others are root's.
+        """
+        parts = [part for part in path.split(b"/") if part]
+        for depth in range(1, len(parts) + 1):
+            here = b"/".join(parts[:depth])
+            if not is_directory(view_fd, here):
+                last = depth == len(parts)
+                owner = self._ownership.owner if last else None
+                item = _Item(here, None, mode=stat.S_IFDIR | (mode if last else 0o755), owner=owner or (0, 0))
+                self._items.setdefault(here, item)
+
+    def add_document(self, name: bytes, content: bytes, mode: int = 0o644, mtime_ns: int | None = None) -> None:
+        """A file whose content is at hand."""
+        ownership = self._ownership
+        mode = mode if ownership.mode is None else ownership.mode
+        self._items[name] = _Item(
+            name, None, data=content, mode=mode | stat.S_IFREG, owner=ownership.owner or (0, 0), mtime_ns=mtime_ns
+        )
+
+    def add_file(self, root_fd: int, source: str, name: bytes) -> None:
+        """One file of a tree that is no directory; if it is a link, what that leads to."""
+        fd = paths.open_in_root(root_fd, source)
+        with owned(fd):
+            info = os.fstat(fd)
+            where = os.readlink(f"/proc/self/fd/{root_fd}"), os.readlink(f"/proc/self/fd/{fd}")
+        resolved = os.fsencode(os.path.relpath(where[1], where[0])) if where[0] != where[1] else b"."
+        self._add(name, info, root_fd, resolved)
+
+    def add_tree(self, root_fd: int, source: str, name: bytes, excludes: Patterns | None = None) -> None:
+        """What is in a directory of a tree, but what `excludes` leave out (paths from that directory)."""
+        with owned(paths.open_in_root(root_fd, source, os.O_RDONLY | os.O_DIRECTORY)) as top:
+            where = os.readlink(f"/proc/self/fd/{root_fd}"), os.readlink(f"/proc/self/fd/{top}")
+            base = os.fsencode(os.path.relpath(where[1], where[0])) if where[0] != where[1] else b""
+            for path, info in _walk(top, excludes):
+                self._add(_joined(name, path), info, root_fd, _joined(base, path))
+
+    def _add(self, name: bytes, info: os.stat_result, root_fd: int, source: bytes) -> None:
+        if stat.S_IFMT(info.st_mode) not in _KINDS:  # a socket
+            return
+        ownership = self._ownership
+        mode = info.st_mode
+        if ownership.mode is not None and not stat.S_ISLNK(mode):
+            mode = stat.S_IFMT(mode) | ownership.mode
+        owner = ownership.owner or (info.st_uid, info.st_gid)
+        self._items[name] = _Item(name, info, root_fd, source, mode=mode, mtime_ns=info.st_mtime_ns, owner=owner)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def digest(self) -> str:
+        """The digest of names, kinds, owners, modes and contents; times do not count. Reads every file."""
+        result = hashlib.sha256()
+        for name in sorted(self._items):
+            item = self._items[name]
+            entry, content = self._entry(item), b""
+            if entry.kind == tar.REGULAR:
+                content = self._content_digest(item)
+            parts = (entry.name, entry.kind, b"%o %d %d" % (entry.mode, entry.uid, entry.gid), entry.link, content)
+            devices = b"%d %d" % (entry.major, entry.minor)
+            result.update(b"".join(b"%d:%b" % (len(part), part) for part in (*parts, devices)))
+        return result.hexdigest()
+
+    def _content_digest(self, item: _Item) -> bytes:
+        if item.info is None:
+            return hashlib.sha256(item.data).digest()
+        with owned(self._open(item)) as fd, open(fd, "rb", buffering=0, closefd=False) as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    def _open(self, item: _Item) -> int:
+        return paths.openat2(item.root_fd, item.source, os.O_RDONLY | os.O_NOFOLLOW, resolve=_NO_LINKS)
+
+    # as entries
+
+    def __iter__(self) -> Iterator[Entry]:
+        links: dict[tuple[int, int], bytes] = {}
+        for name in sorted(self._items):
+            item = self._current = self._items[name]
+            entry = self._entry(item)
+            if entry.kind == tar.REGULAR and item.info is not None and item.info.st_nlink > 1:
+                first = links.setdefault((item.info.st_dev, item.info.st_ino), name)
+                if first != name:
+                    entry.kind, entry.link, entry.size, entry.stored = tar.HARD_LINK, first, 0, 0
+            yield entry
+
+    def _entry(self, item: _Item) -> Entry:
+        kind = _KINDS[stat.S_IFMT(item.mode)]
+        entry = Entry(item.name, kind, stat.S_IMODE(item.mode))
+        entry.uid, entry.gid = item.owner
+        entry.mtime_ns = self._moment if item.mtime_ns is None else item.mtime_ns
+        if item.info is None:
+            entry.size = entry.stored = len(item.data)
+            return entry
+        head, _, name = item.source.rpartition(b"/")
+        if kind == tar.REGULAR:
+            entry.size = entry.stored = item.info.st_size
+        elif kind in (tar.CHARACTER, tar.BLOCK_DEVICE):
+            entry.major, entry.minor = os.major(item.info.st_rdev), os.minor(item.info.st_rdev)
+        directory = trees.open_directory(item.root_fd, head, os.O_PATH | os.O_DIRECTORY)
+        if directory is not None:
+            with owned(directory):
+                if kind == tar.SYMLINK:
+                    entry.link = os.readlink(name, dir_fd=directory)
+                entry.xattrs = trees.list_xattrs(trees.by_descriptor(directory, name))
+        return entry
+
+    def write_data(self, entry: Entry, fd: int) -> None:
+        """See Entries."""
+        assert self._current is not None
+        if self._current.info is None:
+            os.write(fd, self._current.data)
+            return
+        with owned(self._open(self._current)) as source:
+            trees.copy_content(source, fd, entry.size)
+
+
+class Unpacked:
+    """An archive's entries below a directory of the layer: see Entries."""
+
+    def __init__(self, reader: Entries, directory: bytes) -> None:
+        self._reader = reader
+        self._directory = directory
+
+    def __iter__(self) -> Iterator[Entry]:
+        for entry in self._reader:
+            entry.name = self._inside(entry.name)
+            if entry.kind == tar.HARD_LINK:
+                entry.link = self._inside(entry.link)
+            yield entry
+
+    def _inside(self, name: bytes) -> bytes:
+        return _joined(self._directory, b"/".join(tar.components(name)))
+
+    def write_data(self, entry: Entry, fd: int) -> None:
+        """See Entries."""
+        self._reader.write_data(entry, fd)
+
+
+def is_directory(root_fd: int, path: bytes) -> bool:
+    """Whether there is a directory at a path, links followed inside the root."""
+    try:
+        with owned(paths.open_in_root(root_fd, path, os.O_PATH | os.O_DIRECTORY)):
+            return True
+    except OSError:
+        return False
+
+
+def _joined(directory: bytes, path: bytes) -> bytes:
+    return directory + b"/" + path if directory and path else directory or path
+
+
+def _walk(top: int, excludes: Patterns | None) -> Iterator[tuple[bytes, os.stat_result]]:
+    """What is below a directory: path and state, directories before what is in them."""
+    waiting = [b""]
+    while waiting:
+        directory = waiting.pop()
+        fd = trees.open_directory(top, directory)
+        if fd is None:
+            continue
+        with owned(fd), os.scandir(fd) as entries:
+            found = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
+        for name, info in found:
+            path = _joined(directory, name)
+            text = os.fsdecode(path)
+            excluded = excludes is not None and excludes.excludes(text)
+            if not excluded:
+                yield path, info
+            if stat.S_ISDIR(info.st_mode) and not (excluded and excludes and not excludes.may_except_below(text)):
+                waiting.append(path)

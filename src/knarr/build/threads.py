@@ -1,0 +1,26 @@
+"""Work in threads that a cancelled build does not leave behind half done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+
+async def in_thread(work: Callable[..., _T], *arguments: object) -> _T:
+    """As asyncio.to_thread; a cancellation is held up until the thread is done."""
+    return await finished(asyncio.to_thread(work, *arguments))
+
+
+async def finished(work: Awaitable[_T]) -> _T:
+    """The result of `work`, which goes on to its end even if the caller is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: nobody else will ask
+        raise
