@@ -13,6 +13,7 @@ from knarr.engine.config import HostConfig, Ulimit
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.images import platforms, references
 from knarr.images.references import Reference
+from knarr.images.registry import credentials
 
 _CLASSIC = "1"
 
@@ -36,7 +37,14 @@ async def build(request: Request) -> Answer:
     host_config = _host_config(request)
     archive = request.body.file()
     return await progress.answer(
-        lambda report: request.engine.builds.build(options, host_config, archive, report, pull=request.flag("pull"))
+        lambda report: request.engine.builds.build(
+            options,
+            host_config,
+            archive,
+            report,
+            pull=request.flag("pull"),
+            credentials=credentials.from_config_header(request.header("x-registry-config")),
+        )
     )
 
 

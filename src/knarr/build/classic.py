@@ -120,7 +120,7 @@ class ClassicBuild:
             return msgspec.structs.replace(done, config=_without_triggers(done)), triggers
         if base.image == "scratch":
             return state.scratch(platforms.parse(base.platform) if base.platform else self._platform), []
-        wanted = base.platform or ("/".join(filter(None, self._options.platform or ())))
+        wanted = base.platform or str(self._options.platform or "")
         image = await self._images.find(base.image, wanted, self._report)
         if image.host:
             raise InvalidParameter("the built-in image host has no layers that an image could be built on")
@@ -250,6 +250,8 @@ class ClassicBuild:
         earlier = self._file.stage(name, self._current.index)
         if earlier is not None:
             return self._done[earlier.index]
+        if name.isdigit():
+            raise InvalidParameter(f"invalid from flag value {name}: there is no such stage before this one")
         return state.of_image(await self._images.find(name, "", self._report))
 
     async def _tree_id(self, name: str) -> str:

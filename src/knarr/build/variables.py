@@ -20,8 +20,8 @@ def of_platforms(target: Platform, host: Platform) -> dict[str, str]:
     """What BuildKit defines for ARG: TARGETPLATFORM, TARGETOS, TARGETARCH, TARGETVARIANT, and the same of BUILD."""
     found = {}
     for prefix, platform in (("TARGET", target), ("BUILD", host)):
-        found[f"{prefix}PLATFORM"] = "/".join(part for part in platform if part)
-        found[f"{prefix}OS"], found[f"{prefix}ARCH"], found[f"{prefix}VARIANT"] = platform
+        found[f"{prefix}PLATFORM"] = str(platform)
+        found[f"{prefix}OS"], found[f"{prefix}ARCH"], found[f"{prefix}VARIANT"] = platform[:3]
     return found
 
 

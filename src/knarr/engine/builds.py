@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from knarr.build.cache import BuildCache
 from knarr.engine import validation
 from knarr.engine.config import CreateBody, HostConfig
+from knarr.engine.distribution import Distribution
 from knarr.engine.image_service import ImageService
 from knarr.engine.launcher import Launcher
 from knarr.engine.parts import Parts
-from knarr.engine.step_containers import StepContainers
 from knarr.errors import NotFound
-from knarr.images import platforms, references
+from knarr.images import host, platforms, references
 from knarr.images.platforms import Platform
+from knarr.images.registry.credentials import Credentials, for_registry
 from knarr.images.store import Image, short
 
 if TYPE_CHECKING:  # what builds need is loaded with the first of them
@@ -29,10 +31,18 @@ if TYPE_CHECKING:  # what builds need is loaded with the first of them
 class Builds:
     """All builds of one engine, and their cache."""
 
-    def __init__(self, parts: Parts, launcher: Launcher, images: ImageService, cache: BuildCache) -> None:
+    def __init__(
+        self,
+        parts: Parts,
+        launcher: Launcher,
+        images: ImageService,
+        distribution: Distribution,
+        cache: BuildCache,
+    ) -> None:
         self._parts = parts
         self._launcher = launcher
         self._images = images
+        self._distribution = distribution
         self._cache = cache
         self._root = parts.settings.data_root / "build"
         self._caches: CacheDirectories | None = None
@@ -49,6 +59,7 @@ class Builds:
         report: Report,
         *,
         pull: bool = False,
+        credentials: Mapping[str, Credentials] | None = None,
     ) -> str:
         """Build an image from the context in `archive`; its id. What is written goes to `report`.
 
@@ -64,17 +75,18 @@ class Builds:
         try:
             # a thread that waits for a client is not to be waited for: the connection's end wakes it
             await context.fill(archive, options.remote, options.dockerfile)
-            return await self._build(options, host_config, context, report, pull)
+            sources = _Sources(self._images, self._distribution, credentials or {}, pull=pull)
+            return await self._build(options, host_config, context, report, sources)
         finally:
             await finished(asyncio.to_thread(context.close))
 
     async def _build(
-        self, options: BuildOptions, host_config: HostConfig, context: Context, report: Report, pull: bool
+        self, options: BuildOptions, host_config: HostConfig, context: Context, report: Report, sources: _Sources
     ) -> str:
         from knarr.build.classic import ClassicBuild
         from knarr.build.results import Results
+        from knarr.engine.step_containers import StepContainers
 
-        sources = _Sources(self._images, pull)
         told = _Quiet(report) if options.quiet else report
         build = ClassicBuild(
             options,
@@ -131,36 +143,42 @@ class Builds:
 class _Sources:
     """The images of FROM and --from: as they are here, or pulled if they are not, or always with `pull`."""
 
-    def __init__(self, images: ImageService, pull: bool) -> None:
+    def __init__(
+        self, images: ImageService, distribution: Distribution, known: Mapping[str, Credentials], *, pull: bool
+    ) -> None:
         self._images = images
+        self._distribution = distribution
+        self._credentials = known
         self._pull = pull
-        self._pulled: set[tuple[str, str]] = set()
+        self._pulled: dict[tuple[str, str], Image] = {}
 
     async def find(self, reference: str, platform: str, report: Report) -> Image:
         """See Images."""
-        wanted = platforms.parse(platform) if platform else None
-        if self._pull and (reference, platform) not in self._pulled and references.as_id(reference) is None:
-            await self._fetch(reference, platform)
-        try:
-            return _fitting(self._images.resolve(reference), reference, wanted)
-        except NotFound:
-            if (reference, platform) in self._pulled:
-                raise
-        await self._fetch(reference, platform)
-        return _fitting(self._images.resolve(reference), reference, wanted)
+        key = reference, platform
+        if key in self._pulled:
+            return self._pulled[key]
+        by_id = references.as_id(reference) is not None
+        if by_id or not self._pull or references.parse(reference).with_default_tag() == host.REFERENCE:
+            try:
+                return _fitting(self._images.resolve(reference), reference, platform)
+            except NotFound:
+                if by_id:
+                    raise
+        name = references.parse(reference).with_default_tag()
+        credentials = for_registry(self._credentials, name.domain)
+        found = await self._distribution.pull(str(name), report, platform=platform, credentials=credentials)
+        assert found is not None
+        self._pulled[key] = found
+        return found
 
-    async def _fetch(self, reference: str, platform: str) -> None:
-        self._pulled.add((reference, platform))
-        await self._images.pull(reference)
 
-
-def _fitting(image: Image, reference: str, wanted: Platform | None) -> Image:
+def _fitting(image: Image, reference: str, platform: str) -> Image:
     actual = Platform(image.config.os, image.config.architecture, image.config.variant)
-    if wanted is not None and not wanted.runs(actual):
-        words = ["/".join(filter(None, platform)) for platform in (wanted, actual)]
+    wanted = platforms.parse(platform) if platform else actual
+    if not wanted.runs(actual):
         raise NotFound(
             f"image with reference {reference} was found but does not match the specified platform: "
-            f"wanted {words[0]}, actual: {words[1]}"
+            f"wanted {wanted}, actual: {actual}"
         )
     return image
 

@@ -13,7 +13,7 @@ from knarr.engine.container import Container
 from knarr.engine.parts import Parts
 from knarr.engine.stopping import Stopping
 from knarr.errors import Conflict, InvalidParameter
-from knarr.images import changes, committing, references
+from knarr.images import committing, references
 from knarr.images.committing import Commit
 from knarr.images.config import ContainerDefaults
 from knarr.images.store import Image
@@ -98,6 +98,8 @@ def _check(container: Container) -> None:
 
 def _defaults(own: ContainerConfig, given: ContainerConfig, instructions: list[str]) -> ContainerDefaults:
     """The image's settings: what the client gives, else the container's, changed, and the container's for the rest."""
+    from knarr.images import changes  # with the whole language of Dockerfiles
+
     below = _as_defaults(own)
     asked = below if given == ContainerConfig() else _as_defaults(given)
     changed = msgspec.convert(msgspec.to_builtins(changes.apply(asked, instructions)), ContainerConfig)

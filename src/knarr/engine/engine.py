@@ -100,7 +100,7 @@ class Engine:
         self.distribution = Distribution(images, self.events, settings)
         self.networks = Networks(network, self._registry, self.events)
         self.memberships = Memberships(parts, launcher)
-        self.builds = Builds(parts, launcher, self.images, cache)
+        self.builds = Builds(parts, launcher, self.images, self.distribution, cache)
         self.build_cache = BuildCacheService(cache, images, self.events)
         self.system = SystemService(parts, self.containers, self.images, self.build_cache)
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter
-from knarr.images import changes, config
+from knarr.images import config
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
 from knarr.images.platforms import Platform
@@ -33,6 +33,8 @@ def import_archive(store: ImageStore, wanted: Import, archive: Readable) -> Imag
 
     Raises InvalidParameter (changes, archive), Conflict (reference), whatever reading the archive raises.
     """
+    from knarr.images import changes  # with the whole language of Dockerfiles
+
     defaults = changes.apply(ContainerDefaults(), wanted.changes)
     if wanted.reference is not None:
         store.check_name(wanted.reference)
