@@ -183,3 +183,50 @@ def test_an_attached_terminal_survives_kill_and_restart(daemon: Daemon, terminal
     terminal.type("echo three-$((3+3)); exit 5\n")
     terminal.expect(b"three-6")
     assert daemon.request("POST", "/containers/box/wait")[1]["StatusCode"] == 5
+
+
+def event(daemon: Daemon, action: str) -> str:
+    """The first one of this kind, be it already or to come."""
+    command = ["docker", "--host", daemon.host, "events", "--since", "1m", "--filter", f"event={action}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            return process.stdout.readline()
+        finally:
+            process.kill()
+
+
+def exec_of(daemon: Daemon, *command: str) -> str:
+    """The id of a started exec."""
+    _, answer = daemon.request("POST", "/containers/box/exec", {"Cmd": list(command), "Tty": True})
+    assert daemon.request("POST", f"/exec/{answer['Id']}/start", {"Detach": True, "Tty": True})[0] == 200
+    return str(answer["Id"])
+
+
+def test_an_exec_is_known_after_a_kill(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "box", "busybox", "sleep", "600")
+    id = exec_of(daemon, "sh", "-c", "trap 'stty size > /size; exit 6' TERM; while :; do sleep 0.1; done")
+    before = daemon.request("GET", f"/exec/{id}/json")[1]
+    daemon.kill()
+    daemon.start()
+    assert daemon.request("GET", f"/exec/{id}/json")[1] == before
+    assert daemon.request("GET", "/containers/box/json")[1]["ExecIDs"] == [id]
+    assert daemon.request("POST", f"/exec/{id}/resize?h=12&w=34")[0] == 200
+    os.kill(before["Pid"], signal.SIGTERM)
+    assert f"execID={id}" in event(daemon, "exec_die")
+    after = daemon.request("GET", f"/exec/{id}/json")[1]
+    assert (after["Running"], after["ExitCode"]) == (False, 6)
+    assert daemon.text("exec", "box", "cat", "/size") == "12 34"
+
+
+def test_an_exec_that_ended_meanwhile(daemon: Daemon) -> None:
+    daemon.docker("run", "-d", "--name", "box", "busybox", "sleep", "600")
+    id = exec_of(daemon, "sleep", "600")
+    pid = daemon.request("GET", f"/exec/{id}/json")[1]["Pid"]
+    daemon.kill()
+    os.kill(pid, signal.SIGKILL)
+    ended(pid)
+    daemon.start()
+    assert f"execID={id}" in event(daemon, "exec_die")
+    after = daemon.request("GET", f"/exec/{id}/json")[1]
+    assert (after["Running"], after["ExitCode"]) == (False, 137)

@@ -24,6 +24,7 @@ from knarr.errors import KnarrError
 
 if TYPE_CHECKING:  # shims import this module and want neither
     import asyncio
+    from collections.abc import Callable
     from pathlib import Path
 
     from knarr.kernel.cgroup_usage import Usage
@@ -128,11 +129,15 @@ class CreateRequest(Struct):
 
 
 class ExecRequest(Struct):
-    """An additional process in a running system. With neither attachment nor `stdin_open`, its stdin is at its end."""
+    """An additional process in a running system. With neither attachment nor `stdin_open`, its stdin is at its end.
+
+    With a `note` it is found again after a restart of the engine; an exec without one is not.
+    """
 
     id: str
     process: Process
     attachment: Attachment | None = None
+    note: bytes = b""
 
 
 class Exec(Protocol):
@@ -145,6 +150,15 @@ class Exec(Protocol):
         """Set the size of its terminal, in characters."""
 
 
+class RecoveredExec(Struct):
+    """An exec of an earlier engine, which may have ended (`exec.exited`); `told`: that engine knew of its end."""
+
+    id: str
+    note: bytes
+    exec: Exec
+    told: bool = False
+
+
 class System(Protocol):
     """A created system. `pid` is the main process in the host's numbering."""
 
@@ -154,6 +168,10 @@ class System(Protocol):
     """Done when the main process has ended and its output is all in the log."""
     on_oom: asyncio.Event
     """Set at each out-of-memory kill among the system's processes; the engine clears it."""
+    on_detached: Callable[[str], None]
+    """Called when a client has gone by its detach keys: with the exec's id, "" for the main process."""
+    recovered: list[RecoveredExec]
+    """Execs with a note, of a system that was found again."""
 
     async def start(self) -> None:
         """Let the main process run its program. Raises StartFailed."""

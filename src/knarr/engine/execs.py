@@ -27,11 +27,15 @@ _REMEMBERED = 300.0
 """Seconds for which an exec that is over can still be inspected."""
 
 
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(ExecConfig).decode
+
+
 class ExecRecord:
     """One exec."""
 
-    def __init__(self, container: Container, config: ExecConfig) -> None:
-        self.id = names.new_id()
+    def __init__(self, container: Container, config: ExecConfig, id: str = "") -> None:
+        self.id = id or names.new_id()
         self.container = container
         self.config = config
         self.keys = detach_keys.parse(config.detach_keys)
@@ -98,7 +102,7 @@ class Execs:
             self.startable(id)
             record = self._find(id)
             record.started = True
-            await self._start(record, None if detach else fd, tty)
+            await self._start(record, None if detach else fd, tty, note=_encode(record.config))
         except (KnarrError, OSError) as error:
             self._note_failure(id, error)
             if detach or fd is None:
@@ -131,11 +135,12 @@ class Execs:
                     os.kill(process.pid, signal.SIGKILL)
                 raise
 
-    async def _start(self, record: ExecRecord, fd: int | None, tty: bool) -> None:
+    async def _start(self, record: ExecRecord, fd: int | None, tty: bool, note: bytes = b"") -> None:
         system = record.container.live_system()
         size = record.terminal_size
         linked = self._launcher.linked(record.container)
-        request = ExecRequest(record.id, await asyncio.to_thread(self._process, record, system, linked))
+        process = await asyncio.to_thread(self._process, record, system, linked)
+        request = ExecRequest(record.id, process, note=note)
         if fd is not None:
             request.attachment = _attachment(record, os.dup(fd), tty)
         self._publish(record, f"exec_start: {record.words}")
@@ -143,9 +148,7 @@ class Execs:
             record.process = await system.exec(request)
         except NotFound:
             raise not_running(record.container) from None
-        watch = asyncio.create_task(self._watch(record, record.process))
-        self._watching.add(watch)
-        watch.add_done_callback(self._watching.discard)
+        self._begin_watch(record, record.process)
         if record.terminal_size is not None and record.terminal_size != size:  # it has changed meanwhile
             with suppress(NotFound):  # ended, or it has none
                 await record.process.resize(*record.terminal_size)
@@ -171,6 +174,29 @@ class Execs:
             )
         finally:
             os.close(root_fd)
+
+    def adopt(self, container: Container, system: System) -> None:
+        """Take over the execs that an earlier engine has started in a container."""
+        for found in system.recovered:
+            record = self._records[found.id] = ExecRecord(container, _decode(found.note), found.id)
+            record.started, record.process = True, found.exec
+            if record.running:
+                container.exec_ids[record.id] = None
+                self._begin_watch(record, found.exec)
+                continue
+            if not found.told:
+                self._publish(record, "exec_die", exitCode=str(record.exit_code))
+            self._over(record)
+
+    def detached(self, id: str) -> None:
+        """A client of an exec has gone by its detach keys."""
+        if record := self._records.get(id):
+            self._publish(record, "exec_detach")
+
+    def _begin_watch(self, record: ExecRecord, process: Exec) -> None:
+        watch = asyncio.create_task(self._watch(record, process))
+        self._watching.add(watch)
+        watch.add_done_callback(self._watching.discard)
 
     async def _watch(self, record: ExecRecord, process: Exec) -> None:
         exit: ExitStatus = await asyncio.shield(process.exited)

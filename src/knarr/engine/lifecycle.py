@@ -97,7 +97,20 @@ class Lifecycle:
 
     def watch(self, container: Container, system: System) -> None:
         """Wait for the end of a running system in the background, and do what there is to do then."""
+        system.on_detached = partial(self._detached, container)
         self.later(self._watch(container, system))
+
+    def _detached(self, container: Container, exec_id: str) -> None:
+        if exec_id:
+            self._execs.detached(exec_id)
+        else:
+            self._parts.publish(container, "detach")
+
+    def adopt(self, container: Container, system: System) -> None:
+        """Watch over a container that an earlier engine has started."""
+        container.adopt(system)
+        self._execs.adopt(container, system)
+        self.watch(container, system)
 
     async def _watch(self, container: Container, system: System) -> None:
         companions = [asyncio.create_task(self._report_ooms(container, system))]

@@ -65,8 +65,7 @@ class Recovery:
             lost = ExitStatus(_UNKNOWN_EXIT, times.now())
             await self._lifecycle.note_exit(container, found or lost)
         else:
-            container.adopt(found)
-            self._lifecycle.watch(container, found)
+            self._lifecycle.adopt(container, found)
 
     def _networks_of(self, container: Container) -> list[NetworkInfo]:
         network = self._parts.network

@@ -247,3 +247,11 @@ def test_exec_in_a_stopped_container(bench: EngineBench) -> None:
 def test_unknown_exec(bench: EngineBench) -> None:
     with pytest.raises(NotFound, match="No such exec instance: nobody"):
         bench.engine.execs.inspect("nobody")
+
+
+def test_detach_keys_are_told_of(bench: EngineBench) -> None:
+    id = bench.up("sh", tty=True, open_stdin=True)
+    with bench.attach(id, stdin=True) as client:
+        client.sendall(b"\x10\x11")
+        bench.wait_event(id, "detach")
+        assert bench.state(id)["Running"]

@@ -12,7 +12,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
@@ -24,6 +24,7 @@ from knarr.compute.interface import (
     CreateRequest,
     ExecRequest,
     ExitStatus,
+    RecoveredExec,
     StartFailed,
 )
 from knarr.compute.native import limits, messages, planner, user_spaces
@@ -142,12 +143,13 @@ class NativeBackend:
         if connection is not None:
             system = self._system(id, state.pid, run_dir, state.cgroup, connection)
             try:
-                await asyncio.wait_for(connection.hello(), _GREETING)
+                hello = await asyncio.wait_for(connection.hello(), _GREETING)
             except ShimLost:
                 pass
             except TimeoutError:  # somebody has stopped it: it listens, so it is there
                 return system
             else:
+                system.recover_execs(hello.execs)
                 return system
         status = await asyncio.to_thread(_bury, run_dir, state)
         shutil.rmtree(run_dir, ignore_errors=True)
@@ -288,6 +290,8 @@ class NativeSystem:
         self.pid = pid
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self.on_oom = asyncio.Event()
+        self.on_detached: Callable[[str], None] = lambda _exec_id: None
+        self.recovered: list[RecoveredExec] = []
         self._run_dir = run_dir
         self._cgroup_plan = cgroup
         self._cgroup = open_cgroup(cgroup)
@@ -296,6 +300,7 @@ class NativeSystem:
         self._execs: dict[str, NativeExec] = {}
         connection.on_exited = self._on_exited
         connection.on_oom = self.on_oom.set
+        connection.on_detached = lambda message: self.on_detached(message.exec_id)
         connection.on_lost = self._on_lost
 
     # -- what the shim tells ------------------------------------------------------------------------------------------
@@ -309,6 +314,17 @@ class NativeSystem:
         if execution is not None:
             _settle(execution.exited, status)
         self._release = asyncio.ensure_future(self._release_exec(message.exec_id))
+
+    def recover_execs(self, known: Iterable[messages.KnownExec]) -> None:
+        """Take over those of an earlier knarrd."""
+        for each in known:
+            execution = NativeExec(self._connection, each.exec_id)
+            execution.pid = each.pid
+            if each.code is None:
+                self._execs[each.exec_id] = execution
+            else:
+                _settle(execution.exited, ExitStatus(each.code, each.at))
+            self.recovered.append(RecoveredExec(each.exec_id, each.note, execution, each.told))
 
     async def _release_exec(self, exec_id: str) -> None:
         with suppress(ShimLost):
@@ -402,7 +418,7 @@ class NativeSystem:
     def _exec_message(self, request: ExecRequest, attachment: AttachSpec | None) -> messages.AnyRequest:
         """What the shim is asked for. Raises InvalidParameter, Unsupported."""
         plan = planner.plan_process(request.process, self._host, seccomp=(b"", 0))
-        return messages.Exec(exec_id=request.id, process=plan, attachment=attachment)
+        return messages.Exec(exec_id=request.id, process=plan, attachment=attachment, note=request.note)
 
     async def pause(self) -> None:
         """Freeze all processes. Raises NotFound once the system has ended, OSError."""

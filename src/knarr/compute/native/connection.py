@@ -33,6 +33,7 @@ class Connection:
         self._hello: asyncio.Future[messages.Hello] = self._loop.create_future()
         self._send_lock = asyncio.Lock()
         self.on_exited: Callable[[messages.Exited], None] = _ignore
+        self.on_detached: Callable[[messages.Detached], None] = _ignore
         self.on_oom: Callable[[], None] = _ignore
         self.on_lost: Callable[[], None] = _ignore
         self.lost = False
@@ -104,6 +105,8 @@ class Connection:
                     answer.set_result(message)
             case messages.Exited():
                 self.on_exited(message)
+            case messages.Detached():
+                self.on_detached(message)
             case messages.Oom():
                 self.on_oom()
             case messages.Hello():

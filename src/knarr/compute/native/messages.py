@@ -89,11 +89,15 @@ class Resize(Request, kw_only=True):
 
 
 class Exec(Request, kw_only=True):
-    """Start one more process. Descriptor: the client's socket if there is an attachment."""
+    """Start one more process. Descriptor: the client's socket if there is an attachment.
+
+    What is noted of it is told to a later knarrd, with what has become of it.
+    """
 
     exec_id: str
     process: ProcessPlan
     attachment: AttachSpec | None = None
+    note: bytes = b""
 
 
 class BundleExec(Request, kw_only=True):
@@ -105,6 +109,7 @@ class BundleExec(Request, kw_only=True):
     rows: int = 0
     columns: int = 0
     attachment: AttachSpec | None = None
+    note: bytes = b""
 
 
 class Release(Request, kw_only=True):
@@ -134,11 +139,23 @@ class Done(Reply, kw_only=True):
     pid: int = 0
 
 
+class KnownExec(msgspec.Struct):
+    """An exec of which something was noted. `code` is None while it runs; `told`: its end is known to a knarrd."""
+
+    exec_id: str
+    pid: int
+    note: bytes
+    code: int | None = None
+    at: int = 0
+    told: bool = False
+
+
 class Hello(Reply, kw_only=True):
     """The first words on a new connection to a shim's socket."""
 
     pid: int
     started: bool
+    execs: list[KnownExec] = []
 
 
 class Exited(Reply, kw_only=True):
@@ -150,12 +167,18 @@ class Exited(Reply, kw_only=True):
     oom_killed: bool = False
 
 
+class Detached(Reply, kw_only=True):
+    """A client of the main process, or of an exec by its id, has gone by its detach keys."""
+
+    exec_id: str = ""
+
+
 class Oom(Reply):
     """A process of the system was killed for want of memory."""
 
 
 AnyRequest = Create | BundleCreate | Start | Signal | Attach | Resize | Exec | BundleExec | Release
-AnyReply = Done | Hello | Exited | Oom
+AnyReply = Done | Hello | Exited | Detached | Oom
 
 encode = msgspec.msgpack.Encoder().encode
 decode_request = msgspec.msgpack.Decoder(AnyRequest).decode

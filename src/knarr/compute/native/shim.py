@@ -22,6 +22,7 @@ import msgspec
 from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, launch, messages, stage
 from knarr.compute.native.collector import Collector
+from knarr.compute.native.exec_notes import ExecNotes
 from knarr.compute.native.exec_process import SYSTEM_ENDED, AddedProcess, ExecProcess
 from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report
@@ -70,6 +71,7 @@ class Shim:
         self._exit: Exit | None = None
         self._released = False
         self._execs: dict[str, AddedProcess] = {}
+        self._exec_notes = ExecNotes()
         self._missing_children = False
         self._strays: set[int] = set()
         self._parting: list[Streams] = []  # of execs that have ended, whose clients still get output
@@ -125,6 +127,7 @@ class Shim:
         system = self._system = self._make_system(report, pidfd, next(taken) if report.has_oom else None)
         streams = self._streams = Streams(self.reactor, self._open_logs(report.log))
         streams.on_idle = self._finish_if_done
+        streams.on_detached = lambda: self._tell(messages.Detached())
         if report.has_terminal:
             streams.use_terminal(next(taken))
         else:
@@ -157,7 +160,9 @@ class Shim:
         assert self._listener is not None and self._system is not None
         connection, _ = self._listener.accept()
         self.add_connection(connection)
-        self._send(connection, messages.Hello(pid=self._system.pid, started=self._started))
+        execs = self._exec_notes.all()
+        self._send(connection, messages.Hello(pid=self._system.pid, started=self._started, execs=execs))
+        self._exec_notes.all_told()
         if self._exit is not None:
             self._send(connection, self._exited())
 
@@ -322,10 +327,13 @@ class Shim:
         client = fds.pop() if request.attachment is not None else None
         process = self._make_exec(self._system, request)
         process.streams.on_idle = self._finish_if_done
+        process.streams.on_detached = lambda: self._tell(messages.Detached(exec_id=request.exec_id))
         if client is not None:
             process.attach(request.attachment or AttachSpec(), client)
 
         def answer(error: str, code: int) -> None:
+            if not error:
+                self._exec_notes.begin(request.exec_id, process.pid, request.note)
             if error:
                 self._execs.pop(request.exec_id, None)
                 self._missing_children |= process.pid == 0
@@ -374,7 +382,9 @@ class Shim:
         self._strays.discard(pid)
 
     def _on_exec_exit(self, exec_id: str, code: int) -> None:
-        self._tell(Exited(exec_id=exec_id, code=code, at=time.time_ns()))
+        exited = Exited(exec_id=exec_id, code=code, at=time.time_ns())
+        self._tell(exited)
+        self._exec_notes.end(exec_id, code, exited.at, told=bool(self._connections))
         if not self._connections:
             self._release_exec(exec_id)
 

@@ -38,12 +38,14 @@ class Log(Protocol):
 
 
 class Streams:
-    """What connects a process with its logs and its clients. `on_idle` is called when the last client has gone."""
+    """What connects a process with its logs and its clients. `on_idle` is called when the last client has gone,
+    `on_detached` when one has asked for that by its keys."""
 
     def __init__(self, reactor: Reactor, logs: Sequence[Log] = ()) -> None:
         self._reactor = reactor
         self._logs = logs
         self.on_idle: Callable[[], None] = _nothing
+        self.on_detached: Callable[[], None] = _nothing
         self._outputs: dict[int, str] = {}
         self._clients: list[Client] = []
         self._ended = False
@@ -348,6 +350,7 @@ class Client:
                 if data:
                     target.write(data, _nothing)
                 self.close()
+                self._streams.on_detached()
                 return
         target.write(data, self._resume)
         if target.busy:

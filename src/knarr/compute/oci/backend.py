@@ -151,6 +151,7 @@ class OciSystem(NativeSystem):
             rows=size.height if size else 0,
             columns=size.width if size else 0,
             attachment=attachment,
+            note=request.note,
         )
 
     async def pause(self) -> None:
