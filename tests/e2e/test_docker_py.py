@@ -205,3 +205,10 @@ def test_a_link_is_removed(docker_py: Any, box: Any) -> None:
 def test_several_log_files_without_a_size_are_one(docker_py: Any) -> None:
     logs = docker.types.LogConfig(type="json-file", config={"max-file": "3"})
     assert docker_py.containers.run("busybox", ["echo", "hi"], remove=True, log_config=logs) == b"hi\n"
+
+
+def test_an_image_of_another_platform_is_not_found(docker_py: Any) -> None:
+    path = "/images/busybox/json?platform=%7B%22os%22%3A%22linux%22%2C%22architecture%22%3A%22s390x%22%7D"
+    answer = docker_py.api.get(docker_py.api._url(path))
+    assert answer.status_code == 404
+    assert "does not provide the specified platform (linux/s390x)" in answer.json()["message"]

@@ -21,10 +21,12 @@ async def list_all(request: Request) -> Answer:
 
 
 async def inspect(request: Request) -> Answer:
+    request.engine.images.check_platform(request.names["name"], request.text("platform"))
     return json_answer(versions.image(request.version, request.engine.images.inspect(request.names["name"])))
 
 
 async def history(request: Request) -> Answer:
+    request.engine.images.check_platform(request.names["name"], request.text("platform"))
     return json_answer(request.engine.images.history(request.names["name"]))
 
 
@@ -34,6 +36,8 @@ async def tag(request: Request) -> Answer:
 
 
 async def remove(request: Request) -> Answer:
+    for platform in request.texts("platforms"):
+        request.engine.images.check_platform(request.names["name"], platform)
     rows = await request.engine.images.remove(
         request.names["name"], force=request.flag("force"), prune=not request.flag("noprune")
     )
@@ -91,10 +95,13 @@ async def load(request: Request) -> Answer:
 
 
 async def save(request: Request) -> Answer:
+    request.engine.images.check_platform(request.names["name"], request.text("platform"))
     return Stream(_pieces(request.engine.images.save([request.names["name"]])), "application/x-tar")
 
 
 async def save_all(request: Request) -> Answer:
+    for name in request.texts("names"):
+        request.engine.images.check_platform(name, request.text("platform"))
     return Stream(_pieces(request.engine.images.save(request.texts("names"))), "application/x-tar")
 
 

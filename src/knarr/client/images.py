@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from knarr.client.calls import call, document, feed, json_lines, nothing, plain
 from knarr.client.http import quote
 from knarr.client.system import encode_filters
@@ -14,10 +16,15 @@ if TYPE_CHECKING:
     from knarr.client.types import DeletedImage, HistoryItem, ImageInspect, ImageSummary, Progress, PruneReport
 
     Filters = dict[str, list[str]]
+    Platform = dict[str, str]  # members "os", "architecture", "variant"
 
 
 def _path(reference: str, what: str = "") -> str:
     return f"/images/{quote(reference, safe='/:@')}{what}"
+
+
+def _encode(platform: Platform | None) -> str | None:
+    return json.dumps(platform) if platform else None
 
 
 def list_all(
@@ -28,20 +35,28 @@ def list_all(
     return call("GET", "/images/json", document, query=query)
 
 
-def inspect(reference: str) -> Call[ImageInspect]:
-    return call("GET", _path(reference, "/json"), document)
+def inspect(reference: str, *, platform: Platform | None = None) -> Call[ImageInspect]:
+    """`platform` here and below: only if the image is for it."""
+    return call("GET", _path(reference, "/json"), document, query={"platform": _encode(platform)})
 
 
-def history(reference: str) -> Call[list[HistoryItem]]:
-    return call("GET", _path(reference, "/history"), document)
+def history(reference: str, *, platform: Platform | None = None) -> Call[list[HistoryItem]]:
+    return call("GET", _path(reference, "/history"), document, query={"platform": _encode(platform)})
 
 
 def tag(reference: str, *, repository: str, tag: str = "") -> Call[None]:
     return call("POST", _path(reference, "/tag"), nothing, query={"repo": repository, "tag": tag or None})
 
 
-def remove(reference: str, *, force: bool = False, prune_parents: bool = True) -> Call[list[DeletedImage]]:
-    return call("DELETE", _path(reference), document, query={"force": force, "noprune": not prune_parents})
+def remove(
+    reference: str, *, force: bool = False, prune_parents: bool = True, platforms: list[Platform] | None = None
+) -> Call[list[DeletedImage]]:
+    query = {
+        "force": force,
+        "noprune": not prune_parents,
+        "platforms": [_encode(platform) for platform in platforms or []],
+    }
+    return call("DELETE", _path(reference), document, query=query)
 
 
 def pull(image: str, *, tag: str = "", platform: str | None = None, credentials: str | None = None) -> Feed[Progress]:
@@ -73,14 +88,15 @@ def import_archive(
     return feed("POST", "/images/create", json_lines, query=query, body=archive)
 
 
-def load(archive: Upload, *, quiet: bool = True) -> Feed[Progress]:
+def load(archive: Upload, *, quiet: bool = True, platform: Platform | None = None) -> Feed[Progress]:
     """Load an archive that `save` made, or an OCI layout's."""
-    return feed("POST", "/images/load", json_lines, query={"quiet": quiet}, body=archive)
+    query = {"quiet": quiet, "platform": _encode(platform)}
+    return feed("POST", "/images/load", json_lines, query=query, body=archive)
 
 
-def save(references: list[str]) -> Feed[bytes]:
+def save(references: list[str], *, platform: Platform | None = None) -> Feed[bytes]:
     """The images as one tar archive."""
-    return feed("GET", "/images/get", plain, query={"names": references})
+    return feed("GET", "/images/get", plain, query={"names": references, "platform": _encode(platform)})
 
 
 def prune(*, filters: Filters | None = None) -> Call[PruneReport]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
 from knarr.engine.image_removal import ImageRemoval
-from knarr.errors import InvalidParameter
+from knarr.errors import InvalidParameter, NotFound
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
 from knarr.images.importer import Import
@@ -63,6 +63,17 @@ class ImageService:
     async def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Rows:
         """As ImageRemoval.remove."""
         return await self._removal.remove(reference, force=force, prune=prune)
+
+    def check_platform(self, reference: str, platform: str) -> None:
+        """Whether an image is for a platform, the API's JSON; "" is any. Raises NotFound, InvalidParameter."""
+        wanted = _json_platform(platform)
+        if wanted is None:
+            return
+        config = self.resolve(reference).config
+        if not wanted.runs(platforms.Platform(config.os, config.architecture, config.variant)):
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the specified platform ({wanted})"
+            )
 
     async def prune(self, filters: str | None = None) -> Row:
         """As ImageRemoval.prune."""

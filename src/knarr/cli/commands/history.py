@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knarr.cli import formatting, times
+from knarr.cli import formatting, platforms, times
 from knarr.cli.command import Command, Invocation
 from knarr.cli.flags import switch, text
 from knarr.cli.units import decimal_size
@@ -18,6 +18,7 @@ _FLAGS = (
     text("format", formatting.FORMAT_HELP),
     switch("H human", "Show sizes and times in words", default=True),
     switch("no-trunc", "Do not shorten what is shown"),
+    platforms.FLAG,
     switch("q quiet", "Show only ids"),
 )
 _HEADINGS = {
@@ -32,7 +33,7 @@ _HEADINGS = {
 
 def _run(invocation: Invocation) -> int:
     options = invocation.options
-    steps = invocation.session.engine.call(images.history(invocation.arguments[0]))
+    steps = invocation.session.engine.call(images.history(invocation.arguments[0], platform=options.get("platform")))
     human = options.on("human")
     rows = [_row(step, human, not options.on("no-trunc")) for step in steps]
     if options.on("quiet"):

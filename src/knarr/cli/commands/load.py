@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from knarr.cli import progress, uploads
+from knarr.cli import platforms, progress, uploads
 from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch, text
@@ -12,6 +12,7 @@ from knarr.client import images
 
 _FLAGS = (
     text("i input", "Archive to read in place of standard input"),
+    platforms.FLAG,
     switch("q quiet", "Do not show how it goes"),
 )
 
@@ -23,7 +24,7 @@ def _run(invocation: Invocation) -> int:
         raise CommandError("requested load from stdin, but stdin is empty")
     quiet = options.on("quiet") or not sys.stdout.isatty()
     with uploads.opened(path) as archive:
-        call = images.load(uploads.pieces(archive), quiet=quiet)
+        call = images.load(uploads.pieces(archive), quiet=quiet, platform=options.get("platform"))
         with invocation.session.engine.stream(call) as messages:
             progress.show(messages, sys.stdout)
     return 0

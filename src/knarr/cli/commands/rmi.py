@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from knarr.cli import platforms
 from knarr.cli.command import Command, Invocation, complain
 from knarr.cli.flags import switch
 from knarr.client import images
@@ -10,15 +11,17 @@ from knarr.client.errors import EngineError, NotFound
 _FLAGS = (
     switch("f force", "Remove it even if stopped containers use it"),
     switch("no-prune", "Keep parents without a name"),
+    platforms.FLAGS,
 )
 
 
 def _run(invocation: Invocation) -> int:
     options, engine = invocation.options, invocation.session.engine
-    force, failed = options.on("force"), False
+    force, failed, wanted = options.on("force"), False, options.words("platform")
     for name in invocation.arguments:
+        call = images.remove(name, force=force, prune_parents=not options.on("no-prune"), platforms=wanted)
         try:
-            removed = engine.call(images.remove(name, force=force, prune_parents=not options.on("no-prune")))
+            removed = engine.call(call)
         except EngineError as error:
             complain(error)
             failed = failed or not (force and isinstance(error, NotFound))

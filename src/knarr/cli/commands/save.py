@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from knarr.cli import downloads
+from knarr.cli import downloads, platforms
 from knarr.cli.command import Command, Invocation
 from knarr.cli.flags import text
 from knarr.client import images
 
-_FLAGS = (text("o output", "File to write in place of standard output"),)
+_FLAGS = (text("o output", "File to write in place of standard output"), platforms.FLAG)
 
 
 def _run(invocation: Invocation) -> int:
     path = invocation.options.text("output")
     downloads.check_terminal(path, "save")
-    downloads.save(invocation.session.engine.stream(images.save(invocation.arguments)), path)
+    call = images.save(invocation.arguments, platform=invocation.options.get("platform"))
+    downloads.save(invocation.session.engine.stream(call), path)
     return 0
 
 
