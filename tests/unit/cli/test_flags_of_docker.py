@@ -34,9 +34,8 @@ _MISSING = {
     },
     "volume ls --cluster": _CLUSTER,
     "volume update": _CLUSTER,
-    "network create --ingress": "of a swarm's routing mesh",
 }
-_COMING = ("build", "builder", "image build", "image push", "login", "logout", "manifest", "network", "push", "search")
+_COMING = ("build", "builder", "image build", "image push", "login", "logout", "manifest", "push", "search")
 
 
 def _rows() -> list[list[str]]:
