@@ -140,9 +140,9 @@ def route(namespace: Namespace, destination: str, interface: str, gateway: str) 
 
 @contextmanager
 def serving(
-    namespace: Namespace, port: int, kind: socket.SocketKind = socket.SOCK_STREAM, version: int = 4
+    namespace: Namespace, port: int, kind: socket.SocketKind = socket.SOCK_STREAM, version: int = 4, text: str = ""
 ) -> Iterator[None]:
-    """A server inside that tells everyone the address from which they came."""
+    """A server inside that tells everyone `text`, or the address from which they came."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     loopback = "127.0.0.1" if version == 4 else "::1"
 
@@ -160,14 +160,14 @@ def serving(
                 _, peer = server.recvfrom(100)
                 if peer[1] == port_of_stop:
                     return
-                server.sendto(peer[0].encode(), peer)
+                server.sendto((text or peer[0]).encode(), peer)
                 continue
             try:
                 client, peer = server.accept()
             except OSError:
                 return
             with client:
-                client.sendall(peer[0].encode())
+                client.sendall((text or peer[0]).encode())
 
     server = namespace.call(listen)
     stopper = namespace.call(socket.socket, family, socket.SOCK_DGRAM)

@@ -99,6 +99,9 @@ class Health(Struct):
     log: list[Probe] = field(default_factory=list)
 
 
+_SHELL = ["/bin/sh", "-c"]
+
+
 class Container:
     """One container. Whoever changes its status holds `lock`."""
 
@@ -148,6 +151,15 @@ class Container:
     def running(self) -> bool:
         """As the API means it: also while paused, and between two runs of a restart policy."""
         return self.state.status in ("running", "paused", "restarting")
+
+    @property
+    def health_command(self) -> list[str] | None:
+        """What checks its health; None if nothing does."""
+        check = self.config.healthcheck
+        kind, *words = (check.test if check else None) or ["NONE"]
+        if kind == "CMD-SHELL":
+            return [*(self.config.shell or _SHELL), *words]
+        return words if kind == "CMD" and words else None
 
     def live_system(self) -> System:
         """The running system. Raises Conflict if there is none."""

@@ -38,6 +38,7 @@ def request(container: Container, network: NetworkInfo, servers: list[str], lead
         links=dict(_link(link) for link in asked.links or []),
         servers=servers,
         own_servers=bool(container.host_config.dns),
+        ready=container.health_command is None,
     )
 
 

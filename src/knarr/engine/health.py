@@ -18,16 +18,6 @@ _START_INTERVAL = 5 * _SECOND
 _RETRIES = 3
 _KEPT = 5
 _TIMED_OUT = -1
-_SHELL = ["/bin/sh", "-c"]
-
-
-def command(container: Container) -> list[str] | None:
-    """What checks the container's health; None if nothing does."""
-    check = container.config.healthcheck
-    kind, *words = (check.test if check else None) or ["NONE"]
-    if kind == "CMD-SHELL":
-        return [*(container.config.shell or _SHELL), *words]
-    return words if kind == "CMD" and words else None
 
 
 class HealthMonitor:
@@ -56,6 +46,8 @@ class HealthMonitor:
             await asyncio.sleep(self._interval() / _SECOND)
             if self._container.state.status == "running":
                 self.note(await self._probe())
+                if self._health.status != "starting":
+                    await self._parts.network.set_ready(self._container.id, self._health.status == "healthy")
 
     def _starting(self) -> bool:
         """In the start period failures do not count, until the first success."""

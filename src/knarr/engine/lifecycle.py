@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from knarr.compute.interface import ExitStatus, StartFailed, System
-from knarr.engine import health, restart_policy, times, unhealthy
+from knarr.engine import restart_policy, times, unhealthy
 from knarr.engine.container import Container
 from knarr.engine.execs import Execs
 from knarr.engine.health import HealthMonitor
@@ -114,7 +114,7 @@ class Lifecycle:
 
     async def _watch(self, container: Container, system: System) -> None:
         companions = [asyncio.create_task(self._report_ooms(container, system))]
-        if check := health.command(container):
+        if check := container.health_command:
             end = partial(self._end_unhealthy, container, system)
             monitor = HealthMonitor(self._parts, self._execs, container, check, end)
             companions.append(asyncio.create_task(monitor.run()))

@@ -10,7 +10,7 @@ from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
 from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
-from knarr.network.controller import NetworkController, NetworkInfo, NetworkRequest, Subnet
+from knarr.network.controller import BoundPort, Endpoint, NetworkController, NetworkInfo, NetworkRequest, Subnet
 from knarr.network.drivers import USER_MADE
 from knarr.network.model import VERSIONS
 
@@ -71,7 +71,8 @@ class Networks:
     def inspect(self, reference: str) -> dict[str, Any]:
         """One network, by name, id or the beginning of an id. Raises NotFound."""
         network = self._controller.network(reference)
-        return _json(network) | {"Containers": self._containers(network)}
+        shown = _json(network) | {"Containers": self._containers(network)}
+        return shown | {"Services": self._services(network)} if network.virtual else shown
 
     def _is_dangling(self, network: NetworkInfo) -> bool:
         return not network.predefined and not self._containers(network)
@@ -92,6 +93,32 @@ class Networks:
                 "IPv6Address": v6.cidr if v6 else "",
             }
         return shown
+
+    def _services(self, network: NetworkInfo) -> dict[str, Any]:
+        """What is balanced: as Docker shows a swarm's services, whose first virtual address has the name VIP."""
+        shown = {}
+        for number, (alias, addresses) in enumerate(network.virtual.items(), start=1):
+            members = [each for each in self._controller.members(network) if alias in each.services]
+            shown[alias] = {
+                "VIP": addresses[0],
+                "VirtualIPs": addresses,
+                "Ports": sorted({_published(port) for each in members for port in each.ports}),
+                "LocalLBIndex": number,
+                "Tasks": [self._task(each) for each in members],
+            }
+        return shown
+
+    def _task(self, endpoint: Endpoint) -> dict[str, Any]:
+        return {
+            "Name": self._registry.find(endpoint.container_id).name,
+            "EndpointID": endpoint.endpoint_id,
+            "EndpointIP": endpoint.addresses[0].ip,
+            "Info": {"Ready": str(endpoint.ready).lower()},
+        }
+
+
+def _published(port: BoundPort) -> str:
+    return f"{port.host_port}->{port.container_port}/{port.protocol}"
 
 
 def _request(body: NetworkCreate) -> NetworkRequest:

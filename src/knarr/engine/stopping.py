@@ -120,6 +120,8 @@ class Stopping:
                     await container.system.resume()
                 container.state.status = "running"
                 self._parts.publish(container, "unpause")
+            healthy = container.health is None or container.health.status == "healthy"
+            await self._parts.network.set_ready(container.id, healthy)
 
     async def pause(self, container: Container) -> None:
         """Freeze it. Raises Conflict."""
@@ -133,6 +135,7 @@ class Stopping:
             container.state.status = "paused"
             self._parts.save_state(container)
             self._parts.publish(container, "pause")
+            await self._parts.network.set_ready(container.id, False)
 
     async def unpause(self, container: Container) -> None:
         """Thaw it. Raises Conflict."""
@@ -144,6 +147,8 @@ class Stopping:
             container.state.status = "running"
             self._parts.save_state(container)
             self._parts.publish(container, "unpause")
+            healthy = container.health is None or container.health.status == "healthy"
+            await self._parts.network.set_ready(container.id, healthy)
 
 
 @contextmanager

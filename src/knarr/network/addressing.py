@@ -13,11 +13,14 @@ from knarr.network.pool import AddressPool
 
 
 class Addressing:
-    """A network's pools, none of whose addresses is in use at first."""
+    """A network's pools; at first only its virtual addresses are in use."""
 
     def __init__(self, network: NetworkInfo) -> None:
         self._network = network
         self._pools = [(subnet, _pool(subnet)) for subnet in network.subnets]
+        for address in (ip_address(text) for addresses in network.virtual.values() for text in addresses):
+            if found := self._pool_of(address):
+                found[1].claim(address)
 
     def take(self, wanted: Sequence[str]) -> list[Address]:
         """One address of each version that the network has: the wanted ones, else free ones.
@@ -35,6 +38,11 @@ class Addressing:
                 taken.append(self._claim(asked[version]) if version in asked else self._choose(version))
             undo.pop_all()
         return taken
+
+    def take_virtual(self) -> list[str]:
+        """One address of each version that the network has, far from those of containers. Raises KnarrError."""
+        found = {subnet.version: pool for subnet, pool in self._pools}
+        return [str(found[version].take_last()) for version in self._network.versions]
 
     def restore(self, addresses: Sequence[Address]) -> None:
         """Put addresses into use that were taken before a restart."""

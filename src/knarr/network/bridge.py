@@ -10,9 +10,9 @@ from knarr.kernel import rtnetlink
 from knarr.kernel.netlink import Message, NetlinkSocket
 from knarr.kernel.rtnetlink import Link
 from knarr.network import interfaces, options, sysctls
-from knarr.network.firewall import BridgeRules
 from knarr.network.model import Endpoint, HostSettings, IPInterface, NetworkInfo, Subnet
 from knarr.network.pool import mac_for
+from knarr.network.rules import BridgeRules
 from knarr.network.sandbox import Sandbox
 
 # What host-side interfaces of endpoints are called: interfaces with other names in the bridge are not ours.
@@ -43,6 +43,9 @@ class Bridge:
             masquerade=self._options.masquerade,
             modes=self._options.modes,
             host_addresses=self._options.host_addresses,
+            network_id=self._network.id,
+            virtual=self._network.virtual,
+            by_source=self._options.by_source,
         )
 
     def close(self) -> None:
@@ -59,8 +62,8 @@ class Bridge:
         self._netlink.request(rtnetlink.set_link(bridge.index, up=True))
         for version in self._network.versions:
             self._route(version)
-        for gateway in self._gateways():
-            self._netlink.request(rtnetlink.add_address(bridge.index, gateway))
+        for address in self._addresses():
+            self._netlink.request(rtnetlink.add_address(bridge.index, address))
         self._adopt(present, {endpoint.host_interface for endpoint in endpoints})
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
@@ -85,11 +88,13 @@ class Bridge:
         if present.group == self._host.group:
             interfaces.remove(self._netlink, self.name)
             return
-        for gateway in self._gateways():
-            interfaces.remove_address(self._netlink, present.index, gateway)
+        for address in self._addresses():
+            interfaces.remove_address(self._netlink, present.index, address)
 
-    def _gateways(self) -> list[IPInterface]:
-        return [_gateway(subnet) for subnet in self._network.subnets if self._has_address(subnet.version)]
+    def _addresses(self) -> list[IPInterface]:
+        """The gateways', and the virtual ones, which the firewall translates."""
+        gateways = [_gateway(subnet) for subnet in self._network.subnets if self._has_address(subnet.version)]
+        return [*gateways, *(ip_interface(text) for each in self._network.virtual.values() for text in each)]
 
     def _has_address(self, version: int) -> bool:
         return self._options.modes[version] != "isolated" and not (version == 4 and self._options.inhibit_ipv4)

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -88,7 +89,7 @@ class NetworkController:
         self._relays = Relays()
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
-        self._name_server = NameService(run_root, self._set_up, self._all_endpoints, lambda id: self.namespace_of(id))
+        self._name_server = NameService(run_root, self._set_up, self._who_is_where, lambda id: self.namespace_of(id))
         self._removal = ThreadPoolExecutor(1, "network-removal")
         self._leaving: list[Endpoint] = []
         self._sweep: asyncio.Task[None] | None = None
@@ -110,11 +111,11 @@ class NetworkController:
         for endpoint in endpoints:
             if addressing := self._addressing.get(endpoint.network_id):
                 addressing.restore(endpoint.addresses)
-            for port in self._ports.restore(endpoint.endpoint_id, endpoint.ports):
+            for port in self._ports.restore(endpoint, _group(endpoint.network_id, endpoint.services)):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
         await self._call(self._plumbing.open, networks, endpoints)
         for endpoint in endpoints:
-            await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
+            await self._relay(endpoint)
         self._sandboxes.start()
 
     async def close(self) -> None:
@@ -161,7 +162,7 @@ class NetworkController:
                 return network
             taken = [ip_network(subnet.subnet) for network in self.networks() for subnet in network.subnets]
             chosen = await self._call(self._plumbing.free_subnets, creation.missing(request), taken)
-            network = creation.network(request, chosen)
+            network = creation.with_virtual_addresses(creation.network(request, chosen))
             self._catalog.put(network)
             try:
                 await self._call(self._plumbing.add, network)
@@ -258,7 +259,8 @@ class NetworkController:
             raise Conflict(f"container {name} is in no network in which ports can be published")
         network = self.network(endpoint.network_id)
         request = EndpointRequest(container_id, name=name, ports=creation.port_mappings(network, list(add)))
-        new = self._reserve_ports(endpoint.endpoint_id, endpoint.addresses, request)
+        group = _group(network.id, endpoint.services)
+        new = self._reserve_ports(endpoint.endpoint_id, endpoint.addresses, request, group)
         kept = [port for port in endpoint.ports if port not in remove]
         changed = replace(endpoint, ports=[*kept, *new])
         try:
@@ -270,16 +272,17 @@ class NetworkController:
         self._endpoints[container_id][network.id] = changed
         self._ports.let_go(endpoint.endpoint_id, remove)
         await self._change_relays(changed, new, remove)
-        self._redirect_flows(replace(changed, ports=[*new, *remove]))
+        self._redirect_flows(new, self._sharing(changed))
+        self._redirect_flows(remove, ())
         return new
 
     async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
         listeners = self._ports.listeners(endpoint.endpoint_id)
-        if any(":" in port.host_ip for port in gone):
+        if any(":" in port.host_ip or endpoint.address(4) is None for port in gone):
             self._relays.close(endpoint.endpoint_id)
         else:
             listeners = {port: holder for port, holder in listeners.items() if port in new}
-        await self._relays.open(endpoint, listeners)
+        await self._relay(endpoint, listeners)
 
     async def disconnect(self, container_id: str) -> None:
         """Remove the container's endpoints; its ports are free on return. A container without any is fine."""
@@ -289,7 +292,7 @@ class NetworkController:
     async def _disconnect(self, endpoint: Endpoint) -> None:
         if not self._drop(endpoint):
             return
-        if endpoint.ports:
+        if endpoint.ports or endpoint.services:
             work = asyncio.create_task(self._call(self._plumbing.withdraw, endpoint))
             work.add_done_callback(lambda _: self._retire(endpoint))
             await asyncio.shield(work)
@@ -303,6 +306,15 @@ class NetworkController:
             self._plumbing.withdraw(endpoint)
             self._retire(endpoint)
         await self._name_server.update()
+
+    async def set_ready(self, container_id: str, ready: bool) -> None:
+        """Whether a container takes its share of what is balanced, from now on. A container without any is fine."""
+        for endpoint in self.endpoints(container_id):
+            if endpoint.services and endpoint.ready is not ready:
+                changed = replace(endpoint, ready=ready)
+                self._store.put_endpoint(changed)
+                self._endpoints[container_id][endpoint.network_id] = changed
+                await self._call(self._plumbing.balance, changed)
 
     # Coming
 
@@ -318,11 +330,12 @@ class NetworkController:
             try:
                 await self._call(self._plumbing.attach, endpoint, sandbox)
                 await self._name(endpoint, sandbox.fd)
-                await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
+                await self._relay(endpoint)
             except BaseException:
+                await self._call(self._plumbing.withdraw, endpoint)
                 self._retire(endpoint)
                 raise
-            self._redirect_flows(endpoint)
+            self._redirect_flows(endpoint.ports, self._sharing(endpoint))
             return endpoint, sandbox.detach()
         finally:
             sandbox.close()
@@ -335,11 +348,12 @@ class NetworkController:
                 await self._call(self._plumbing.join, endpoint, namespace)
                 self._depose(endpoint)
                 await self._name(endpoint, namespace)
-                await self._relays.open(endpoint, self._ports.listeners(endpoint.endpoint_id))
+                await self._relay(endpoint)
             except BaseException:
+                await self._call(self._plumbing.withdraw, endpoint)
                 self._retire(endpoint)
                 raise
-            self._redirect_flows(endpoint)
+            self._redirect_flows(endpoint.ports, self._sharing(endpoint))
             return endpoint
         finally:
             os.close(namespace)
@@ -361,6 +375,18 @@ class NetworkController:
             await self._name_server.update()
         else:
             await self._name_server.serve(endpoint.container_id, namespace)
+
+    async def _relay(self, endpoint: Endpoint, listeners: Mapping[BoundPort, socket.socket] | None = None) -> None:
+        """Pass on what the kernel cannot, at these of an endpoint's ports or at all; to a virtual address if there is
+        one, from where it can."""
+        virtual = self.network(endpoint.network_id).virtual
+        target = virtual[endpoint.services[0]][0] if endpoint.services else endpoint.addresses[0].ip
+        if listeners is None:
+            listeners = self._ports.listeners(endpoint.endpoint_id)
+        await self._relays.open(endpoint.endpoint_id, target, listeners)
+
+    def _who_is_where(self) -> tuple[list[Endpoint], list[NetworkInfo]]:
+        return self._all_endpoints(), self.networks()
 
     def _all_endpoints(self) -> list[Endpoint]:
         return [endpoint for places in self._endpoints.values() for endpoint in places.values()]
@@ -399,12 +425,16 @@ class NetworkController:
             raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")
         interface = _interface(network, request, places.values())
         endpoint_id = secrets.token_hex(32)
+        services = [name for name in dict.fromkeys(map(str.lower, request.names)) if name in network.virtual]
         with ExitStack() as undo:
             addressing = self._addressing[network.id]
             addresses = addressing.take(request.addresses)
             undo.callback(addressing.release, addresses)
             ports = self._reserve_ports(
-                endpoint_id, addresses, replace(request, ports=creation.port_mappings(network, request.ports))
+                endpoint_id,
+                addresses,
+                replace(request, ports=creation.port_mappings(network, request.ports)),
+                _group(network.id, services),
             )
             undo.callback(self._ports.release, endpoint_id)
             endpoint = Endpoint(
@@ -425,6 +455,8 @@ class NetworkController:
                 links=request.links,
                 servers=[] if network.internal else request.servers,
                 own_servers=request.own_servers,
+                services=services,
+                ready=request.ready,
             )
             self._store.put_endpoint(endpoint)
             undo.pop_all()
@@ -432,20 +464,27 @@ class NetworkController:
         return endpoint
 
     def _reserve_ports(
-        self, endpoint_id: str, addresses: Sequence[Address], request: EndpointRequest
+        self, endpoint_id: str, addresses: Sequence[Address], request: EndpointRequest, group: str
     ) -> list[BoundPort]:
         try:
-            return self._ports.reserve(endpoint_id, addresses[0].ip, request.ports)
+            return self._ports.reserve(endpoint_id, [address.ip for address in addresses], request.ports, group=group)
         except KnarrError as error:
             where = f"driver failed programming external connectivity on endpoint {request.name} ({endpoint_id})"
             raise type(error)(f"{where}: {error}") from error
 
-    def _redirect_flows(self, endpoint: Endpoint) -> None:
+    def _redirect_flows(self, ports: Sequence[BoundPort], right: Sequence[Endpoint]) -> None:
         """In the background: nobody waits for it."""
-        if any(port.protocol == "udp" for port in endpoint.ports):
+        if any(port.protocol == "udp" for port in ports):
+            addresses = [address.ip for endpoint in right for address in endpoint.addresses]
             loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._removal, self._plumbing.redirect_flows, endpoint)
+            work = loop.run_in_executor(self._removal, self._plumbing.redirect_flows, ports, addresses)
             work.add_done_callback(_log_failure)
+
+    def _sharing(self, endpoint: Endpoint) -> list[Endpoint]:
+        """Those that have the same ports."""
+        if not endpoint.services:
+            return [endpoint]
+        return [other for other in self._all_endpoints() if other.services == endpoint.services]
 
     def _abandon_join(self, work: asyncio.Task[Endpoint]) -> None:
         if not work.cancelled() and work.exception() is None:
@@ -517,6 +556,11 @@ class NetworkController:
         """Run `function` in the worker that does everything but the removal of interfaces."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
+
+
+def _group(network_id: str, services: Sequence[str]) -> str:
+    """Who may publish the same host port."""
+    return f"{network_id} {services[0]}" if services else ""
 
 
 def _interface(network: NetworkInfo, request: EndpointRequest, others: Iterable[Endpoint]) -> str:

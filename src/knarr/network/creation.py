@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.network import options
+from knarr.network.addressing import Addressing
 from knarr.network.model import (
     PREDEFINED,
     VERSIONS,
@@ -256,6 +257,12 @@ def _first_free(asked: Subnet, subnet: IPNetwork, reserved: Iterable[IPAddress])
         if candidate not in taken:
             return candidate
     raise KnarrError(f"no available IPv{subnet.version} addresses on this network's address pools: {subnet}")
+
+
+def with_virtual_addresses(network: NetworkInfo) -> NetworkInfo:
+    """A network with an address for each alias that is to be balanced. Raises KnarrError if there are too few."""
+    addressing = Addressing(network)
+    return replace(network, virtual={alias: addressing.take_virtual() for alias in options.balanced(network)})
 
 
 def _not_for_hosts(subnet: IPNetwork) -> tuple[IPAddress, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from knarr.network.firewall import BridgeRules
 from knarr.network.model import Endpoint
+from knarr.network.rules import BridgeRules
 from knarr.network.sandbox import Sandbox
 
 

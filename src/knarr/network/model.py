@@ -82,7 +82,7 @@ class EndpointRequest(Struct, frozen=True):
     to the world: of those that can, the one with the highest `priority`. `options` are Docker's driver options for an
     endpoint. With `names` others in the network find it by them, and it finds them by theirs and by its `links`
     (aliases of names); `servers` outside are asked for all other names: by the container itself if they are its
-    `own_servers`, else by the host.
+    `own_servers`, else by the host. Until it is `ready` nothing that several containers share is sent to it.
     """
 
     container_id: str
@@ -99,6 +99,7 @@ class EndpointRequest(Struct, frozen=True):
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
     own_servers: bool = False
+    ready: bool = True
 
 
 class Address(Struct, frozen=True):
@@ -124,7 +125,7 @@ class Endpoint(Struct, frozen=True):
 
     It has one address of each version that the network has, IPv4 first; `leads` are the versions of the default routes
     that go through it. `host_interface` is "" and `mac` the parent's ("") where the driver makes none. `sysctls` are
-    the interface's settings, by path below /proc/sys/net.
+    the interface's settings, by path below /proc/sys/net, `services` those of its names that are balanced.
     """
 
     endpoint_id: str
@@ -144,6 +145,8 @@ class Endpoint(Struct, frozen=True):
     links: dict[str, str] = field(default_factory=dict)
     servers: list[str] = field(default_factory=list)
     own_servers: bool = False
+    services: list[str] = field(default_factory=list)
+    ready: bool = True
 
     def address(self, version: int) -> Address | None:
         """The address of that IP version; None without one."""
@@ -173,7 +176,7 @@ class NetworkInfo(Struct, frozen=True):
     """A network, with Docker's names for drivers and options. `created` is in nanoseconds since 1970.
 
     The IPv4 subnets come first. One with a `config` is nothing but that, for networks to be made from it; those name it
-    as `config_from`.
+    as `config_from`. `virtual` are the addresses, one a version, of aliases that are balanced.
     """
 
     id: str
@@ -187,6 +190,7 @@ class NetworkInfo(Struct, frozen=True):
     attachable: bool = False
     config: NetworkRequest | None = None
     config_from: str = ""
+    virtual: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def predefined(self) -> bool:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from knarr.errors import KnarrError
-from knarr.network.model import Endpoint
-from knarr.network.naming import Naming
+
+if TYPE_CHECKING:  # imported when there are names: many engines never need it
+    from knarr.network.naming import Naming, Who
 
 _logger = logging.getLogger(__name__)
 _SHORT_LIFE = 5.0  # seconds: one that dies sooner, again and again, is not started at once
@@ -21,19 +22,21 @@ _LONGEST_DELAY = 60.0
 
 
 class NameService:
-    """Belongs to one event loop. Who lives is asked of `endpoints` whenever the name server is told."""
+    """Belongs to one event loop. Who is where is asked of `who` whenever the name server is told."""
 
     def __init__(
         self,
         run_root: Path,
         worker: Executor,
-        endpoints: Callable[[], Sequence[Endpoint]],
+        who: Callable[[], Who],
         namespace_of: Callable[[str], int],
     ) -> None:
         """`namespace_of` is called in the `worker`, for a container that runs; it may raise OSError, KnarrError."""
-        self._naming = Naming(run_root, namespace_of)
+        self._run_root = run_root
+        self._namespace_of = namespace_of
+        self._naming: Naming | None = None
         self._worker = worker
-        self._endpoints = endpoints
+        self._who = who
         self._watched: socket.socket | None = None
         self._since = 0.0
         self._short_lives = 0
@@ -42,14 +45,18 @@ class NameService:
 
     async def serve(self, container_id: str, namespace: int) -> None:
         """Answer a container from now on; its namespace stays the caller's. Raises OSError, KnarrError."""
-        await self._call(partial(self._naming.serve, container_id, namespace, self._endpoints()))
-        await self._watch()
+        naming = self._begin()
+        await self._call(partial(naming.serve, container_id, namespace, self._who()))
+        await self._watch(naming)
 
     async def update(self) -> None:
         """Tell who is where now, starting a name server if there is none and should be. Failures are logged."""
+        if self._naming is None and not any(endpoint.names for endpoint in self._who()[0]):
+            return
+        naming = self._begin()
         try:
-            await self._call(partial(self._naming.update, self._endpoints()))
-            await self._watch()
+            await self._call(partial(naming.update, self._who()))
+            await self._watch(naming)
         except (OSError, KnarrError) as error:
             _logger.warning("the name server: %s", error)
 
@@ -61,10 +68,18 @@ class NameService:
         if self._reviving is not None:
             await self._reviving
             self._forget()
-        await self._call(partial(self._naming.close, keep=keep))
+        if self._naming is not None or not keep:
+            await self._call(partial(self._begin().close, keep=keep))
 
-    async def _watch(self) -> None:
-        if self._watched is None and (watched := await self._call(self._naming.watch)) is not None:
+    def _begin(self) -> Naming:
+        if self._naming is None:
+            from knarr.network.naming import Naming
+
+            self._naming = Naming(self._run_root, self._namespace_of)
+        return self._naming
+
+    async def _watch(self, naming: Naming) -> None:
+        if self._watched is None and (watched := await self._call(naming.watch)) is not None:
             self._forget()  # another call was faster
             loop = asyncio.get_running_loop()
             self._watched, self._since = watched, loop.time()

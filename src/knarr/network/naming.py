@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from ipaddress import ip_interface
 from pathlib import Path
 
@@ -14,11 +14,14 @@ import msgspec
 from knarr.kernel.namespaces import inside_network
 from knarr.kernel.nftables import Nftables
 from knarr.network.directory import CONTROL, DIRECTORY, Client, Directory, Message
-from knarr.network.model import Endpoint
+from knarr.network.model import Endpoint, NetworkInfo
 from knarr.network.name_process import NameProcess
 
 ADDRESS = "127.0.0.11"
 """Where containers ask."""
+
+Who = tuple[Sequence[Endpoint], Sequence[NetworkInfo]]
+"""All endpoints and all networks."""
 
 _TABLE = "knarr-names"
 _logger = logging.getLogger(__name__)
@@ -36,23 +39,23 @@ class Naming:
         self._namespace_of = namespace_of
         self._process = NameProcess(self._root)
 
-    def serve(self, container_id: str, namespace: int, endpoints: Sequence[Endpoint]) -> None:
+    def serve(self, container_id: str, namespace: int, who: Who) -> None:
         """Answer a container, whose namespace stays the caller's. Raises OSError, KnarrError."""
-        self._write(endpoints)
+        self._write(who)
         if not self._process.connect():
-            self._start(endpoints, but=container_id)
+            self._start(who, but=container_id)
         try:
             self._send(container_id, namespace)
         except (ConnectionError, TimeoutError):
-            self._start(endpoints, but=container_id)
+            self._start(who, but=container_id)
             self._send(container_id, namespace)
 
-    def update(self, endpoints: Sequence[Endpoint]) -> None:
+    def update(self, who: Who) -> None:
         """Tell who is where now. Raises OSError."""
-        wanted = any(endpoint.names for endpoint in endpoints)
+        wanted = any(endpoint.names for endpoint in who[0])
         if not wanted and not (self._root / CONTROL).exists():
             return
-        self._write(endpoints)
+        self._write(who)
         try:
             if self._process.connect():
                 self._process.tell(Message())
@@ -60,7 +63,7 @@ class Naming:
         except (ConnectionError, TimeoutError):
             pass
         if wanted:
-            self._start(endpoints)
+            self._start(who)
 
     def watch(self) -> socket.socket | None:
         """A connection, the caller's, on which nothing comes but the name server's end; None if there is none."""
@@ -76,10 +79,10 @@ class Naming:
         elif (self._root / CONTROL).exists():
             self._process.end()
 
-    def _start(self, endpoints: Sequence[Endpoint], but: str = "") -> None:
+    def _start(self, who: Who, but: str = "") -> None:
         """A new name server, for all containers that run `but` one."""
         self._process.start()
-        for container_id in {endpoint.container_id for endpoint in endpoints if endpoint.names} - {but}:
+        for container_id in {endpoint.container_id for endpoint in who[0] if endpoint.names} - {but}:
             try:
                 self._resume(container_id)
             except Exception as error:  # noqa: BLE001 - one that is just ending; the others are to be served
@@ -97,20 +100,23 @@ class Naming:
         with datagrams, listener:
             self._process.tell(Message(container=container_id), (datagrams.fileno(), listener.fileno(), namespace))
 
-    def _write(self, endpoints: Sequence[Endpoint]) -> None:
+    def _write(self, who: Who) -> None:
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self._root / f"{DIRECTORY}.new"
-        fresh.write_bytes(msgspec.json.encode(directory(endpoints)))
+        fresh.write_bytes(msgspec.json.encode(directory(*who)))
         os.replace(fresh, self._root / DIRECTORY)
 
 
-def directory(endpoints: Sequence[Endpoint]) -> Directory:
+def directory(endpoints: Iterable[Endpoint], networks: Iterable[NetworkInfo] = ()) -> Directory:
     """Who is where. Endpoints without names are in no network with a name server."""
     found = Directory()
     for endpoint in endpoints:
         if endpoint.names:
             _introduce(found, endpoint)
             _enter(found, endpoint)
+    for network in networks:
+        if network.id in found.names:
+            _balance(found, network)
     return found
 
 
@@ -136,6 +142,17 @@ def _enter(found: Directory, endpoint: Endpoint) -> None:
     for address in endpoint.addresses:
         if (subnet := str(ip_interface(address.cidr).network)) not in subnets:
             subnets.append(subnet)
+
+
+def _balance(found: Directory, network: NetworkInfo) -> None:
+    """A balanced alias is its virtual address's; who is behind it is found by tasks.ALIAS, as in Docker's services."""
+    names = found.names[network.id]
+    for alias, virtual in network.virtual.items():
+        for name in (alias, f"{alias}.{network.name.lower()}"):
+            if tasks := names.get(name):
+                names[f"tasks.{name}"] = tasks
+            names[name] = virtual
+        found.addresses[network.id].update(dict.fromkeys(virtual, f"{alias}.{network.name}"))
 
 
 def _listen() -> tuple[socket.socket, socket.socket]:

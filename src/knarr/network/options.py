@@ -26,19 +26,24 @@ HOST_ADDRESS = {version: f"{_NETWORK}host_ipv{version}" for version in VERSIONS}
 ENABLE = {version: f"{_NETWORK}enable_ipv{version}" for version in VERSIONS}
 MTU = f"{_NETWORK}driver.mtu"
 PREFIX = f"{_NETWORK}container_iface_prefix"
+LOADBALANCE = "knarr.loadbalance"
+AFFINITY = f"{LOADBALANCE}.affinity"
 PARENT = "parent"
 MACVLAN_MODE = "macvlan_mode"
 IPVLAN_MODE = "ipvlan_mode"
 IPVLAN_FLAG = "ipvlan_flag"
 
 GATEWAY_MODES = ("nat", "nat-unprotected", "isolated")
+_AFFINITIES = ("none", "source")
+_ALIAS = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _INTERFACE = re.compile(r"[^/\s:]{1,15}")
 _PREFIX_PATTERN = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.-]{0,10}")
 _LEAST_MTU, _MOST_MTU = 68, 65535
 
 
 class BridgeOptions(Struct, frozen=True):
-    """A bridge network's options, read. `modes` and `host_addresses` are by IP version."""
+    """A bridge network's options, read. `modes` and `host_addresses` are by IP version; `by_source` is how connections
+    are balanced, if not in turn."""
 
     name: str
     connected: bool
@@ -46,6 +51,7 @@ class BridgeOptions(Struct, frozen=True):
     inhibit_ipv4: bool
     modes: dict[int, str]
     host_addresses: dict[int, str]
+    by_source: bool
 
 
 def check(driver: str, options: Mapping[str, str]) -> None:
@@ -70,7 +76,13 @@ def bridge(network: NetworkInfo) -> BridgeOptions:
         inhibit_ipv4=parse_flag(options.get(INHIBIT_IPV4, "false")),
         modes={version: options.get(GATEWAY_MODE[version]) or "nat" for version in VERSIONS},
         host_addresses={version: text for version in VERSIONS if (text := options.get(HOST_ADDRESS[version]))},
+        by_source=options.get(AFFINITY) == "source",
     )
+
+
+def balanced(network: NetworkInfo) -> list[str]:
+    """The aliases over which connections are to be balanced."""
+    return _aliases(network.options.get(LOADBALANCE, ""))
 
 
 def mtu(network: NetworkInfo, default: int) -> int:
@@ -95,6 +107,19 @@ def parse_flag(text: str) -> bool:
     if text in ("0", "f", "F", "false", "FALSE", "False"):
         return False
     raise ValueError
+
+
+def _aliases(text: str) -> list[str]:
+    """Words, in lower case. Raises ValueError."""
+    found = list(dict.fromkeys(text.lower().replace(",", " ").split()))
+    if wrong := [alias for alias in found if not _ALIAS.fullmatch(alias)]:
+        raise ValueError(f'failed to parse {LOADBALANCE} value: "{wrong[0]}" is no name')
+    return found
+
+
+def _affinity(text: str) -> None:
+    if text not in _AFFINITIES:
+        raise ValueError
 
 
 def _mtu(text: str) -> None:
@@ -162,6 +187,8 @@ _PARSERS: dict[str, dict[str, Callable[[str], object]]] = {
         BINDING: _address(None),
         DEFAULT_BRIDGE: parse_flag,
         INHIBIT_IPV4: parse_flag,
+        LOADBALANCE: _aliases,
+        AFFINITY: _affinity,
         **dict.fromkeys(GATEWAY_MODE.values(), _gateway_mode),
         **{name: _address(version) for version, name in HOST_ADDRESS.items()},
     },

@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
-from socket import IPPROTO_UDP
+from socket import AF_INET, AF_INET6, IPPROTO_UDP
 
 from knarr.errors import KnarrError
 from knarr.kernel import conntrack, rtnetlink
@@ -19,9 +19,19 @@ from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables, NftablesError
 from knarr.network import default_bridge, drivers, foreign, interfaces, names
 from knarr.network.driver import NetworkDriver
-from knarr.network.firewall import BridgeRules, Firewall
-from knarr.network.model import VERSIONS, Endpoint, HostSettings, IPNetwork, NetworkInfo, NetworkSettings, Subnet
+from knarr.network.firewall import Firewall
+from knarr.network.model import (
+    VERSIONS,
+    BoundPort,
+    Endpoint,
+    HostSettings,
+    IPNetwork,
+    NetworkInfo,
+    NetworkSettings,
+    Subnet,
+)
 from knarr.network.pool import choose_subnet, pools
+from knarr.network.rules import BridgeRules
 from knarr.network.sandbox import Sandbox
 
 _logger = logging.getLogger(__name__)
@@ -152,8 +162,7 @@ class Plumbing:
         if driver is None:
             raise KnarrError(f"network {endpoint.network_name} cannot be used: see the log of the engine")
         driver.attach(endpoint, sandbox)
-        if endpoint.ports:
-            self._firewall.publish(endpoint)
+        self._firewall.publish(endpoint)
 
     def join(self, endpoint: Endpoint, namespace: int) -> None:
         """As `attach`, for a namespace that is in use, whose descriptor stays the caller's."""
@@ -174,15 +183,18 @@ class Plumbing:
         finally:
             sandbox.close()
 
-    def redirect_flows(self, endpoint: Endpoint) -> None:
-        """Make datagram flows that began before a port was published, and go on to the host, go to the container.
+    def redirect_flows(self, ports: Sequence[BoundPort], right: Sequence[str]) -> None:
+        """Make datagram flows to ports that began before these were published, or closed, find their new way, but for
+        those that go to one of the `right` addresses.
 
         Looking through the kernel's table takes some milliseconds.
         """
+        spared = {ip_address(text).packed for text in right}
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
-            for port in endpoint.ports:
+            for port in ports:
                 if port.protocol == "udp":
-                    conntrack.delete_port(netfilter, IPPROTO_UDP, port.host_port)
+                    family = AF_INET6 if ":" in port.host_ip else AF_INET
+                    conntrack.delete_port(netfilter, family, IPPROTO_UDP, port.host_port, spared)
 
     def change_ports(self, former: Endpoint, endpoint: Endpoint) -> None:
         """Publish other ports of an endpoint than before. Raises NftablesError; then nothing has changed."""
@@ -195,13 +207,23 @@ class Plumbing:
         except NftablesError as error:
             _logger.warning("closing the published ports of %s: %s", endpoint.container_id, error)
 
+    def balance(self, endpoint: Endpoint) -> None:
+        """An endpoint has become ready for its share of what is balanced, or is no longer. Streams that it has go on,
+        datagrams go to others at once. Raises KnarrError, OSError."""
+        self._firewall.balance(endpoint)
+        if not endpoint.ready:
+            with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
+                for address in endpoint.addresses:
+                    conntrack.delete_towards(netfilter, ip_address(address.ip), IPPROTO_UDP)
+
     def clean_up(self, gone: Sequence[Endpoint]) -> None:
         """Delete interfaces, and cut the connections that go on in the kernel's tables without an end."""
         interfaces.remove_all(self._removal, [entry.host_interface for entry in gone if entry.host_interface])
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for endpoint in gone:
-                if endpoint.ports and (address := endpoint.address(4)):
-                    conntrack.delete_towards(netfilter, IPv4Address(address.ip))
+                if endpoint.ports or endpoint.services:
+                    for address in endpoint.addresses:
+                        conntrack.delete_towards(netfilter, ip_address(address.ip))
 
 
 def _host_id() -> str:

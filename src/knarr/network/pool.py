@@ -96,10 +96,19 @@ class AddressPool:
         while candidate in self._used:
             candidate += 1
         if candidate > self._last:
-            version = self.subnet.version
-            raise KnarrError(f"no available IPv{version} addresses on this network's address pools: {self.subnet}")
+            raise self._exhausted()
         self._used.add(candidate)
         self._lowest = candidate + 1
+        return _same_version(self.subnet, candidate)
+
+    def take_last(self) -> IPAddress:
+        """The last free address, now in use. Raises KnarrError if there is none."""
+        candidate = self._last
+        while candidate in self._used:
+            candidate -= 1
+        if candidate < self._first:
+            raise self._exhausted()
+        self._used.add(candidate)
         return _same_version(self.subnet, candidate)
 
     def claim(self, address: IPAddress) -> bool:
@@ -113,6 +122,10 @@ class AddressPool:
         """Make an address that was taken or claimed free again."""
         self._used.discard(int(address))
         self._lowest = min(self._lowest, max(self._first, int(address)))
+
+    def _exhausted(self) -> KnarrError:
+        version = self.subnet.version
+        return KnarrError(f"no available IPv{version} addresses on this network's address pools: {self.subnet}")
 
 
 def _same_version(subnet: IPNetwork, number: int) -> IPAddress:

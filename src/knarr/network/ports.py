@@ -1,7 +1,8 @@
 """Host ports of published container ports: chosen, and held by a bound socket each so that nobody else takes them.
 
-The IPv4 sockets carry nothing: the firewall sends packets past them. They make every process that wants such a port,
-ours or not, get the kernel's "address in use", and tell us the same about its ports. IPv6 ones listen, for the relay.
+Most sockets carry nothing: the firewall sends packets past them. They make every process that wants such a port,
+ours or not, get the kernel's "address in use", and tell us the same about its ports. Where the kernel cannot translate,
+they listen, for the relay.
 """
 
 from __future__ import annotations
@@ -9,20 +10,37 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from itertools import chain
 
 from knarr.errors import InvalidParameter, KnarrError
-from knarr.network.model import BoundPort, PortMapping
+from knarr.network.model import BoundPort, Endpoint, PortMapping
 
 _PROTOCOLS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
     "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
 }
+_Place = tuple[str, str, int]
+"""Protocol, host address, port."""
 _FALLBACK_RANGE = (49153, 65535)
+
+
+class _Holder:
+    """A port that is held, for one owner or for several of one group. Without a socket where the kernel has none of
+    that protocol: nobody else can have the port either."""
+
+    def __init__(self, group: str, sock: socket.socket | None, *, listens: bool) -> None:
+        self.group = group
+        self.socket = sock
+        self.listens = listens
+        self.owners = 0
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
 
 
 class HostPorts:
@@ -33,47 +51,52 @@ class HostPorts:
         self._default_ips = [default_ip]
         if default_ip == "0.0.0.0" and _has_ipv6():
             self._default_ips.append("::")
-        self._held: dict[str, dict[BoundPort, socket.socket]] = {}
+        self._held: dict[str, list[BoundPort]] = {}
+        self._holders: dict[_Place, _Holder] = {}
         self._range = _local_port_range()
         self._next = self._range[0]
 
-    def reserve(self, owner: str, address: str, mappings: Sequence[PortMapping]) -> list[BoundPort]:
-        """Choose and hold a host port for each mapping, all or none. `address` is the container's, for messages.
+    def reserve(
+        self, owner: str, addresses: Sequence[str], mappings: Sequence[PortMapping], *, group: str = ""
+    ) -> list[BoundPort]:
+        """Choose and hold a host port for each mapping, all or none. `addresses` are the container's. Owners of one
+        `group` may have the same port.
 
         Raises KnarrError in dockerd's words if a port is taken, InvalidParameter for an impossible mapping.
         """
-        held: dict[BoundPort, socket.socket] = {}
+        bound: list[BoundPort] = []
         with ExitStack() as undo:
+            undo.callback(self._let_go, bound)
             # Fixed ports first, so that a random one never takes what a later mapping asks for.
             for mapping in sorted(mappings, key=lambda mapping: mapping.host_port == 0):
-                for bound, holder in self._choose(mapping, address, held).items():
-                    held[bound] = undo.enter_context(holder)
+                bound += self._choose(mapping, addresses, group, bound)
             undo.pop_all()
-        if held:
-            self._held.setdefault(owner, {}).update(held)
-        return list(held)
+        if bound:
+            self._held.setdefault(owner, []).extend(bound)
+        return bound
 
-    def restore(self, owner: str, ports: Sequence[BoundPort]) -> list[BoundPort]:
+    def restore(self, endpoint: Endpoint, group: str = "") -> list[BoundPort]:
         """Hold ports that were reserved before a restart; returns those that another process has taken meanwhile."""
         lost = []
-        held = self._held.setdefault(owner, {})
-        for port in ports:
+        held = self._held.setdefault(endpoint.endpoint_id, [])
+        for port in endpoint.ports:
             try:
-                held[port] = _hold(port)
+                self._hold(port, [address.ip for address in endpoint.addresses], group)
+                held.append(port)
             except OSError:
                 lost.append(port)
         return lost
 
     def let_go(self, owner: str, ports: Iterable[BoundPort]) -> None:
         """Let go of some of an owner's ports."""
-        for port in ports:
-            if holder := self._held.get(owner, {}).pop(port, None):
-                holder.close()
+        held = self._held.get(owner, [])
+        gone = [port for port in ports if port in held]
+        self._held[owner] = [port for port in held if port not in gone]
+        self._let_go(gone)
 
     def release(self, owner: str) -> None:
         """Let go of an owner's ports; an unknown owner is fine."""
-        for holder in self._held.pop(owner, {}).values():
-            holder.close()
+        self._let_go(self._held.pop(owner, []))
 
     def close(self) -> None:
         """Let go of everything."""
@@ -81,36 +104,75 @@ class HostPorts:
             self.release(owner)
 
     def listeners(self, owner: str) -> dict[BoundPort, socket.socket]:
-        """The listening sockets of an owner's ports on IPv6 addresses."""
-        return {port: holder for port, holder in self._held.get(owner, {}).items() if ":" in port.host_ip}
+        """The sockets of an owner's ports that are to be relayed."""
+        found = {port: self._holders[_place(port)] for port in self._held.get(owner, ())}
+        return {port: holder.socket for port, holder in found.items() if holder.listens and holder.socket}
 
     def _choose(
-        self, mapping: PortMapping, address: str, held: Mapping[BoundPort, socket.socket]
-    ) -> dict[BoundPort, socket.socket]:
+        self, mapping: PortMapping, addresses: Sequence[str], group: str, mine: Sequence[BoundPort]
+    ) -> list[BoundPort]:
         """The first port of the mapping that is free on all its addresses, held there."""
-        host_ips = self._host_ips(mapping)
+        host_ips = self._host_ips(mapping, addresses)
         fixed = mapping.host_port != 0 and mapping.host_port_end <= mapping.host_port
+        shared = group if fixed else ""
         for port in self._candidates(mapping):
             wanted = [BoundPort(mapping.container_port, mapping.protocol, host_ip, port) for host_ip in host_ips]
             try:
-                chosen = _hold_all(wanted)
+                self._hold_all(wanted, addresses, shared, mine)
             except _Refused as refused:
                 if refused.errno == errno.EADDRINUSE and not fixed:
                     continue
-                raise self._refusal(refused, address, held) from refused
+                raise self._refusal(refused, addresses[0]) from refused
             if mapping.host_port == 0:
                 self._next = port + 1
-            return chosen
+            return wanted
         raise KnarrError(f"Bind for {_join(host_ips[0], mapping.host_port)} failed: port is already allocated")
 
-    def _host_ips(self, mapping: PortMapping) -> list[str]:
+    def _host_ips(self, mapping: PortMapping, addresses: Sequence[str]) -> list[str]:
         _check(mapping)
         host_ips = [mapping.host_ip] if mapping.host_ip else self._default_ips
         if mapping.protocol == "sctp":  # the relay does not speak it
-            host_ips = [host_ip for host_ip in host_ips if ":" not in host_ip]
+            versions = {_version(address) for address in addresses}
+            host_ips = [host_ip for host_ip in host_ips if _version(host_ip) in versions]
             if not host_ips:
                 raise InvalidParameter("sctp ports cannot be published on IPv6 addresses of this network")
         return host_ips
+
+    def _hold_all(
+        self, ports: Sequence[BoundPort], addresses: Sequence[str], group: str, mine: Sequence[BoundPort]
+    ) -> None:
+        """Hold each, or none at all. Raises _Refused."""
+        done: list[BoundPort] = []
+        with ExitStack() as undo:
+            undo.callback(self._let_go, done)
+            for port in ports:
+                try:
+                    if any(_place(port) == _place(other) for other in mine):
+                        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+                    self._hold(port, addresses, group)
+                except OSError as error:
+                    raise _Refused(port, error) from error
+                done.append(port)
+            undo.pop_all()
+
+    def _hold(self, port: BoundPort, addresses: Sequence[str], group: str) -> None:
+        """Raises OSError."""
+        holder = self._holders.get(_place(port))
+        if holder is None:
+            # Loopback and link-local clients of IPv6 ports are not the firewall's, whatever the container has.
+            versions = {_version(address) for address in addresses}
+            listens = port.protocol != "sctp" and (_version(port.host_ip) == 6 or 4 not in versions)
+            holder = self._holders[_place(port)] = _Holder(group, _bind(port, listens=listens), listens=listens)
+        elif not group or holder.group != group:
+            raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        holder.owners += 1
+
+    def _let_go(self, ports: Iterable[BoundPort]) -> None:
+        for port in ports:
+            holder = self._holders[_place(port)]
+            holder.owners -= 1
+            if not holder.owners:
+                self._holders.pop(_place(port)).close()
 
     def _candidates(self, mapping: PortMapping) -> Iterable[int]:
         if mapping.host_port == 0:
@@ -119,14 +181,10 @@ class HostPorts:
             return chain(range(start, last + 1), range(first, start))
         return range(mapping.host_port, max(mapping.host_port, mapping.host_port_end) + 1)
 
-    def _refusal(self, refused: _Refused, address: str, held: Mapping[BoundPort, socket.socket]) -> KnarrError:
+    def _refusal(self, refused: _Refused, address: str) -> KnarrError:
         port = refused.port
         where = _join(port.host_ip, port.host_port)
-        ours = any(
-            (other.protocol, other.host_port) == (port.protocol, port.host_port)
-            for ports in (held, *self._held.values())
-            for other in ports
-        )
+        ours = any((protocol, number) == (port.protocol, port.host_port) for protocol, _, number in self._holders)
         if refused.errno == errno.EADDRINUSE and ours:
             return KnarrError(f"Bind for {where} failed: port is already allocated")
         target = f"{_join(address, port.container_port)}/{port.protocol}"
@@ -154,26 +212,23 @@ def _check(mapping: PortMapping) -> None:
             raise InvalidParameter(f"invalid port: {port}")
 
 
-def _hold_all(ports: Sequence[BoundPort]) -> dict[BoundPort, socket.socket]:
-    """A socket for each, or none at all. Raises _Refused."""
-    held = {}
-    with ExitStack() as undo:
-        for port in ports:
-            try:
-                held[port] = undo.enter_context(_hold(port))
-            except OSError as error:
-                raise _Refused(port, error) from error
-        undo.pop_all()
-    return held
+def _place(port: BoundPort) -> _Place:
+    return port.protocol, port.host_ip, port.host_port
 
 
-def _hold(port: BoundPort) -> socket.socket:
-    """A socket that occupies a port. Raises OSError."""
-    version = ip_address(port.host_ip).version
+def _bind(port: BoundPort, *, listens: bool) -> socket.socket | None:
+    """A socket that occupies a port, silent unless it `listens`; None if the kernel has no such sockets. Raises
+    OSError."""
     kind, number = _PROTOCOLS[port.protocol]
-    holder = socket.socket(socket.AF_INET if version == 4 else socket.AF_INET6, kind | socket.SOCK_CLOEXEC, number)
+    family = socket.AF_INET if _version(port.host_ip) == 4 else socket.AF_INET6
     try:
-        if version == 6:
+        holder = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
+    except OSError as error:
+        if port.protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
+            return None
+        raise
+    try:
+        if family == socket.AF_INET6:
             holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if port.protocol == "udp":
             holder.bind((port.host_ip, port.host_port))
@@ -181,7 +236,7 @@ def _hold(port: BoundPort) -> socket.socket:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.bind((port.host_ip, port.host_port))
             holder.listen()
-        if version == 4:
+        if not listens:
             _silence(holder)
     except OSError:
         holder.close()
@@ -201,6 +256,10 @@ def _silence(holder: socket.socket) -> None:
     else:
         holder.shutdown(socket.SHUT_RDWR)
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
+
+
+def _version(address: str) -> int:
+    return 6 if ":" in address else 4
 
 
 def _join(host: str, port: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
-from knarr.network.model import BoundPort, Endpoint
+from knarr.network.model import BoundPort
 
 _CHUNK = 1 << 16
 _IDLE = 60.0  # seconds after which a datagram client is forgotten
@@ -25,12 +25,14 @@ class Relays:
     def __init__(self) -> None:
         self._open: dict[str, list[_Streams | asyncio.DatagramTransport]] = {}
 
-    async def open(self, endpoint: Endpoint, listeners: Mapping[BoundPort, socket.socket]) -> None:
-        """Serve the endpoint's IPv6 `listeners`, which stay the caller's. Raises OSError."""
+    async def open(self, endpoint_id: str, address: str, listeners: Mapping[BoundPort, socket.socket]) -> None:
+        """Pass what comes to an endpoint's `listeners`, which stay the caller's, on to `address`. Raises OSError."""
+        if not listeners:
+            return
         loop = asyncio.get_running_loop()
-        relays = self._open.setdefault(endpoint.endpoint_id, [])
+        relays = self._open.setdefault(endpoint_id, [])
         for port, listener in listeners.items():
-            target = (endpoint.addresses[0].ip, port.container_port)
+            target = (address, port.container_port)
             if port.protocol == "udp":
                 transport, _ = await loop.create_datagram_endpoint(
                     lambda target=target: _Datagrams(target),  # type: ignore[misc]

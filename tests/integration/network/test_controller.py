@@ -228,7 +228,7 @@ def test_many_at_once(world) -> None:
     world.host.run(disconnect())
     settle(world)
     assert ports_of_bridge(world) == set()
-    assert "172.17." not in nft(world, f"list map inet {table(world)} published")
+    assert "172.17." not in nft(world, f"list map inet {table(world)} published4")
     for _, fd in made:
         os.close(fd)
 

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
-from knarr.network.firewall import BridgeRules, Firewall, ruleset
+from knarr.network.firewall import Firewall
 from knarr.network.model import Address, BoundPort, Endpoint
+from knarr.network.rules import BridgeRules, table_text
 
 BRIDGE = BridgeRules("knarr0", [IPv4Network("172.17.0.0/16")])
 
@@ -29,13 +30,13 @@ def endpoint(*ports: BoundPort) -> Endpoint:
 
 
 def test_table_replaces_its_former_self() -> None:
-    lines = ruleset("knarr", [BRIDGE]).split("\n")
+    lines = table_text("knarr", [BRIDGE]).split("\n")
     assert lines[1:4] == ["table inet knarr", "delete table inet knarr", "table inet knarr {"]
 
 
 def test_one_masquerading_rule_for_each_bridge() -> None:
     other = BridgeRules("br-1", [IPv4Network("172.18.0.0/16")])
-    text = ruleset("knarr", [BRIDGE, other])
+    text = table_text("knarr", [BRIDGE, other])
     assert 'oifname != "knarr0" ip saddr 172.17.0.0/16 masquerade' in text
     assert 'oifname != "br-1" ip saddr 172.18.0.0/16 masquerade' in text
     assert 'elements = { "knarr0" . "knarr0", "br-1" . "br-1" };' in text
@@ -46,19 +47,20 @@ def test_ports_are_elements_of_two_maps() -> None:
     ports = [BoundPort(80, "tcp", "0.0.0.0", 8080), BoundPort(81, "tcp", "0.0.0.0", 8081)]
     table.publish(endpoint(*ports, BoundPort(53, "udp", "127.0.0.1", 5353)))
     assert recorder.commands == [
-        "add element inet knarr published { tcp . 8080 : 172.17.0.2 . 80, tcp . 8081 : 172.17.0.2 . 81 }\n"
-        "add element inet knarr published_at { 127.0.0.1 . udp . 5353 : 172.17.0.2 . 53 }"
+        "add element inet knarr published4 { tcp . 8080 : 172.17.0.2 . 80, tcp . 8081 : 172.17.0.2 . 81 }\n"
+        "add element inet knarr published_at4 { 127.0.0.1 . udp . 5353 : 172.17.0.2 . 53 }"
     ]
 
 
 def test_withdrawing_names_the_keys_alone() -> None:
     table, recorder = firewall()
+    table.publish(endpoint(BoundPort(80, "tcp", "0.0.0.0", 8080)))
     table.withdraw(endpoint(BoundPort(80, "tcp", "0.0.0.0", 8080)))
-    assert recorder.commands == ["delete element inet knarr published { tcp . 8080 }"]
+    assert recorder.commands[1:] == ["delete element inet knarr published4 { tcp . 8080 }"]
 
 
 def test_rebuilding_brings_the_ports_in_the_same_transaction() -> None:
     table, recorder = firewall()
     table.rebuild([endpoint(BoundPort(80, "tcp", "0.0.0.0", 8080)), endpoint()])
     assert len(recorder.commands) == 1
-    assert recorder.commands[0].endswith("add element inet knarr published { tcp . 8080 : 172.17.0.2 . 80 }")
+    assert recorder.commands[0].endswith("add element inet knarr published4 { tcp . 8080 : 172.17.0.2 . 80 }")
