@@ -14,7 +14,8 @@ def head(request: Request, answer: Hijack) -> bytes:
         lines = ["HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade"]
         lines.append(f"Sec-WebSocket-Accept: {websocket.accept_key(request.header('sec-websocket-key'))}")
     elif "upgrade" in request.headers:
-        lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {answer.content_type}", "Connection: Upgrade", "Upgrade: tcp"]
+        lines = ["HTTP/1.1 101 UPGRADED", f"Content-Type: {answer.content_type}", "Connection: Upgrade"]
+        lines.append(f"Upgrade: {answer.upgrade}")
     else:
         lines = ["HTTP/1.1 200 OK", f"Content-Type: {answer.content_type}"]
     lines += [f"{name}: {value}" for name, value in writing.COMMON]

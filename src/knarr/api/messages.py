@@ -117,13 +117,14 @@ class Stream(Struct):
 class Hijack(Struct):
     """The connection becomes a plain byte stream after this answer.
 
-    `take` gets a connected stream socket and owns it from its first moment on. With `websocket` the client speaks RFC
-    6455 and the socket's other end is ours.
+    `take` gets a connected stream socket and owns it from its first moment on. `upgrade` names the protocol to a client
+    that asked for one; with `websocket` it speaks RFC 6455 and the socket's other end is ours.
     """
 
     take: Callable[[int], Awaitable[None]]
     content_type: str = RAW_STREAM
     websocket: bool = False
+    upgrade: str = "tcp"
 
 
 Answer = Response | Stream | Hijack
