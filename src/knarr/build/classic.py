@@ -203,7 +203,7 @@ class ClassicBuild:
             return await self._execute(
                 step,
                 RunStep(
-                    id=_new_id(),
+                    id=new_id(),
                     args=args,
                     env=[*now.defaults.env, *environment],
                     user=now.defaults.user,
@@ -303,8 +303,8 @@ def _without_triggers(done: State) -> Any:
     return msgspec.structs.replace(done.config, config=defaults)
 
 
-def _new_id() -> str:
-    """As for containers: its short form is never a number, which a host name may not be."""
+def new_id() -> str:
+    """An id for a step. As for containers: its short form is never a number, which a host name may not be."""
     while (id := secrets.token_hex(32))[:12].isdecimal():
         pass
     return id

@@ -47,6 +47,10 @@ class Context:
 
         Raises InvalidParameter, NotFound (no such Dockerfile), and what fetching and reading raise.
         """
+        await asyncio.to_thread(self._read_dockerfile, await self.fetch(archive, remote, dockerfile))
+
+    async def fetch(self, archive: Readable, remote: str, dockerfile: str) -> str:
+        """Put in what is to be built; the name of the Dockerfile in it. Raises what fetching and reading raise."""
         if remote and fetching.is_git(remote):
             await self._clone(fetching.parse_git(remote))
         elif remote and fetching.is_url(remote):
@@ -55,7 +59,7 @@ class Context:
             raise InvalidParameter(f"unable to prepare context: path {remote!r} not found")
         else:
             await asyncio.to_thread(self._unpack, archive)
-        await asyncio.to_thread(self._read_dockerfile, dockerfile)
+        return dockerfile
 
     def _unpack(self, archive: Readable) -> None:
         with Plain(Source(archive)) as plain:

@@ -55,9 +55,10 @@ class Copy:
     It is what `LayerStore.make` takes: an iteration gives each entry, `write_data` the entry's file.
     """
 
-    def __init__(self, ownership: Ownership) -> None:
+    def __init__(self, ownership: Ownership, moment_ns: int | None = None) -> None:
+        """`moment_ns` is the time of what has none of its own: now unless given, in ns since 1970."""
         self._ownership = ownership
-        self._moment = time.time_ns()
+        self._moment = time.time_ns() if moment_ns is None else moment_ns
         self._items: dict[bytes, _Item] = {}
         self._current: _Item | None = None
 
