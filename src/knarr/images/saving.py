@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from knarr.errors import InvalidParameter
 from knarr.images import config, layer_archives, layouts, references
@@ -35,22 +35,28 @@ def save(store: ImageStore, names: Iterable[str]) -> Iterator[bytes]:
 
     Raises NotFound, InvalidParameter at once; KnarrError while it is read if a layer is damaged on disk.
     """
-    chosen: dict[str, _Chosen] = {}
+    chosen: dict[str, Saved] = {}
     for name in names:
         for image, reference in _named(store, name):
             if image.host:
                 raise InvalidParameter("the built-in image host has no layers that could be saved")
-            item = chosen.setdefault(image.id, _Chosen(image))
+            item = chosen.setdefault(image.id, Saved(image, [], store.raw_config(image.id)))
             if reference is not None and reference not in item.names:
                 item.names.append(reference)
-    return _Archive(store).write(list(chosen.values()))
+    return write(store, list(chosen.values()))
 
 
-class _Chosen(Struct):
-    """An image and the names under which it is saved."""
+class Saved(Struct):
+    """An image, the names under which it is saved, its configuration. It need not be in the store, its layers are."""
 
     image: Image
-    names: list[Reference] = field(default_factory=list)
+    names: list[Reference]
+    document: bytes
+
+
+def write(store: ImageStore, images: list[Saved]) -> Iterator[bytes]:
+    """An archive of images, in pieces. Raises KnarrError while it is read if a layer is damaged on disk."""
+    return _Archive(store).write(images)
 
 
 def _named(store: ImageStore, name: str) -> list[tuple[Image, Reference | None]]:
@@ -72,14 +78,14 @@ class _Archive:
         self._store = store
         self._written: set[str] = set()
 
-    def write(self, images: list[_Chosen]) -> Iterator[bytes]:
+    def write(self, images: list[Saved]) -> Iterator[bytes]:
         yield archive_writer.header(Entry(b"blobs/", tar.DIRECTORY, 0o755))
         yield archive_writer.header(Entry(b"blobs/sha256/", tar.DIRECTORY, 0o755))
         index: list[dict[str, Any]] = []
         docker: list[dict[str, Any]] = []
         repositories: dict[str, dict[str, str]] = {}
         for item in images:
-            document = self._store.raw_config(item.image.id)
+            document = item.document
             yield from self._document(document)
             layers: list[dict[str, Any]] = []
             for diff_id, chain in zip(
@@ -137,7 +143,7 @@ def _manifest(document: bytes, layers: list[dict[str, Any]]) -> bytes:
     return _json({"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "config": descriptor, "layers": layers})
 
 
-def _index_rows(manifest: KeptManifest, item: _Chosen) -> list[dict[str, Any]]:
+def _index_rows(manifest: KeptManifest, item: Saved) -> list[dict[str, Any]]:
     made = item.image.config
     platform = {
         "architecture": made.architecture,
@@ -158,7 +164,7 @@ def _index_rows(manifest: KeptManifest, item: _Chosen) -> list[dict[str, Any]]:
     return named or [row]
 
 
-def _docker_row(item: _Chosen, layers: list[dict[str, Any]]) -> dict[str, Any]:
+def _docker_row(item: Saved, layers: list[dict[str, Any]]) -> dict[str, Any]:
     diff_ids = item.image.config.rootfs.diff_ids
     row: dict[str, Any] = {
         "Config": _blob_path(item.image.id),

@@ -188,6 +188,10 @@ class ImageStore:
             self._images[image_id] = image
             return image
 
+    def describe(self, document: bytes) -> Image:
+        """The image that `add` would make of a configuration. Raises InvalidParameter, NotFound for a layer."""
+        return self._image(config.digest_of(document), config.parse(document), "")
+
     def check_name(self, name: Reference) -> None:
         """Raise Conflict, InvalidParameter if no image may get this name."""
         if name == host.REFERENCE:
