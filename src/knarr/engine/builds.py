@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from knarr.build.cache import BuildCache
@@ -20,12 +21,17 @@ from knarr.images import host, platforms, references
 from knarr.images.platforms import Platform
 from knarr.images.registry.credentials import Credentials, for_registry
 from knarr.images.store import Image, short
+from knarr.kernel import mounts
 
 if TYPE_CHECKING:  # what builds need is loaded with the first of them
     from knarr.build.context import Context
-    from knarr.build.interface import Report
+    from knarr.build.interface import Images, Report, Runner
     from knarr.build.options import BuildOptions
     from knarr.build.run_mounts import CacheDirectories
+
+
+Ask = Callable[[str], Awaitable[Credentials]]
+"""Gives the credentials for a registry by its domain, ANONYMOUS if there are none."""
 
 
 class Builds:
@@ -43,13 +49,39 @@ class Builds:
         self._launcher = launcher
         self._images = images
         self._distribution = distribution
-        self._cache = cache
-        self._root = parts.settings.data_root / "build"
+        self.cache = cache
+        self.root = parts.settings.data_root / "build"
         self._caches: CacheDirectories | None = None
 
     def start(self) -> None:
-        """Remove the contexts of builds that a crash has ended."""
-        shutil.rmtree(self._root / "contexts", ignore_errors=True)
+        """Remove the contexts and mounts of builds that a crash has ended."""
+        shutil.rmtree(self.root / "contexts", ignore_errors=True)
+        for path in self.mounts_root.iterdir() if self.mounts_root.exists() else []:
+            if path.is_mount():
+                mounts.umount(str(path))
+            path.rmdir()
+
+    def images(self, ask: Ask, *, pull: bool) -> Images:
+        """The images of one build's FROM and --from; `ask` gives credentials for a registry."""
+        return _Sources(self._images, self._distribution, ask, pull=pull)
+
+    def runner(self, host_config: HostConfig, entitlements: Collection[str] = ()) -> Runner:
+        """What runs the commands of one build. Raises InvalidParameter, Unsupported."""
+        from knarr.engine.step_containers import StepContainers
+
+        validation.validate_create(CreateBody(image="build", host_config=host_config), self._parts.facts)
+        return StepContainers(self._parts, self._launcher, host_config, entitlements)
+
+    @property
+    def mounts_root(self) -> Path:
+        """Where things are mounted on the host for single steps."""
+        return self._parts.settings.run_root / "build"
+
+    @property
+    def gateway(self) -> str:
+        """The host's address for commands of builds, "" if there is none."""
+        subnets = self._parts.network.network("bridge").subnets
+        return next((subnet.gateway for subnet in subnets if subnet.version == 4), "")
 
     async def build(
         self,
@@ -71,11 +103,11 @@ class Builds:
         validation.validate_create(CreateBody(image="build", host_config=host_config), self._parts.facts)
         for reference in options.tags:
             self._parts.images.check_name(reference)
-        context = await in_thread(Context, self._root / "contexts" / secrets.token_hex(8))
+        context = await in_thread(Context, self.root / "contexts" / secrets.token_hex(8))
         try:
             # a thread that waits for a client is not to be waited for: the connection's end wakes it
             await context.fill(archive, options.remote, options.dockerfile)
-            sources = _Sources(self._images, self._distribution, credentials or {}, pull=pull)
+            sources = _Sources(self._images, self._distribution, _known_credentials(credentials or {}), pull=pull)
             return await self._build(options, host_config, context, report, sources)
         finally:
             await finished(asyncio.to_thread(context.close))
@@ -93,11 +125,9 @@ class Builds:
             context,
             layers=self._parts.layers,
             images=sources,
-            results=Results(
-                self._parts.images, self._cache, self._known(options.cache_from), no_cache=options.no_cache
-            ),
+            results=Results(self._parts.images, self.cache, self._known(options.cache_from), no_cache=options.no_cache),
             runner=StepContainers(self._parts, self._launcher, host_config),
-            caches=self._cache_directories(),
+            caches=self.cache_directories(),
             report=told,
         )
         try:
@@ -132,23 +162,22 @@ class Builds:
                 continue
         return found
 
-    def _cache_directories(self) -> CacheDirectories:
+    def cache_directories(self) -> CacheDirectories:
+        """The directories of cache mounts, which all builds share."""
         if self._caches is None:
             from knarr.build.run_mounts import CacheDirectories
 
-            self._caches = CacheDirectories(self._root / "caches")
+            self._caches = CacheDirectories(self.root / "caches")
         return self._caches
 
 
 class _Sources:
     """The images of FROM and --from: as they are here, or pulled if they are not, or always with `pull`."""
 
-    def __init__(
-        self, images: ImageService, distribution: Distribution, known: Mapping[str, Credentials], *, pull: bool
-    ) -> None:
+    def __init__(self, images: ImageService, distribution: Distribution, ask: Ask, *, pull: bool) -> None:
         self._images = images
         self._distribution = distribution
-        self._credentials = known
+        self._ask = ask
         self._pull = pull
         self._pulled: dict[tuple[str, str], Image] = {}
 
@@ -165,11 +194,18 @@ class _Sources:
                 if by_id:
                     raise
         name = references.parse(reference).with_default_tag()
-        credentials = for_registry(self._credentials, name.domain)
+        credentials = await self._ask(name.domain)
         found = await self._distribution.pull(str(name), report, platform=platform, credentials=credentials)
         assert found is not None
         self._pulled[key] = found
         return found
+
+
+def _known_credentials(known: Mapping[str, Credentials]) -> Ask:
+    async def ask(domain: str) -> Credentials:
+        return for_registry(known, domain)
+
+    return ask
 
 
 def _fitting(image: Image, reference: str, platform: str) -> Image:

@@ -72,7 +72,7 @@ class SystemService:
         statuses = [container.state.status for container in self._parts.registry.all()]
         running, paused = statuses.count("running") + statuses.count("restarting"), statuses.count("paused")
         return {
-            "ID": self._engine_id(),
+            "ID": self.engine_id(),
             "Containers": len(statuses),
             "ContainersRunning": running,
             "ContainersPaused": paused,
@@ -84,7 +84,8 @@ class SystemService:
             "SystemTime": times.rfc3339(times.now()),
         }
 
-    def _engine_id(self) -> str:
+    def engine_id(self) -> str:
+        """What tells this engine from others."""
         path = self._parts.settings.data_root / "engine-id"
         try:
             return path.read_text()
@@ -182,7 +183,7 @@ class SystemService:
         """Figures of the engine and its containers, in Prometheus's text format."""
         host = self._host()
         labels = {
-            "daemon_id": self._engine_id(),
+            "daemon_id": self.engine_id(),
             "architecture": host["Architecture"],
             "commit": "",
             "kernel": host["KernelVersion"],
