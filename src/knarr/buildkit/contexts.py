@@ -1,0 +1,316 @@
+"""Build contexts that were sent before: a directory each, and a list of what is in it, so that only changes are sent.
+
+A context is one client's directory; a build that comes while another one uses it gets a copy of its own. Nothing in a
+context outlives a crash half written: the list goes before the first change and comes back after the last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from knarr.buildkit.filesync import TYPE_BITS, Data
+from knarr.buildkit.proto.fsutil_pb2 import Stat
+from knarr.errors import InvalidParameter
+from knarr.storage import trees
+
+_DIRECTORY, _SYMLINK, _DEVICE, _PIPE, _SOCKET, _CHARACTER = 1 << 31, 1 << 27, 1 << 26, 1 << 25, 1 << 24, 1 << 21
+_SETUID, _SETGID, _STICKY = 1 << 23, 1 << 22, 1 << 20
+_KINDS = {
+    0: stat.S_IFREG,
+    _DIRECTORY: stat.S_IFDIR,
+    _SYMLINK: stat.S_IFLNK,
+    _PIPE: stat.S_IFIFO,
+    _DEVICE: stat.S_IFBLK,
+    _DEVICE | _CHARACTER: stat.S_IFCHR,
+}
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Item(Struct, array_like=True, frozen=True):
+    """One thing in a context. `mode` as stat(2) has it; `digest` is a regular file's SHA-256; times in ns."""
+
+    mode: int
+    size: int
+    mtime: int
+    link: str = ""
+    device: int = 0
+    xattrs: dict[str, bytes] = {}
+    digest: bytes = b""
+
+    def same(self, other: Item) -> bool:
+        """Whether the two are the same as far as their metadata says."""
+        return msgspec.structs.replace(self, digest=b"") == msgspec.structs.replace(other, digest=b"")
+
+
+Items = dict[str, Item]
+
+
+class Context:
+    """A directory that is brought up to date, as a filesync.Sink, and read by one build at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._list = path / "list"
+        self._items, self.root_fd = self._open()
+        self._wanted: dict[int, tuple[str, Item]] = {}
+        self._writing: dict[int, _File] = {}
+        self._parent: tuple[str, int] | None = None
+
+    @property
+    def items(self) -> Items:
+        """What is in it, by path, parents first."""
+        return self._items
+
+    def digest(self, path: str) -> str:
+        """The digest of what is at a path; no file is read for it."""
+        below = posixpath.normpath("/" + path).strip("/")
+        found = {
+            name: (item.mode, item.link, item.device, item.digest)
+            for name, item in self._items.items()
+            if not below or name == below or name.startswith(below + "/")
+        }
+        return hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+
+    def _open(self) -> tuple[Items, int]:
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            items = msgspec.msgpack.decode(self._list.read_bytes(), type=Items)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            items = {}
+            with trees.opened(os.fspath(self.path)) as fd:
+                trees.remove_tree(fd, "files")
+        files = self.path / "files"
+        files.mkdir(mode=0o755, exist_ok=True)
+        return items, os.open(files, trees.DIRECTORY_FLAGS)
+
+    def close(self) -> None:
+        """Close its descriptors; the files stay."""
+        for file in self._writing.values():
+            file.close()
+        self._leave_parent()
+        os.close(self.root_fd)
+
+    # The sink
+
+    def compare(self, listing: list[Stat]) -> Sequence[int]:
+        """Remove what is gone, make what has no content; the numbers of the files that are new or changed."""
+        found = {_checked(entry.path): _item(entry) for entry in listing}
+        if self._unchanged(found):
+            return []
+        with suppress(FileNotFoundError):
+            self._list.unlink()
+        self._remove(found)
+        numbers = {entry.path: number for number, entry in enumerate(listing)}
+        items: Items = {}
+        for path, item in found.items():
+            known = self._items.get(path)
+            if known is not None and known.same(item):
+                items[path] = known
+                continue
+            items[path] = item
+            if stat.S_ISREG(item.mode) and not item.link:
+                self._wanted[numbers[path]] = (path, item)
+            else:
+                self._make(path, item)
+        self._items = items
+        return list(self._wanted)
+
+    def write(self, data: Data) -> None:
+        """Write pieces of files."""
+        for number, piece in data:
+            file = self._writing.get(number)
+            if file is None:
+                path, item = self._wanted[number]
+                parent, name = self._in_parent(path)
+                file = self._writing[number] = _File(os.open(name, _CREATE, 0o600, dir_fd=parent))
+            if piece:
+                file.write(piece)
+            else:
+                path, item = self._wanted.pop(number)
+                del self._writing[number]
+                self._items[path] = msgspec.structs.replace(item, size=file.size, digest=file.finish(item))
+
+    def finish(self) -> None:
+        """Everything has come: put links between files and times of directories right, and keep the list."""
+        if self._list.exists():
+            return
+        for path, item in self._items.items():
+            if stat.S_ISREG(item.mode) and item.link:
+                self._link(path, item)
+        for path, item in reversed(self._items.items()):
+            if stat.S_ISDIR(item.mode):
+                parent, name = self._in_parent(path)
+                os.utime(name, ns=(item.mtime, item.mtime), dir_fd=parent, follow_symlinks=False)
+        self._leave_parent()
+        draft = self.path / "list.new"
+        draft.write_bytes(msgspec.msgpack.encode(self._items))
+        draft.rename(self._list)
+
+    # Changes
+
+    def _unchanged(self, found: Items) -> bool:
+        if not self._list.exists() or found.keys() != self._items.keys():
+            return False
+        return all(self._items[path].same(item) for path, item in found.items())
+
+    def _remove(self, found: Items) -> None:
+        """Remove what is not listed any more, or as something else. What is below a directory goes first."""
+        for path, known in reversed(self._items.items()):
+            item = found.get(path)
+            same_kind = item is not None and stat.S_IFMT(item.mode) == stat.S_IFMT(known.mode)
+            if item is not None and same_kind and (stat.S_ISDIR(known.mode) or known.same(item)):
+                continue
+            parent, name = self._in_parent(path)
+            trees.remove_tree(parent, name)
+
+    def _make(self, path: str, item: Item) -> None:
+        if stat.S_ISREG(item.mode):  # a hard link, which is made when all files are there
+            return
+        parent, name = self._in_parent(path)
+        if stat.S_ISDIR(item.mode):
+            with suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+            with trees.opened(name, dir_fd=parent) as fd:
+                os.fchmod(fd, stat.S_IMODE(item.mode))
+                trees.set_xattrs(fd, item.xattrs)
+            return
+        if stat.S_ISLNK(item.mode):
+            os.symlink(item.link, name, dir_fd=parent)
+        else:
+            os.mknod(name, item.mode, item.device, dir_fd=parent)
+            os.chmod(name, stat.S_IMODE(item.mode), dir_fd=parent)
+        os.utime(name, ns=(item.mtime, item.mtime), dir_fd=parent, follow_symlinks=False)
+
+    def _link(self, path: str, item: Item) -> None:
+        """Make a hard link. Raises InvalidParameter if its other name is no file of the context."""
+        source = item.link.strip("/")
+        other = self._items.get(source)
+        if other is None or not stat.S_ISREG(other.mode) or other.link:
+            raise InvalidParameter(f"invalid hard link {path} to {item.link}")
+        directory, source_name = self._in_parent(source)
+        with trees.opened(".", os.O_PATH, directory) as source_fd:
+            parent, name = self._in_parent(path)
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=parent)
+            os.link(source_name, name, src_dir_fd=source_fd, dst_dir_fd=parent, follow_symlinks=False)
+        self._items[path] = msgspec.structs.replace(item, digest=other.digest)
+
+    def _in_parent(self, path: str) -> tuple[int, str]:
+        """The open directory that a path is in, and its name there. Raises InvalidParameter if that is none."""
+        head, _, name = path.rpartition("/")
+        if self._parent is None or self._parent[0] != head:
+            self._leave_parent()
+            fd = trees.open_directory(self.root_fd, os.fsencode(head))
+            if fd is None:
+                raise InvalidParameter(f"invalid path in the context: {path}")
+            self._parent = (head, fd)
+        return self._parent[1], name
+
+    def _leave_parent(self) -> None:
+        if self._parent is not None:
+            os.close(self._parent[1])
+            self._parent = None
+
+
+class _File:
+    """A file while its content comes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, piece: bytes) -> None:
+        self._hash.update(piece)
+        self.size += len(piece)
+        view = memoryview(piece)
+        while view:
+            view = view[os.write(self._fd, view) :]
+
+    def finish(self, item: Item) -> bytes:
+        """Its digest; it gets its attributes and is closed."""
+        os.fchmod(self._fd, stat.S_IMODE(item.mode))
+        trees.set_xattrs(self._fd, item.xattrs)
+        os.utime(self._fd, ns=(item.mtime, item.mtime))
+        self.close()
+        return self._hash.digest()
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+def _checked(path: str) -> str:
+    parts = path.split("/")
+    if not path or any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise InvalidParameter(f"invalid path in the context: {path!r}")
+    return path
+
+
+def _item(entry: Stat) -> Item:
+    kind = _KINDS.get(entry.mode & TYPE_BITS)
+    if kind is None:
+        raise InvalidParameter(f"{entry.path} is no kind of file that a build can use")
+    bits = entry.mode & 0o777
+    for flag, bit in ((_SETUID, stat.S_ISUID), (_SETGID, stat.S_ISGID), (_STICKY, stat.S_ISVTX)):
+        if entry.mode & flag:
+            bits |= bit
+    regular = kind == stat.S_IFREG
+    return Item(
+        mode=kind | bits,
+        size=entry.size if regular else 0,
+        mtime=entry.modTime,
+        link=entry.linkname,
+        device=os.makedev(entry.devmajor, entry.devminor) if entry.devmajor or entry.devminor else 0,
+        xattrs=dict(entry.xattrs),
+    )
+
+
+class Contexts:
+    """All contexts on disk. Only the event loop's thread calls `take` and `give_back`."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._taken: set[Path] = set()
+
+    def take(self, key: str) -> Context:
+        """A context that nobody uses, of this key if one is left from before. Give it back with `give_back`."""
+        name = hashlib.sha256(key.encode()).hexdigest()[:32]
+        path = next(path for path in self._candidates(name) if path not in self._taken)
+        context = Context(path)
+        self._taken.add(path)
+        return context
+
+    def give_back(self, context: Context) -> None:
+        """Close a context, for the next one who wants it."""
+        self._taken.discard(context.path)
+        context.close()
+
+    def _candidates(self, name: str) -> Iterator[Path]:
+        number = 0
+        while True:
+            yield self._root / f"{name}-{number}"
+            number += 1
+
+    def unused(self) -> list[Path]:
+        """Directories of contexts that nobody uses now, those used longest ago first."""
+        if not self._root.exists():
+            return []
+        found = [path for path in self._root.iterdir() if path not in self._taken]
+        return sorted(found, key=lambda path: path.stat().st_mtime)
+
+    def remove(self, name: str) -> None:
+        """Remove a context that nobody uses. Blocks."""
+        path = self._root / name
+        if path in self._taken or path.parent != self._root:
+            return
+        with suppress(FileNotFoundError), trees.opened(str(self._root)) as fd:
+            trees.remove_tree(fd, name)

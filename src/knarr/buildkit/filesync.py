@@ -1,0 +1,216 @@
+"""Fetching a client's directory: it lists what it has, we ask for the files that we want (fsutil's packet protocol).
+
+client                                 we
+  STAT entry 0, 1, 2, …, STAT without an entry ─►
+                                       ◄─ REQ number, …       for regular files whose content is wanted
+  DATA number bytes, …, DATA number without bytes ─►
+                                       ◄─ FIN
+  FIN ─►
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from urllib.parse import quote_plus
+
+from grpclib.client import Stream
+from grpclib.const import Cardinality
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from msgspec import Struct
+
+from knarr.buildkit import status
+from knarr.buildkit.proto.fsutil_pb2 import Packet, Stat
+from knarr.buildkit.sessions import Session
+from knarr.errors import InvalidParameter, KnarrError, NotFound
+
+_METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
+_BATCH = 2 << 20  # bytes that are handed to a thread at once
+
+_Stream = Stream[Packet, Packet]
+Data = list[tuple[int, bytes]]
+"""Pieces of files by their number in the list; an empty piece ends a file."""
+Progress = Callable[[int], None]
+"""Is told each time how many bytes have come."""
+
+
+class Selection(Struct, frozen=True):
+    """What of a directory is wanted: `follow` are paths (links on the way are sent too), the others patterns."""
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow: tuple[str, ...] = ()
+
+
+class Sink(Protocol):
+    """What takes a directory. Its methods are called from threads, one at a time."""
+
+    def compare(self, listing: list[Stat]) -> Sequence[int]:
+        """The numbers of the regular files in the listing whose content is wanted. Raises InvalidParameter."""
+        ...
+
+    def write(self, data: Data) -> None:
+        """Take pieces of those files."""
+        ...
+
+
+async def receive(session: Session, directory: str, wanted: Selection, sink: Sink, progress: Progress) -> None:
+    """Bring `sink` up to what the client has in the directory that it calls `directory`.
+
+    Raises NotFound if the client shows none of that name, KnarrError if the client fails or goes away.
+    """
+    metadata = _metadata(directory, wanted)
+    try:
+        async with session.channel.request(
+            _METHOD, Cardinality.STREAM_STREAM, Packet, Packet, metadata=metadata
+        ) as stream:
+            await stream.send_request()
+            await _Transfer(stream, sink, progress).run()
+    except GRPCError as error:
+        raise status.from_grpc(error, f"failed to read {directory}") from error
+    except (StreamTerminatedError, ConnectionError) as error:
+        raise KnarrError(f"failed to read {directory}: {error}") from error
+
+
+class _Transfer:
+    def __init__(self, stream: _Stream, sink: Sink, progress: Progress) -> None:
+        self._stream = stream
+        self._sink = sink
+        self._progress = progress
+        self._open: set[int] = set()
+        self._batch: Data = []
+        self._batched = 0
+
+    async def run(self) -> None:
+        listing = await self._listing()
+        wanted = await asyncio.to_thread(self._sink.compare, listing)
+        self._open.update(wanted)
+        asking = asyncio.ensure_future(self._ask(wanted))
+        try:
+            while self._open:
+                await self._take(await self._next())
+            await asking
+        finally:
+            asking.cancel()
+        await self._flush()
+        # Our side ends with it: the client resets a stream that is open when it has finished (and grpclib minds).
+        await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
+        while (await self._next()).type != Packet.PACKET_FIN:
+            pass
+
+    async def _listing(self) -> list[Stat]:
+        listing: list[Stat] = []
+        while True:
+            packet = await self._next()
+            if packet.type != Packet.PACKET_STAT:
+                raise InvalidParameter("the client sends data that was not asked for")
+            self._progress(packet.ByteSize())
+            if not packet.HasField("stat"):
+                return listing
+            listing.append(packet.stat)
+
+    async def _ask(self, wanted: Sequence[int]) -> None:
+        for number in wanted:
+            await self._stream.send_message(Packet(type=Packet.PACKET_REQ, ID=number))
+
+    async def _next(self) -> Packet:
+        packet = await self._stream.recv_message()
+        if packet is None:
+            await self._stream.recv_trailing_metadata()  # raises what has ended it
+            raise KnarrError("the client has stopped in the middle of a transfer")
+        if packet.type == Packet.PACKET_ERR:
+            raise KnarrError(packet.data.decode(errors="replace"))
+        return packet
+
+    async def _take(self, packet: Packet) -> None:
+        if packet.type != Packet.PACKET_DATA or packet.ID not in self._open:
+            raise InvalidParameter("the client sends data that was not asked for")
+        self._batch.append((packet.ID, packet.data))
+        self._batched += len(packet.data)
+        self._progress(packet.ByteSize())
+        if not packet.data:
+            self._open.remove(packet.ID)
+        if self._batched >= _BATCH:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        batch, self._batch, self._batched = self._batch, [], 0
+        if batch:
+            await asyncio.to_thread(self._sink.write, batch)
+
+
+class Files:
+    """A sink that keeps the files themselves: for the few small ones that a build reads at its beginning."""
+
+    def __init__(self, limit: int = 16 << 20) -> None:
+        self._limit = limit
+        self._names: dict[int, str] = {}
+        self._pieces: dict[str, list[bytes]] = {}
+        self._links: dict[str, str] = {}
+
+    def compare(self, listing: list[Stat]) -> Sequence[int]:
+        """All that have content."""
+        for number, entry in enumerate(listing):
+            if entry.linkname:
+                self._links[entry.path] = entry.linkname
+            elif not entry.mode & TYPE_BITS:
+                self._names[number] = entry.path
+        return list(self._names)
+
+    def write(self, data: Data) -> None:
+        """Raises InvalidParameter when it is too much."""
+        for number, piece in data:
+            self._limit -= len(piece)
+            if self._limit < 0:
+                raise InvalidParameter(f"{self._names[number]} is too large")
+            self._pieces.setdefault(self._names[number], []).append(piece)
+
+    def has(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return path in self._pieces or path in self._links
+
+    def read(self, path: str) -> bytes:
+        """A file's content; a symbolic link is followed. Raises NotFound."""
+        parts = path.strip("/").split("/")
+        for _ in range(40):
+            target = self._links.get("/".join(parts))
+            if target is None:
+                break
+            base = [] if target.startswith("/") else parts[:-1]
+            parts = _normal([*base, *target.split("/")])
+        found = self._pieces.get("/".join(parts))
+        if found is None:
+            raise NotFound(f"open {path}: no such file or directory")
+        return b"".join(found)
+
+
+TYPE_BITS = 0x8F280000
+"""The bits of Go's FileMode that say what kind of file it is; none for a regular one."""
+
+
+def _normal(parts: list[str]) -> list[str]:
+    result: list[str] = []
+    for part in parts:
+        if part == "..":
+            del result[-1:]
+        elif part not in ("", "."):
+            result.append(part)
+    return result
+
+
+def _metadata(directory: str, wanted: Selection) -> list[tuple[str, str]]:
+    """The request's headers. What is not ASCII is escaped, and a header beside it says so."""
+    values = {
+        "dir-name": (directory,),
+        "include-patterns": wanted.include,
+        "exclude-patterns": wanted.exclude,
+        "followpaths": wanted.follow,
+    }
+    headers: list[tuple[str, str]] = []
+    for name, texts in values.items():
+        plain = all(text.isascii() and text.isprintable() for text in texts)
+        headers += [(name, text if plain else quote_plus(text)) for text in texts]
+        if not plain:
+            headers.append((f"{name}-encoded", "1"))
+    return headers

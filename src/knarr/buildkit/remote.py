@@ -1,0 +1,83 @@
+"""Build contexts that are no directory of the client's: an archive that it sends, an address that we fetch."""
+
+from __future__ import annotations
+
+import posixpath
+import secrets
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from grpclib.const import Cardinality
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+
+from knarr.build.context import Context
+from knarr.build.copying import Copy, Ownership
+from knarr.build.threads import in_thread
+from knarr.buildkit import status
+from knarr.buildkit.proto.bytes_pb2 import BytesMessage
+from knarr.buildkit.sessions import Session
+from knarr.errors import KnarrError
+
+_UPLOAD = "http://buildkit-session/"
+_METHOD = "/moby.upload.v1.Upload/Pull"
+
+
+class RemoteContext:
+    """A context that was fetched for one build. To be closed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    @property
+    def root_fd(self) -> int:
+        """Its directory."""
+        return self._context.root_fd
+
+    @classmethod
+    async def fetch(cls, root: Path, address: str, session: Session, dockerfile: str) -> RemoteContext:
+        """Fetch what `address` names into a directory below `root`.
+
+        `dockerfile` is what a file that is no archive is called then. Raises KnarrError.
+        """
+        context = await in_thread(Context, root / secrets.token_hex(8))
+        try:
+            if address.startswith(_UPLOAD):
+                with (context.path / "upload").open("w+b") as file:
+                    await _receive(session, address, file)
+                    file.seek(0)
+                    await context.fetch(file, "", dockerfile)
+            else:
+                with (context.path / "nothing").open("w+b") as file:
+                    await context.fetch(file, address, dockerfile)
+        except BaseException:
+            await in_thread(context.close)
+            raise
+        return cls(context)
+
+    def close(self) -> None:
+        """Remove it. Blocks."""
+        self._context.close()
+
+    def digest(self, path: str) -> str:
+        """The digest of what is at a path. Blocks: every file is read."""
+        everything = Copy(Ownership((0, 0)))
+        everything.add_tree(self.root_fd, posixpath.normpath("/" + path), b"")
+        return everything.digest()
+
+
+async def _receive(session: Session, address: str, file: BinaryIO) -> None:
+    """What the client sends under an address of its session's."""
+    parts = urlsplit(address)
+    headers = [("urlpath", parts.path), ("urlhost", parts.netloc)]
+    try:
+        async with session.channel.request(
+            _METHOD, Cardinality.STREAM_STREAM, BytesMessage, BytesMessage, metadata=headers
+        ) as stream:
+            await stream.send_request(end=True)
+            async for message in stream:
+                await in_thread(file.write, message.data)
+    except GRPCError as error:
+        raise status.from_grpc(error, "failed to receive the build context") from error
+    except (StreamTerminatedError, ConnectionError) as error:
+        raise KnarrError(f"failed to receive the build context: {error}") from error
