@@ -1,0 +1,300 @@
+"""The Dockerfile frontend: reads a Dockerfile from the client, finds images, and gives a graph for each platform."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import msgspec
+
+from knarr import ignore
+from knarr.build import state
+from knarr.build.interface import Images
+from knarr.build.threads import in_thread
+from knarr.buildkit import llb, options, progress
+from knarr.buildkit.builds import Build
+from knarr.buildkit.dispatch import ContextPaths, Dispatcher, Layer, Outcome
+from knarr.buildkit.evaluation import Evaluation
+from knarr.buildkit.failures import detailed
+from knarr.buildkit.filesync import Files, Selection, receive
+from knarr.buildkit.graph import Base, FetchedDirectory, Foreign, LocalDirectory
+from knarr.buildkit.options import CacheSource, Options
+from knarr.buildkit.proto import gateway_pb2, ops_pb2
+from knarr.buildkit.remote import RemoteContext
+from knarr.buildkit.results import CONFIG_KEY, Result, Target
+from knarr.buildkit.sessions import Session, Sessions
+from knarr.dockerfile import document
+from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
+from knarr.images import config, platforms, references
+from knarr.images.config import ImageConfig
+from knarr.images.platforms import Platform
+from knarr.kernel import paths
+
+_IGNORE_NAME = ".dockerignore"
+_FRONTENDS = ("dockerfile.v0", "gateway.v0")
+_LIMIT = 16 << 20  # bytes of a Dockerfile
+
+
+class DockerfileFrontend:
+    """Implements results.Frontend. `begin` makes the evaluation of one build's graphs, `images` finds its images."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        images: Callable[[Build, Options], Images],
+        begin: Callable[[Build, Options], Evaluation],
+        scratch: Path,
+    ) -> None:
+        """`scratch` is a directory for what is fetched for single builds."""
+        self._scratch = scratch
+        self._sessions = sessions
+        self._images = images
+        self._begin = begin
+        self._targets: dict[str, Target] = {}
+
+    async def solve(self, build: Build, request: gateway_pb2.SolveRequest) -> Result:
+        """See results.Frontend."""
+        if request.HasField("Definition") and not request.Frontend:
+            id = llb.target(request.Definition)
+            return Result({"": build.target(id)} if id else {})
+        if request.Frontend not in _FRONTENDS:
+            raise Unsupported(f"frontend {request.Frontend} is not supported")
+        wanted = options.read(request.FrontendOpt)
+        inputs = {name: llb.target(each) for name, each in request.FrontendInputs.items()}
+        known = {name: self._known(id) for name, id in inputs.items()}
+        run = _Run(build, wanted, self._sessions, self._images(build, wanted), known, self._scratch)
+        result = await run.solve(self._begin(build, wanted))
+        for target in result.targets.values():
+            self._targets[target.id] = target
+        build.on_end(lambda: self._forget(list(result.targets.values())))
+        return result
+
+    def _forget(self, targets: list[Target]) -> None:
+        for target in targets:
+            del self._targets[target.id]
+
+    def _known(self, id: str) -> Target:
+        if id not in self._targets:
+            raise NotFound(f"no such build result: {id}")
+        return self._targets[id]
+
+
+class _Run:
+    """One request."""
+
+    def __init__(
+        self,
+        build: Build,
+        wanted: Options,
+        sessions: Sessions,
+        images: Images,
+        inputs: dict[str, Target],
+        scratch: Path,
+    ) -> None:
+        self._build = build
+        self._options = wanted
+        self._sessions = sessions
+        self._images = images
+        self._inputs = inputs
+        self._scratch = scratch
+        self._source = ops_pb2.SourceInfo()
+        self._ignored: bytes | None = None
+        self._found: dict[tuple[str, Platform], asyncio.Future[Outcome]] = {}
+
+    async def solve(self, evaluation: Evaluation) -> Result:
+        if self._options.request:
+            raise Unsupported(f"unsupported request {self._options.request}")
+        for cache in self._options.caches:
+            self._pass_over(cache)
+        remote = await self._fetch() if self._options.context else None
+        text = await self._dockerfile(remote)
+        try:
+            dockerfile = document.parse(text)
+            options.check_frontend(dockerfile.directives.syntax)
+            targets = self._options.platforms or [platforms.of_host()]
+            context = ContextPaths(
+                remote or self._directory(self._options.context_name, "[internal] load build context")
+            )
+            dispatchers = [Dispatcher(dockerfile, self._options, self, context, target) for target in targets]
+            ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images(dispatchers))
+            outcomes = [await dispatcher.run() for dispatcher in dispatchers]
+        except KnarrError as error:
+            raise detailed(error, self._source) from error
+        context.select(ignored)
+        return Result({self._name(outcome): self._target(outcome, evaluation) for outcome in outcomes})
+
+    def _pass_over(self, cache: CacheSource) -> None:
+        """Show that a cache is not imported: as with BuildKit, for which a cache that it cannot read is no failure."""
+        what = cache.attrs.get("ref") or cache.attrs.get("src") or cache.type
+        title = f"importing cache manifest from {what}"
+        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), title)
+        vertex.complete(error=f"caches of type {cache.type} are not imported")
+
+    async def _fetch(self) -> FetchedDirectory:
+        """A context that is no directory of the client's."""
+        address = self._options.context
+        title = "load remote build context" if "buildkit-session" in address else f"load source {address}"
+        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), f"[internal] {title}")
+        vertex.start()
+        session = await self._session("context")
+        try:
+            fetched = await RemoteContext.fetch(self._scratch, address, session, self._options.filename)
+        except KnarrError as error:
+            vertex.complete(error=str(error))
+            raise
+        self._build.on_end(lambda: in_thread(fetched.close))
+        vertex.complete()
+        return FetchedDirectory(name=f"[internal] {title}", directory=fetched, address=f"{self._build.ref} {address}")
+
+    def _name(self, outcome: Outcome) -> str:
+        return str(outcome.platform) if self._options.multi_platform else ""
+
+    def _target(self, outcome: Outcome, evaluation: Evaluation) -> Target:
+        async def evaluate() -> str | None:
+            try:
+                return await evaluation.layers_of(outcome)
+            except KnarrError as error:
+                raise detailed(error, self._source) from error
+
+        return Target(secrets.token_hex(16), outcome, evaluate, self._options.epoch)
+
+    # What the client has
+
+    async def _session(self, directory: str) -> Session:
+        return await self._sessions.get(self._options.sessions.get(directory) or self._build.request.Session)
+
+    async def _read(self, title: str, what: str, directory: str, names: list[str]) -> Files:
+        """A few files of one of the client's directories."""
+        files = Files()
+        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), f"[internal] {title}")
+        vertex.start()
+        received = 0
+
+        def count(size: int) -> None:
+            nonlocal received
+            received += size
+
+        try:
+            session = await self._session(directory)
+            await receive(session, directory, Selection(follow=tuple(names)), files, count)
+        except KnarrError as error:
+            vertex.complete(error=str(error))
+            raise
+        vertex.status(f"transferring {what}:", received, completed=True)
+        vertex.complete()
+        return files
+
+    async def _dockerfile(self, remote: FetchedDirectory | None) -> str:
+        name = self._options.filename
+        wanted = [name, f"{name}.dockerignore", name.lower()]
+        if remote is not None and not self._options.own_dockerfile:
+            data = await in_thread(_read_remote, remote.directory.root_fd, name)
+        else:
+            title = f"load build definition from {name}"
+            files = await self._read(title, "dockerfile", self._options.dockerfile_name, wanted)
+            if not files.has(name) and files.has(name.lower()):
+                name = name.lower()
+            try:
+                data = files.read(name)
+            except NotFound as error:
+                raise NotFound(f"failed to read dockerfile: {error}") from error
+            own = f"{name}.dockerignore"
+            self._ignored = files.read(own) if files.has(own) else None
+        self._source = ops_pb2.SourceInfo(filename=name, data=data, language="Dockerfile")
+        return data.decode("utf-8", "replace")
+
+    async def _ignore_patterns(self, remote: FetchedDirectory | None) -> tuple[str, ...]:
+        """What of the context is not to be sent."""
+        data = self._ignored
+        if data is None and remote is None:
+            files = await self._read("load .dockerignore", "context", self._options.context_name, [_IGNORE_NAME])
+            data = files.read(_IGNORE_NAME) if files.has(_IGNORE_NAME) else None
+        return tuple(ignore.read((data or b"").decode("utf-8", "replace")))
+
+    def _directory(self, name: str, title: str) -> LocalDirectory:
+        session = self._options.sessions.get(name) or self._build.request.Session
+        return LocalDirectory(name=title, directory=name, session=session, selection=Selection())
+
+    # What stages stand on
+
+    def context(self, name: str, platform: Platform) -> str | None:
+        """See dispatch.Sources."""
+        given = self._options.contexts
+        candidates = [name]
+        try:
+            candidates.append(references.parse(name).with_default_tag().familiar)
+            candidates.append(str(references.parse(name).with_default_tag()))
+        except InvalidParameter:
+            pass
+        suffix = f"::{platform}"
+        return next((given[one] for each in candidates for one in (each + suffix, each) if one in given), None)
+
+    async def image(self, name: str, platform: Platform) -> Outcome:
+        """See dispatch.Sources."""
+        return await self._once(name, platform)
+
+    async def _find_images(self, dispatchers: list[Dispatcher]) -> None:
+        wanted = {each for dispatcher in dispatchers for each in dispatcher.base_images()}
+        await asyncio.gather(*(self._once(*each) for each in wanted), return_exceptions=True)
+
+    def _once(self, name: str, platform: Platform) -> Awaitable[Outcome]:
+        if (name, platform) not in self._found:
+            self._found[name, platform] = asyncio.ensure_future(self._find(name, platform))
+        return asyncio.shield(self._found[name, platform])
+
+    async def _find(self, name: str, platform: Platform) -> Outcome:
+        given = self.context(name, platform)
+        if given is None:
+            return await self._find_image(name, platform)
+        scheme, _, rest = given.partition(":")
+        if scheme == "docker-image":
+            return await self._find_image(rest.removeprefix("//"), platform)
+        if scheme == "local":
+            return Outcome(self._directory(rest, f"[context {name}] load from client"), ImageConfig(), platform)
+        if scheme == "input":
+            return self._input(rest, name)
+        raise Unsupported(f"unsupported context source {scheme} for {name}")
+
+    def _input(self, key: str, name: str) -> Outcome:
+        """Another build's target, which stands for `name`."""
+        if key not in self._inputs:
+            raise NotFound(f"no such build input: {key}")
+        target = self._inputs[key]
+        outcome = target.outcome.copy()
+        outcome.head = Foreign(name=f"[context {name}] another target", target=target.id, evaluate=target.evaluate)
+        metadata = self._options.inputs_metadata.get(key)
+        if metadata:
+            fields = msgspec.json.decode(metadata, type=dict[str, bytes])
+            if CONFIG_KEY in fields:
+                outcome.config = config.parse(fields[CONFIG_KEY])
+        return outcome
+
+    async def _find_image(self, name: str, platform: Platform) -> Outcome:
+        reference = references.parse(name).with_default_tag()
+        vertex = self._build.progress.vertex(
+            progress.digest(self._build.ref, "metadata", reference), f"[internal] load metadata for {reference}"
+        )
+        vertex.start()
+        try:
+            image = await self._images.find(name, str(platform), lambda message: None)
+        except KnarrError as error:
+            vertex.complete(error=str(error))
+            raise
+        vertex.complete()
+        begun = state.of_image(image)
+        made = msgspec.structs.replace(begun.config)
+        made.config.on_build = list(image.config.config.on_build)
+        return Outcome(
+            Base(image=image, reference=str(reference)), made, platform, [Layer(entry) for entry in made.history]
+        )
+
+
+def _read_remote(root_fd: int, name: str) -> bytes:
+    """The Dockerfile of a fetched context. Raises NotFound."""
+    try:
+        return paths.read_regular(root_fd, name, _LIMIT)
+    except OSError as error:
+        words = (error.strerror or "").lower()
+        raise NotFound(f"failed to read dockerfile: open {name}: {words}") from error

@@ -1,0 +1,70 @@
+"""What a frontend gives for a request: for each platform a target, executed only when somebody wants its files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.buildkit import llb
+from knarr.buildkit.dispatch import Outcome
+from knarr.buildkit.proto import gateway_pb2 as pb
+from knarr.images import config
+
+if TYPE_CHECKING:
+    from knarr.buildkit.builds import Build
+
+CONFIG_KEY = "containerimage.config"
+PLATFORMS_KEY = "refs.platforms"
+
+
+class Target:
+    """One platform's result. `evaluate` executes what it stands for, once, and gives the id of its topmost layer."""
+
+    def __init__(
+        self, id: str, outcome: Outcome, evaluate: Callable[[], Awaitable[str | None]], epoch: int | None = None
+    ) -> None:
+        """`epoch` is SOURCE_DATE_EPOCH, in seconds."""
+        self.id = id
+        self.epoch = epoch
+        self.outcome = outcome
+        self.evaluate = evaluate
+
+
+class Result(Struct):
+    """Targets by platform ("" where only one was asked for), and what else a client is told."""
+
+    targets: dict[str, Target] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+
+    def message(self) -> pb.Result:
+        """As the gateway answers. The configurations are without layers: nothing has been executed."""
+        refs = {
+            name: pb.Ref(id=target.id, **{"def": llb.definition(target.id)}) for name, target in self.targets.items()
+        }
+        metadata = dict(self.metadata)
+        for name, target in self.targets.items():
+            metadata[f"{CONFIG_KEY}/{name}" if name else CONFIG_KEY] = config.encode(target.outcome.config)
+        if "" in refs:
+            return pb.Result(ref=refs[""], metadata=metadata)
+        metadata[PLATFORMS_KEY] = _platforms(self.targets)
+        return pb.Result(refs=pb.RefMap(refs=refs), metadata=metadata)
+
+
+def _platforms(targets: dict[str, Target]) -> bytes:
+    rows = []
+    for name, target in targets.items():
+        platform = target.outcome.platform
+        row = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
+        rows.append({"ID": name, "Platform": {key: value for key, value in row.items() if value}})
+    return msgspec.json.encode({"Platforms": rows})
+
+
+class Frontend(Protocol):
+    """What turns a request into a result."""
+
+    async def solve(self, build: Build, request: pb.SolveRequest) -> Result:
+        """Read what the request names, execute nothing. Raises KnarrError."""
+        ...
