@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from knarr.api import (
     build,
+    buildkit,
     containers,
     execs,
     files,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _RESOURCES = (
     build,
+    buildkit,
     containers,
     execs,
     files,
@@ -52,6 +54,10 @@ class ApiServer:
         self._engine = engine
         self._router = Router(route for resource in _RESOURCES for route in resource.ROUTES)
         self._metrics_router = Router(metrics.ROUTES)
+
+    async def close(self) -> None:
+        """End what goes on behind connections that are no HTTP any more."""
+        await buildkit.close(self._engine)
 
     async def serve(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> Listening:
         """Accept connections on a bound stream socket, which is closed by the result's `close`."""

@@ -17,8 +17,6 @@ ROUTES = [
     Route(method, path, unserved)
     for method, path in (
         ("POST", "/build/cancel"),
-        ("POST", "/session"),
-        ("POST", "/grpc"),
         ("GET", "/containers/{id}/checkpoints"),
         ("POST", "/containers/{id}/checkpoints"),
         ("DELETE", "/containers/{id}/checkpoints/{checkpoint}"),

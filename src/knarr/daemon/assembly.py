@@ -64,6 +64,7 @@ class Parts:
 
     async def close(self, *, stop_containers: bool) -> None:
         """Let go of everything, in the opposite order."""
+        await self.server.close()
         await self.engine.shutdown(stop_containers=stop_containers)
         await self.network.close()
         await self.backend.close()

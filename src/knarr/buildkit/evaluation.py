@@ -1,0 +1,378 @@
+"""Executing a graph: every operation once, those that do not need each other side by side, results from the cache.
+
+A result is a chain of layers, whose id is the digest of its content: so what an operation makes from equal content is
+found in the cache however that content came about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import weakref
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+import msgspec
+
+from knarr.build import cache
+from knarr.build.cache import BuildCache, CacheEntry
+from knarr.build.classic import new_id
+from knarr.build.interface import Runner, RunStep
+from knarr.build.state import State
+from knarr.build.threads import finished, in_thread
+from knarr.build.transferring import Transferring
+from knarr.build.workdir import make_directory
+from knarr.buildkit import documents, emulation, progress, timestamps
+from knarr.buildkit.contexts import Context, Contexts
+from knarr.buildkit.dispatch import Outcome
+from knarr.buildkit.failures import located
+from knarr.buildkit.filesync import receive
+from knarr.buildkit.graph import (
+    Base,
+    FetchedDirectory,
+    Foreign,
+    LocalDirectory,
+    MakeDirectory,
+    Operation,
+    Run,
+    Transfer,
+)
+from knarr.buildkit.options import Options
+from knarr.buildkit.progress import Progress, Vertex
+from knarr.buildkit.remote import RemoteContext
+from knarr.buildkit.sessions import Sessions
+from knarr.buildkit.workbench import Content, Workbench
+from knarr.errors import CommandFailed, KnarrError, NotFound, Unsupported
+from knarr.images.config import ContainerDefaults, ImageConfig
+from knarr.storage.layers import Layer, LayerStore
+
+_CANCELLED = "context canceled"
+
+
+class Pieces:
+    """A file of pieces that are made one after the other."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def read(self, size: int, /) -> bytes:
+        """The next piece, whatever its size."""
+        return next(self._pieces, b"")
+
+
+class Solver:
+    """What evaluations share: the stores, and a lock for each result that is being made."""
+
+    def __init__(
+        self, layers: LayerStore, results: BuildCache, contexts: Contexts, sessions: Sessions, workbench: Workbench
+    ) -> None:
+        self.layers = layers
+        self.results = results
+        self.contexts = contexts
+        self.sessions = sessions
+        self.workbench = workbench
+        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
+
+    def lock(self, key: str) -> asyncio.Lock:
+        """To be held by whoever makes the result of this key: others wait, and find it in the cache."""
+        return self._locks.setdefault(key, asyncio.Lock())
+
+
+class Evaluation:
+    """One build's execution. To be closed: what is running then is stopped."""
+
+    def __init__(self, solver: Solver, build: Progress, session: str, options: Options, runner: Runner) -> None:
+        self._solver = solver
+        self._progress = build
+        self._session = session
+        self._options = options
+        self._runner = runner
+        self._tasks: dict[Operation, asyncio.Task[Content]] = {}
+        self._digests: dict[Operation, str] = {}
+        self._keys: dict[str | None, str] = {}
+        self._contexts: list[Context] = []
+
+    async def close(self) -> None:
+        """Stop all that is running, and give back the contexts."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for context in self._contexts:
+            self._solver.contexts.give_back(context)
+        self._contexts.clear()
+
+    async def layers_of(self, outcome: Outcome) -> str | None:
+        """Execute all that an outcome needs; the id of its topmost layer. Raises KnarrError of what fails first."""
+        if outcome.head is None:
+            return None
+        self._declare(outcome.head)
+        result = await self._solve(outcome.head)
+        return _chain(result)
+
+    # The graph as clients see it
+
+    def _declare(self, operation: Operation) -> str:
+        """Tell of an operation and all below it; its vertex's digest."""
+        known = self._digests.get(operation)
+        if known is not None:
+            return known
+        inputs = [self._declare(each) for each in operation.inputs()]
+        identity = operation.image.id if isinstance(operation, Base) else ""
+        if isinstance(operation, Foreign):
+            identity = operation.target
+        if isinstance(operation, LocalDirectory):
+            identity = f"{operation.session} {operation.selection}"
+        digest = progress.digest(type(operation).__name__, operation.name, identity, *inputs)
+        self._digests[operation] = digest
+        self._progress.vertex(digest, operation.name, inputs)
+        return digest
+
+    def _vertex(self, operation: Operation) -> Vertex:
+        return self._progress.vertices[self._digests[operation]]
+
+    # Execution
+
+    async def _solve(self, operation: Operation) -> Content:
+        if operation not in self._tasks:
+            self._declare(operation)
+            self._tasks[operation] = asyncio.ensure_future(self._execute(operation))
+        return await asyncio.shield(self._tasks[operation])
+
+    async def _all(self, operations: Sequence[Operation]) -> list[Content]:
+        return list(await asyncio.gather(*(self._solve(each) for each in operations)))
+
+    async def _execute(self, operation: Operation) -> Content:
+        inputs = await self._all(operation.inputs())
+        vertex = self._vertex(operation)
+        try:
+            result = await self._perform(operation, inputs, vertex)
+        except asyncio.CancelledError:
+            vertex.complete(error=_CANCELLED)
+            raise
+        except (KnarrError, OSError) as error:
+            vertex.complete(error=str(error))
+            failure = error if isinstance(error, KnarrError) else KnarrError(str(error))
+            raise located(failure, operation.location, vertex.digest) from error
+        if not isinstance(result, (Context, RemoteContext)):
+            operation.made = result
+        return result
+
+    async def _perform(self, operation: Operation, inputs: list[Content], vertex: Vertex) -> Content:
+        match operation:
+            case Base():
+                vertex.complete(cached=True)
+                return operation.image.chain_id
+            case Foreign():
+                made = await operation.evaluate()
+                vertex.complete()
+                return made
+            case FetchedDirectory():
+                vertex.complete()
+                return operation.directory
+            case LocalDirectory():
+                return await self._receive(operation, vertex)
+            case Run():
+                return await self._run(operation, inputs, vertex)
+            case Transfer():
+                return await self._transfer(operation, inputs, vertex)
+            case MakeDirectory():
+                return await self._make_directory(operation, inputs, vertex)
+            case _:
+                raise Unsupported(f"{type(operation).__name__} cannot be executed")
+
+    async def _receive(self, operation: LocalDirectory, vertex: Vertex) -> Context:
+        vertex.start()
+        session = await self._solver.sessions.get(operation.session)
+        context = self._solver.contexts.take(f"{session.shared_key}\0{operation.directory}")
+        self._contexts.append(context)
+        received = 0
+
+        def count(size: int) -> None:
+            nonlocal received
+            received += size
+
+        await receive(session, operation.directory, operation.selection, context, count)
+        await in_thread(context.finish)
+        vertex.status("transferring context:", received, completed=True)
+        vertex.complete()
+        return context
+
+    async def _run(self, operation: Run, inputs: list[Content], vertex: Vertex) -> str | None:
+        parent = _chain(inputs[0]) if operation.parent is not None else None
+        sources = iter(inputs[1:] if operation.parent is not None else inputs)
+        contents: list[Content] = [None if each.source is None else next(sources) for each in operation.mounts]
+        definition = msgspec.json.encode(
+            [
+                operation.arguments,
+                operation.environment,
+                operation.directory,
+                operation.user,
+                operation.network,
+                operation.scripts,
+                [each.mount for each in operation.mounts],
+                list(operation.platform),
+                self._settings(),
+            ]
+        )
+        seen = [
+            _mounted_digest(content, each.mount.source)
+            for each, content in zip(operation.mounts, contents, strict=True)
+        ]
+        key = cache.key("run", parent or "", definition, *seen)
+
+        async def make() -> Layer | None:
+            return await self._run_command(operation, parent, contents, vertex)
+
+        return await self._cached(operation, key, parent, vertex, make)
+
+    def _settings(self) -> list[object]:
+        """What the build's settings change in all its steps."""
+        wanted = self._options
+        return [wanted.epoch, wanted.hosts, wanted.hostname, wanted.shm_size, [*wanted.ulimits]]
+
+    async def _run_command(
+        self, operation: Run, parent: str | None, contents: list[Content], vertex: Vertex
+    ) -> Layer | None:
+        emulation.check(operation.platform)
+        layers, id = self._solver.layers, new_id()
+        session = await self._solver.sessions.get(self._session)
+        await in_thread(lambda: layers.create_root(id, parent, volatile=True))
+        try:
+            async with self._solver.workbench.equip(operation, contents, session) as equipment:
+                proxies = [f"{name}={value}" for name, value in operation.proxies.items()]
+                step = RunStep(
+                    id=id,
+                    args=operation.arguments,
+                    env=[*operation.environment, *proxies, *equipment.environment],
+                    user=operation.user,
+                    working_dir=operation.directory,
+                    network=operation.network,
+                    mounts=equipment.mounts,
+                )
+                code = await self._runner.run(step, lambda stream, data: vertex.log(data, stream))
+            if code:
+                shown = operation.shown.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+                raise CommandFailed(f'process "{shown}" did not complete successfully: exit code: {code}', code)
+            return await in_thread(self._commit, id, equipment.places)
+        finally:
+            await finished(in_thread(layers.remove_root, id))
+
+    def _commit(self, id: str, places: set[bytes]) -> Layer | None:
+        if self._options.epoch is not None:
+            timestamps.clamp_root(self._solver.layers, id, self._options.epoch)
+        return self._solver.layers.commit_root(id, places)
+
+    async def _transfer(self, operation: Transfer, inputs: list[Content], vertex: Vertex) -> str | None:
+        results = dict(zip(operation.inputs(), inputs, strict=True))
+        parent = _chain(results[operation.parent]) if operation.parent is not None else None
+        source = None if operation.source is None else results[operation.source]
+        linked = operation.instruction.link
+        made = await self._copy(operation, None if linked else parent, source, vertex)
+        return await self._put_on(parent, made, vertex) if linked and parent is not None else made
+
+    async def _copy(self, operation: Transfer, below: str | None, source: Content, vertex: Vertex) -> str | None:
+        """The files on top of `below`."""
+
+        async def tree(name: str, stack: AsyncExitStack) -> int:
+            if isinstance(source, (Context, RemoteContext)):
+                return source.root_fd
+            return stack.enter_context(self._solver.layers.view(source))
+
+        async with AsyncExitStack() as stack:
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knarr-build-")))
+            copying = Transferring(self._solver.layers, self._runner, tree, scratch)
+            before = State("", ImageConfig(config=ContainerDefaults(working_dir=operation.directory)), below)
+            if operation.needs_network:
+                vertex.start()
+            prepared = await copying.prepare(operation.instruction, before, lambda text: text, stack)
+            content = await in_thread(prepared.digest)
+            key = cache.key("copy", below or "", operation.destination, content, str(self._options.epoch))
+
+            async def make() -> Layer | None:
+                entries = timestamps.Clamped(prepared, self._options.epoch)
+                return await in_thread(self._solver.layers.make, below, entries)
+
+            return await self._cached(operation, key, below, vertex, make)
+
+    async def _put_on(self, parent: str, made: str | None, vertex: Vertex) -> str | None:
+        """Layers that were made by themselves on top of others."""
+        if made is None:
+            return parent
+        return await in_thread(self._restack, parent, made)
+
+    def _restack(self, parent: str, made: str) -> str:
+        layers = self._solver.layers
+        own = layers.get(made)
+        known = layers.chain_of([*documents.diff_ids(layers, parent), own.diff_id])
+        assert known is not None
+        with suppress(NotFound):
+            return layers.get(known).chain_id
+        return layers.apply(parent, Pieces(layers.layer_archive(made)), diff_id=own.diff_id).chain_id
+
+    async def _make_directory(self, operation: MakeDirectory, inputs: list[Content], vertex: Vertex) -> str | None:
+        parent = _chain(inputs[0]) if inputs else None
+        key = cache.key("workdir", parent or "", operation.path, operation.user, str(self._options.epoch))
+
+        async def make() -> Layer | None:
+            return await in_thread(self._directory_layer, parent, operation)
+
+        return await self._cached(operation, key, parent, vertex, make)
+
+    def _directory_layer(self, parent: str | None, operation: MakeDirectory) -> Layer | None:
+        epoch, user = self._options.epoch, operation.user
+        return make_directory(
+            self._solver.layers,
+            parent,
+            operation.path,
+            owner=lambda root_fd: self._runner.owner(root_fd, user) if user else (0, 0),
+            moment_ns=None if epoch is None else epoch * 10**9,
+        )
+
+    async def _cached(
+        self,
+        operation: Operation,
+        key: str,
+        parent: str | None,
+        vertex: Vertex,
+        make: Callable[[], Awaitable[Layer | None]],
+    ) -> str | None:
+        """The chain of layers of this key, made if the cache does not have it."""
+        results = self._solver.results
+        async with self._solver.lock(key):
+            found = None if operation.ignore_cache else results.find(key)
+            if found is not None:
+                vertex.complete(cached=True)
+                return self._note(operation, found)
+            vertex.start()
+            layer = await make()
+            chain = parent if layer is None else layer.chain_id
+            size = 0 if layer is None else layer.size
+            entry = CacheEntry(
+                key=key,
+                parent=self._keys.get(parent, ""),
+                description=operation.name,
+                chain=chain,
+                payload=b"",
+                size=size,
+            )
+            results.put(entry)
+        vertex.complete()
+        return self._note(operation, entry)
+
+    def _note(self, operation: Operation, entry: CacheEntry) -> str | None:
+        self._keys[entry.chain] = entry.key
+        operation.created = entry.created
+        return entry.chain
+
+
+def _chain(content: Content) -> str | None:
+    """A result that is layers. Raises Unsupported: nothing can be executed in a directory of the client's."""
+    if isinstance(content, (Context, RemoteContext)):
+        raise Unsupported("a directory of the client cannot be what a stage is built on")
+    return content
+
+
+def _mounted_digest(content: Content, path: str) -> str:
+    """What tells the content of a mount from any other."""
+    return content.digest(path) if isinstance(content, (Context, RemoteContext)) else content or ""

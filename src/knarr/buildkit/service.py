@@ -1,0 +1,116 @@
+"""BuildKit as one engine serves it: its parts, made with the first client that asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from knarr.build.interface import Images, Runner
+from knarr.buildkit import callbacks, worker
+from knarr.buildkit.builds import Build, Builds
+from knarr.buildkit.contexts import Contexts
+from knarr.buildkit.control import Control
+from knarr.buildkit.evaluation import Evaluation, Solver
+from knarr.buildkit.exporters.archives import ArchiveExporter
+from knarr.buildkit.exporters.files import LocalExporter, TarExporter
+from knarr.buildkit.exporters.images import ImageExporter
+from knarr.buildkit.exporters.request import Job
+from knarr.buildkit.exporting import Exporter, Exporting
+from knarr.buildkit.frontend import DockerfileFrontend
+from knarr.buildkit.gateway import Gateway
+from knarr.buildkit.health import Health
+from knarr.buildkit.options import Options
+from knarr.buildkit.sessions import Sessions
+from knarr.buildkit.transport import ServerEnd
+from knarr.buildkit.usage import Usage
+from knarr.buildkit.workbench import Workbench
+from knarr.engine.config import HostConfig, Ulimit
+from knarr.errors import Unsupported
+from knarr.images import platforms
+from knarr.images.references import Reference
+from knarr.images.registry.credentials import Credentials
+from knarr.images.store import Image
+
+if TYPE_CHECKING:
+    from knarr.engine.engine import Engine
+
+
+class BuildKit:
+    """One engine's. Used in its event loop, until `close`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        host = engine.builds
+        store = engine.images.store
+        self.sessions = Sessions()
+        contexts = Contexts(host.root / "synced")
+        workbench = Workbench(store.layers, host.cache_directories(), host.mounts_root)
+        self._solver = Solver(store.layers, host.cache, contexts, self.sessions, workbench)
+        frontend = DockerfileFrontend(self.sessions, self._images, self._begin, host.root / "contexts")
+        exporters: dict[str, Exporter] = {
+            "local": LocalExporter(store.layers),
+            "tar": TarExporter(store.layers),
+            **dict.fromkeys(("moby", "image"), ImageExporter(store, engine.images.name, self._push)),
+            **dict.fromkeys(("oci", "docker"), ArchiveExporter(store)),
+        }
+        export = Exporting(store.layers, self.sessions, exporters)
+        record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
+        builds = Builds()
+        usage = Usage(host.cache, contexts, store)
+        self._server = ServerEnd(
+            [
+                Control(builds, self.sessions, frontend, export, usage, record),
+                Gateway(builds, frontend, store.layers, record),
+                Health(),
+            ]
+        )
+
+    async def serve(self, fd: int) -> None:
+        """Answer a client's calls on a connected socket, which is owned from here on."""
+        await self._server.serve(fd)
+
+    async def close(self) -> None:
+        """Close all connections; what builds are running is stopped."""
+        await self._server.close()
+        self.sessions.close()
+
+    def _images(self, build: Build, options: Options) -> Images:
+        async def ask(domain: str) -> Credentials:
+            return await callbacks.credentials(await self.sessions.get(build.request.Session), domain)
+
+        return self._engine.builds.images(ask, pull=options.pull)
+
+    def _begin(self, build: Build, options: Options) -> Evaluation:
+        evaluation = Evaluation(
+            self._solver, build.progress, build.request.Session, options, self._runner(build, options)
+        )
+        build.on_end(evaluation.close)
+        return evaluation
+
+    def _runner(self, build: Build, options: Options) -> Runner:
+        host_config = HostConfig(
+            shm_size=options.shm_size,
+            cgroup_parent=options.cgroup_parent,
+            ulimits=[Ulimit(name=each.name, soft=each.soft, hard=each.hard) for each in options.ulimits],
+            extra_hosts=[f"{name}:{address}" for name, address in options.hosts],
+        )
+        return self._engine.builds.runner(host_config, list(build.request.Entitlements))
+
+    async def _push(self, job: Job, images: list[Image], name: Reference) -> str:
+        if len(images) > 1:
+            raise Unsupported("images for several platforms cannot be pushed under one name yet: push one platform")
+        pushed = ""
+        loop = asyncio.get_running_loop()
+
+        def report(message: dict[str, Any]) -> None:
+            nonlocal pushed
+            pushed = message.get("aux", {}).get("Digest", pushed)
+            detail = message.get("progressDetail") or {}
+            if message.get("id") and detail:
+                layer = f"pushing layer {message['id']}"
+                loop.call_soon_threadsafe(job.vertex.status, layer, detail.get("current", 0), detail.get("total", 0))
+
+        credentials = await callbacks.credentials(job.session, name.domain)
+        await self._engine.distribution.push(str(name), report, credentials=credentials)
+        job.vertex.status(f"pushing manifest for {name}", completed=True)
+        return pushed

@@ -1,0 +1,145 @@
+"""What builds keep on disk, and removing it: `docker buildx du` and `prune`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from knarr.build.cache import BuildCache, CacheEntry
+from knarr.build.threads import in_thread
+from knarr.buildkit.contexts import Contexts
+from knarr.buildkit.progress import timestamp
+from knarr.buildkit.proto import control_pb2 as pb
+from knarr.errors import InvalidParameter
+from knarr.images.store import ImageStore
+from knarr.storage import trees
+
+_CONTEXT = "source.local"
+_NANO = 10**9
+
+Match = Callable[[pb.UsageRecord], bool]
+
+
+class Usage:
+    """The cache of results and the contexts."""
+
+    def __init__(self, results: BuildCache, contexts: Contexts, images: ImageStore) -> None:
+        self._results = results
+        self._contexts = contexts
+        self._images = images
+
+    async def records(self, filters: Sequence[str], age: int) -> list[pb.UsageRecord]:
+        """All that is kept and fits the filters; with `age` only what was not used for so many ns."""
+        fits = _matcher(filters)
+        old = time.time_ns() - age
+        found = await in_thread(self._all)
+        return [one for one in found if fits(one) and (not age or one.LastUsedAt.ToNanoseconds() <= old)]
+
+    def _all(self) -> list[pb.UsageRecord]:
+        used = set(self._layers_of_images())
+        records = [_record(entry, shared=entry.chain in used) for entry in self._results.entries()]
+        return records + [_context_record(path) for path in self._contexts.unused()]
+
+    def _layers_of_images(self) -> list[str]:
+        return [image.chain_id for image in self._images.all() if image.chain_id is not None]
+
+    async def prune(self, request: pb.PruneRequest) -> list[pb.UsageRecord]:
+        """Remove what fits the request, the least recently used first; what has gone."""
+        fits = _matcher(request.filter)
+        old = time.time_ns() - request.keepDuration
+        found = await in_thread(self._all)
+        total = sum(record.Size for record in found)
+        keep = max(request.reservedSpace, request.maxUsedSpace)
+        removed = []
+        for record in sorted(found, key=lambda one: one.LastUsedAt.ToNanoseconds()):
+            if keep and total <= keep:
+                break
+            if record.InUse or not fits(record) or record.LastUsedAt.ToNanoseconds() > old:
+                continue
+            if not request.all and record.Shared:
+                continue
+            removed.append(record)
+            total -= record.Size
+        await in_thread(self._remove, removed)
+        return removed
+
+    def _remove(self, records: list[pb.UsageRecord]) -> None:
+        self._results.remove([record.ID for record in records if record.RecordType != _CONTEXT])
+        for record in records:
+            if record.RecordType == _CONTEXT:
+                self._contexts.remove(record.ID)
+        with self._images.adding():
+            pass  # at its end layers that nobody holds any more are collected
+
+
+def _record(entry: CacheEntry, *, shared: bool) -> pb.UsageRecord:
+    return pb.UsageRecord(
+        ID=entry.key,
+        Size=entry.size,
+        CreatedAt=timestamp(int(entry.created * _NANO)),
+        LastUsedAt=timestamp(int(entry.used * _NANO)),
+        UsageCount=entry.uses,
+        Description=entry.description,
+        RecordType=entry.kind,
+        Shared=shared,
+        Parents=[entry.parent] if entry.parent else [],
+    )
+
+
+def _context_record(path: Path) -> pb.UsageRecord:
+    with trees.opened(str(path)) as fd:
+        size = trees.usage(fd)
+    used = timestamp(path.stat().st_mtime_ns)
+    return pb.UsageRecord(
+        ID=path.name,
+        Mutable=True,
+        Size=size,
+        CreatedAt=used,
+        LastUsedAt=used,
+        Description="local source",
+        RecordType=_CONTEXT,
+    )
+
+
+def _matcher(filters: Sequence[str]) -> Match:
+    """containerd's filter language as far as clients use it here: `field==value` and its like, comma-separated: all.
+
+    Of several filters one has to fit. Raises InvalidParameter.
+    """
+    parsed = [[_condition(part) for part in text.split(",")] for text in filters if text]
+    if not parsed:
+        return lambda record: True
+    return lambda record: any(all(fits(record) for fits in conditions) for conditions in parsed)
+
+
+_FIELDS: dict[str, Callable[[pb.UsageRecord], str]] = {
+    "id": lambda record: record.ID,
+    "parents": lambda record: " ".join(record.Parents),
+    "description": lambda record: record.Description,
+    "inuse": lambda record: str(record.InUse).lower(),
+    "mutable": lambda record: str(record.Mutable).lower(),
+    "immutable": lambda record: str(not record.Mutable).lower(),
+    "type": lambda record: record.RecordType,
+    "shared": lambda record: str(record.Shared).lower(),
+    "private": lambda record: str(not record.Shared).lower(),
+}
+
+
+def _condition(text: str) -> Match:
+    for sign in ("!=", "==", "~="):
+        name, found, value = text.partition(sign)
+        if found:
+            return _comparison(name.strip(), sign, value.strip().strip('"'))
+    return _comparison(text.strip(), "==", "true")
+
+
+def _comparison(name: str, sign: str, value: str) -> Match:
+    get = _FIELDS.get(name)
+    if get is None:
+        raise InvalidParameter(f"invalid filter: {name}")
+    if sign == "!=":
+        return lambda record: get(record) != value
+    if sign == "~=":
+        return lambda record: value in get(record)
+    return lambda record: get(record) == value

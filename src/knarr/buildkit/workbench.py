@@ -1,0 +1,206 @@
+"""What a step finds mounted: parts of other file systems, caches that outlive it, secrets, sockets, scripts.
+
+Each step has a tmpfs on the host, mounted for it alone: what is secret is never on a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.build.interface import StepMount
+from knarr.build.run_mounts import CacheDirectories
+from knarr.buildkit import callbacks
+from knarr.buildkit.contexts import Context
+from knarr.buildkit.graph import MountedInput, Run
+from knarr.buildkit.remote import RemoteContext
+from knarr.buildkit.sessions import Session
+from knarr.dockerfile.run_mounts import RunMount
+from knarr.errors import InvalidParameter, NotFound, Unsupported
+from knarr.kernel import mounts, paths
+from knarr.storage import trees
+from knarr.storage.layers import LayerStore
+
+Content = str | Context | RemoteContext | None
+"""What an operation gives: a chain of layers by its id, a build context; None is a file system without layers."""
+
+_AGENT = "/run/buildkit/ssh_agent.{}"
+
+
+class Equipment(Struct):
+    """Mounts and variables of one step; `places` are the paths that mounting makes in its root."""
+
+    mounts: list[StepMount] = field(default_factory=list)
+    environment: list[str] = field(default_factory=list)
+    places: set[bytes] = field(default_factory=set)
+
+    def add(self, mount: StepMount) -> None:
+        """One more mount."""
+        self.mounts.append(mount)
+        parts = mount.target.strip("/").split("/")
+        self.places.update("/".join(parts[:count]).encode() for count in range(1, len(parts) + 1))
+
+
+class Workbench:
+    """Makes the mounts of steps. `run` is the engine's directory for mounts."""
+
+    def __init__(self, layers: LayerStore, caches: CacheDirectories, run: Path) -> None:
+        self._layers = layers
+        self._caches = caches
+        self._run = run
+
+    @asynccontextmanager
+    async def equip(self, step: Run, contents: list[Content], session: Session) -> AsyncIterator[Equipment]:
+        """Have a step's mounts for the length of a block; `contents` are its mounts' sources, in their order.
+
+        Raises KnarrError, OSError.
+        """
+        equipment = Equipment()
+        async with AsyncExitStack() as undo:
+            desk = undo.enter_context(self._desk())
+            for number, (each, content) in enumerate(zip(step.mounts, contents, strict=True)):
+                await self._add(equipment, desk / str(number), step, each, content, session, undo)
+            for number, (path, text) in enumerate(step.scripts.items()):
+                file = desk / f"script-{number}"
+                _write(file, text.encode(), 0o755, 0, 0)
+                equipment.add(StepMount(target=path, source=str(file), readonly=True))
+            yield equipment
+
+    @contextmanager
+    def _desk(self) -> Iterator[Path]:
+        """A directory in memory."""
+        path = self._run / secrets.token_hex(8)
+        path.mkdir(mode=0o700, parents=True)
+        try:
+            with (
+                trees.owned(mounts.mount_detached("tmpfs", [("mode", "0755")])) as mount,
+                trees.opened(str(path), os.O_PATH | os.O_DIRECTORY) as target,
+            ):
+                mounts.move_mount(mount, target)
+            try:
+                yield path
+            finally:
+                mounts.umount(str(path))
+        finally:
+            path.rmdir()
+
+    async def _add(
+        self,
+        equipment: Equipment,
+        place: Path,
+        step: Run,
+        wanted: MountedInput,
+        content: Content,
+        session: Session,
+        undo: AsyncExitStack,
+    ) -> None:
+        mount = wanted.mount
+        target = os.path.normpath(os.path.join(step.directory, mount.target)) if mount.target else ""
+        match mount.kind:
+            case "tmpfs":
+                equipment.add(StepMount(target=target, tmpfs=True, size=mount.size))
+            case "bind":
+                source = await asyncio.to_thread(self._bind, undo, place, content, mount)
+                equipment.add(StepMount(target=target, source=source, readonly=mount.readonly))
+            case "cache":
+                if wanted.source is not None:
+                    raise Unsupported("a cache mount with from or source is not supported")
+                named = msgspec.structs.replace(mount, id=mount.id or target)
+                directory = await self._caches.enter(named, undo)
+                equipment.add(StepMount(target=target, source=directory, readonly=mount.readonly))
+            case "secret":
+                await self._secret(equipment, place, mount, target, session)
+            case "ssh":
+                await self._agent(undo, equipment, place, mount, target, session)
+
+    # Files of others
+
+    def _bind(self, undo: AsyncExitStack, place: Path, content: Content, mount: RunMount) -> str:
+        root = undo.enter_context(self._shown(place, content, mount.readonly))
+        fd = _inside(root, mount.source)
+        undo.callback(os.close, fd)
+        return f"/proc/{os.getpid()}/fd/{fd}"
+
+    @contextmanager
+    def _shown(self, place: Path, content: Content, readonly: bool) -> Iterator[int]:
+        """The root directory of a mount's content; what is written there is thrown away."""
+        if isinstance(content, (Context, RemoteContext)):
+            if not readonly:
+                raise Unsupported("a bind mount of the build context cannot be written to: leave `rw` out")
+            yield content.root_fd
+            return
+        id = f"build-mount-{secrets.token_hex(8)}"
+        self._layers.create_root(id, content, volatile=True)
+        try:
+            place.mkdir()
+            with trees.owned(self._layers.mount_root(id)) as mount, trees.opened(str(place), os.O_PATH) as target:
+                mounts.move_mount(mount, target)
+            try:
+                with trees.opened(str(place), os.O_PATH | os.O_DIRECTORY) as root:
+                    yield root
+            finally:
+                mounts.umount(str(place))
+        finally:
+            self._layers.remove_root(id)
+
+    # The client's
+
+    async def _secret(self, equipment: Equipment, place: Path, mount: RunMount, target: str, session: Session) -> None:
+        id = mount.id or os.path.basename(target)
+        data = await callbacks.secret(session, id)
+        if data is None:
+            if mount.required:
+                raise NotFound(f"secret {id}: not found")
+            return
+        if mount.env:
+            equipment.environment.append(f"{mount.env}={data.decode('utf-8', 'surrogateescape')}")
+            if not target:
+                return
+        _write(place, data, 0o400 if mount.mode is None else mount.mode, mount.uid, mount.gid)
+        equipment.add(StepMount(target=target or f"/run/secrets/{id}", source=str(place), readonly=True))
+
+    async def _agent(
+        self,
+        undo: AsyncExitStack,
+        equipment: Equipment,
+        place: Path,
+        mount: RunMount,
+        target: str,
+        session: Session,
+    ) -> None:
+        id = mount.id or "default"
+        if not await callbacks.has_agent(session, id):
+            if mount.required:
+                raise NotFound(f"unset ssh forward key {id}")
+            return
+        agent = callbacks.AgentSocket(session, id, place)
+        undo.push_async_callback(agent.close)
+        await agent.open()
+        os.chown(place, mount.uid, mount.gid)
+        os.chmod(place, 0o600 if mount.mode is None else mount.mode)
+        target = target or _AGENT.format(len(equipment.mounts))
+        equipment.add(StepMount(target=target, source=str(place)))
+        if not any(entry.startswith("SSH_AUTH_SOCK=") for entry in equipment.environment):
+            equipment.environment.append(f"SSH_AUTH_SOCK={target}")
+
+
+def _inside(root: int, path: str) -> int:
+    try:
+        return paths.open_in_root(root, path)
+    except OSError as error:
+        raise InvalidParameter(f"failed to mount {path}: {(error.strerror or '').lower()}") from error
+
+
+def _write(path: Path, data: bytes, mode: int, uid: int, gid: int) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:
+        file.write(data)
+        os.fchown(fd, uid, gid)
+        os.fchmod(fd, mode)
