@@ -1,0 +1,372 @@
+"""Builds over BuildKit's protocol, by a client of the tests' own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from buildkit_client import Build, BuildClient, Received
+from grpclib.client import UnaryStreamMethod
+from harness import Daemon
+
+from knarr.buildkit.proto import control_pb2 as control
+
+_T = TypeVar("_T")
+Work = Callable[[BuildClient], Coroutine[Any, Any, _T]]
+
+
+@pytest.fixture
+def do(engine_host: Daemon) -> Callable[[Work[Any]], Any]:
+    """Runs something with a client that is connected to the shared engine."""
+
+    async def connected(work: Work[Any]) -> Any:
+        async with BuildClient.connected(engine_host.socket_path) as client:
+            return await work(client)
+
+    return lambda work: asyncio.run(connected(work))
+
+
+@pytest.fixture
+def build(do: Any, tmp_path: Path) -> Callable[..., Build]:
+    """Builds a Dockerfile; the files of its context are the directory `context`."""
+    context = tmp_path / "context"
+    context.mkdir()
+
+    def run(dockerfile: str, *, client: Callable[[BuildClient], None] = lambda one: None, **options: Any) -> Build:
+        async def work(one: BuildClient) -> Build:
+            client(one)
+            return await one.build(context, dockerfile, **options)
+
+        return do(work)
+
+    return run
+
+
+@pytest.fixture
+def context(build: Any, tmp_path: Path) -> Path:
+    """The directory that is built from."""
+    return tmp_path / "context"
+
+
+def test_an_image_that_runs(build: Any, context: Path, docker: Any) -> None:
+    (context / "a").write_text("from the context\n")
+    done = build(
+        "FROM busybox\nRUN echo built > /f\nCOPY a /x/\nWORKDIR /w\nENV A=1\nCMD cat /f /x/a; pwd\n",
+        attributes={"name": "bk-run:1"},
+    )
+    assert docker("run", "--rm", "bk-run:1") == "built\nfrom the context\n/w"
+    assert done.image == docker("image", "inspect", "--format", "{{.Id}}", "bk-run:1")
+    assert [name for name in done.names if "internal" not in name] == [
+        "[1/4] FROM docker.io/library/busybox:latest",
+        "[2/4] RUN echo built > /f",
+        "[3/4] COPY a /x/",
+        "[4/4] WORKDIR /w",
+        "exporting to image",
+    ]
+    history = docker("history", "--no-trunc", "--format", "{{.CreatedBy}}|{{.Comment}}", "bk-run:1").splitlines()
+    assert history[1] == "ENV A=1|buildkit.dockerfile.v0"
+    assert history[4] == "RUN /bin/sh -c echo built > /f # buildkit|buildkit.dockerfile.v0"
+
+
+def test_only_changes_are_sent(do: Any, tmp_path: Path) -> None:
+    for name in ("same", "changes", "goes"):
+        (tmp_path / name).write_text(name)
+
+    async def work(client: BuildClient) -> list[list[str]]:
+        sent = []
+        for edit in (lambda: None, lambda: (tmp_path / "changes").write_text("other"), (tmp_path / "goes").unlink):
+            edit()
+            await client.build(tmp_path, filename="the-dockerfile")
+            sent.append(sorted(set(client.files.sent) - {"the-dockerfile"}))
+        return sent
+
+    (tmp_path / "the-dockerfile").write_text("FROM busybox\nCOPY same changes goe* /c/\n")
+    assert do(work) == [["changes", "goes", "same"], ["changes"], []]
+
+
+def test_what_has_gone_is_not_copied(build: Any, context: Path) -> None:
+    (context / "old").mkdir()
+    (context / "old/file").write_text("1")
+    build("FROM scratch\nCOPY . /\n")
+    (context / "old/file").unlink()
+    (context / "old").rmdir()
+    (context / "old").write_text("now a file")
+    received = Received(tree=True)
+    build("FROM scratch\nCOPY . /\n", exporter="local", received=received)
+    assert received.files.keys() == {"Dockerfile", "old"}
+
+
+def test_steps_come_from_the_cache(build: Any, context: Path) -> None:
+    text = "FROM busybox\nCOPY a /a\nRUN date +%N > /stamp\n"
+    (context / "a").write_text("1")
+    first = build(text)
+    again = build(text)
+    assert again.image == first.image
+    assert again.cached == ["[1/3] FROM docker.io/library/busybox:latest", "[2/3] COPY a /a", first.names[-2]]
+    (context / "a").write_text("2")
+    assert build(text).image != first.image
+    assert build(text, **{"no-cache": ""}).cached == ["[1/3] FROM docker.io/library/busybox:latest"]
+
+
+def test_a_failing_step_shows_its_lines(build: Any) -> None:
+    done = build("FROM busybox\nRUN echo before; \\\n  exit 37\n")
+    assert done.error.message == (
+        'process "/bin/sh -c echo before;   exit 37" did not complete successfully: exit code: 37'
+    )
+    assert done.log == "before\n"
+    source = json.loads(next(detail.value for detail in done.error.details if "Source" in detail.type_url))
+    assert source["ranges"] == [{"start": {"line": 2}, "end": {"line": 3}}]
+    assert source["info"]["filename"] == "Dockerfile"
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "words"),
+    [
+        ("FROM busybox\nBOGUS x\n", "unknown instruction: BOGUS"),
+        ("FROM busybox\nCOPY nope /x\n", "nope"),
+        ("FROM busybox\nRUN --security=insecure true\n", "security.insecure is not allowed"),
+        ("FROM busybox\nRUN --mount=type=secret,id=k,required true\n", "secret k: not found"),
+        ("# syntax=example.com/other:1\nFROM busybox\n", "example.com/other:1"),
+    ],
+)
+def test_what_is_refused(build: Any, dockerfile: str, words: str) -> None:
+    assert words in build(dockerfile).error.message
+
+
+def test_stages_are_built_side_by_side(build: Any) -> None:
+    """Each of the two steps waits for the other, in a pipe that both have mounted."""
+    mount = "--mount=type=cache,id=rendezvous,target=/c"
+    done = build(
+        f"FROM busybox AS pipe\nRUN {mount} mkfifo /c/p && touch /made\n"
+        f"FROM pipe AS one\nRUN {mount} echo hello > /c/p && touch /one\n"
+        f"FROM pipe AS two\nRUN {mount} cat /c/p > /two\n"
+        "FROM scratch\nCOPY --from=one /one /\nCOPY --from=two /two /\n",
+    )
+    assert done.error is None
+
+
+def test_stages_that_nobody_needs_are_not_built(build: Any) -> None:
+    done = build("FROM busybox AS unused\nRUN exit 1\nFROM busybox\nRUN true\n")
+    assert done.error is None
+    assert not any("exit 1" in name for name in done.names)
+
+
+def test_cancelled_steps_are_stopped(do: Any, engine_host: Daemon, tmp_path: Path) -> None:
+    async def work(client: BuildClient) -> None:
+        began = asyncio.Event()
+        seen: list[Build] = []
+
+        def watch(build: Build, message: control.StatusResponse) -> None:
+            seen.append(build)
+            if b"began" in b"".join(log.msg for log in message.logs):
+                began.set()
+
+        task = asyncio.ensure_future(
+            client.build(tmp_path, "FROM busybox\nRUN echo began; exec sleep 987654\n", watch=watch)
+        )
+        await began.wait()
+        task.cancel()
+        await asyncio.wait([task])
+        await ended(client, seen[0].ref)
+
+    do(work)
+    assert "sleep 987654" not in " ".join(command_lines())
+
+
+def command_lines() -> Iterator[str]:
+    """Those of all processes."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+
+
+async def ended(client: BuildClient, ref: str) -> None:
+    """Wait until the engine has done with a build."""
+    path = "/moby.buildkit.v1.Control/ListenBuildHistory"
+    method = UnaryStreamMethod(client.channel, path, control.BuildHistoryRequest, control.BuildHistoryEvent)
+    async with method.open() as stream:
+        await stream.send_message(control.BuildHistoryRequest(Ref=ref), end=True)
+        async for event in stream:
+            if event.type == control.COMPLETE:
+                await stream.cancel()
+                return
+
+
+def test_secrets_stay_secret(build: Any, docker: Any, engine_host: Daemon) -> None:
+    secret = b"correct-horse-battery"
+    done = build(
+        "FROM busybox\n"
+        "RUN --mount=type=secret,id=k test $(wc -c < /run/secrets/k) = 21 && stat -c %a /run/secrets/k\n"
+        "RUN --mount=type=secret,id=k,env=K test ${#K} = 21 && test ! -e /run/secrets\n",
+        client=lambda one: one.secrets.update(k=secret),
+        attributes={"name": "bk-secret:1"},
+    )
+    assert (done.error, done.log) == (None, "400\n")
+    assert secret not in engine_host.docker("save", "bk-secret:1").stdout
+    places = [path for path in engine_host.directory.rglob("*") if path.is_file() and path.name != "s"]
+    assert not any(secret in path.read_bytes() for path in places)
+
+
+def test_mounts_of_steps(build: Any, context: Path) -> None:
+    (context / "f").write_text("mounted\n")
+    done = build(
+        "FROM busybox AS other\nRUN echo other > /o\n"
+        "FROM busybox\n"
+        "RUN --mount=type=bind,target=/ctx cat /ctx/f\n"
+        "RUN --mount=type=bind,from=other,source=/o,target=/o cat /o\n"
+        "RUN --mount=type=bind,from=other,target=/rw,rw touch /rw/new && ls /rw/new\n"
+        "RUN --mount=type=tmpfs,target=/t,size=1m grep -c ' /t ' /proc/mounts\n"
+        "RUN --network=none ls /sys/class/net\n"
+        "RUN test ! -e /ctx && test ! -e /t && test ! -e /rw\n"
+    )
+    assert done.error is None
+    assert sorted(done.log.split()) == sorted(["mounted", "other", "/rw/new", "1", "lo"])
+
+
+def test_a_cache_outlives_its_step(build: Any) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,id=bk-kept,target=/c echo x >> /c/x; wc -l < /c/x\n"
+    assert build(text).log == "1\n"
+    assert build(text, **{"no-cache": ""}).log == "2\n"
+
+
+def test_here_documents(build: Any) -> None:
+    received = Received(tree=True)
+    done = build(
+        "FROM busybox AS one\nARG WHO=world\nRUN <<E\necho one > /a\nE\nRUN <<'E' \n#!/bin/sh\necho two > /b\nE\n"
+        "COPY <<F /c\nhello $WHO\nF\nFROM scratch\nCOPY --from=one /a /b /c /\n",
+        exporter="local",
+        received=received,
+    )
+    assert done.error is None
+    assert received.files == {"a": b"one\n", "b": b"two\n", "c": b"hello world\n"}
+
+
+def test_a_linked_copy_does_not_need_its_base(build: Any, context: Path) -> None:
+    (context / "f").write_text("1")
+    build("FROM busybox\nRUN echo 1 > /x\nCOPY --link f /d/f\n")
+    done = build("FROM busybox\nRUN echo 2 > /x\nCOPY --link f /d/f\n")
+    assert "[3/3] COPY --link f /d/f" in done.cached
+
+
+def test_named_contexts(build: Any, tmp_path: Path) -> None:
+    extra = tmp_path / "extra"
+    extra.mkdir()
+    (extra / "f").write_text("extra")
+    received = Received(tree=True)
+    done = build(
+        "FROM base\nCOPY --from=more f /f\nFROM scratch\nCOPY --from=0 /f /f\n",
+        client=lambda one: one.directories.update(more=extra),
+        exporter="local",
+        received=received,
+        **{"context:more": "local:more", "context:base": "docker-image://busybox"},
+    )
+    assert (done.error, received.files) == (None, {"f": b"extra"})
+
+
+def test_an_archive_of_files(build: Any, context: Path) -> None:
+    (context / "d").mkdir()
+    (context / "d/f").write_text("data")
+    received = Received(tree=False)
+    assert build("FROM scratch\nCOPY . /out\n", exporter="tar", received=received).error is None
+    assert received.archive().extractfile("out/d/f").read() == b"data"
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_an_archive_of_an_image(build: Any, engine_host: Daemon, kind: str) -> None:
+    received = Received(tree=False)
+    done = build(
+        f"FROM busybox\nRUN echo {kind} > /f\nCMD cat /f\n",
+        exporter=kind,
+        attributes={"name": f"bk-{kind}:1"},
+        received=received,
+    )
+    assert done.image not in engine_host.text("images", "--all", "--quiet", "--no-trunc")
+    assert "oci-layout" in received.archive().getnames()
+    engine_host.docker("load", input=received.data)
+    assert engine_host.text("run", "--rm", f"bk-{kind}:1") == kind
+
+
+def test_settings_of_a_build(build: Any) -> None:
+    done = build(
+        "ARG BASE=nothing\nFROM $BASE\nARG X=default\nRUN echo $X; grep bhost /etc/hosts; ulimit -n\n",
+        **{
+            "build-arg:BASE": "busybox",
+            "build-arg:X": "given",
+            "label:l": "v",
+            "add-hosts": "bhost=10.1.2.3",
+            "ulimit": "nofile=99:99",
+        },
+    )
+    assert done.log.split() == ["given", "10.1.2.3", "bhost", "99"]
+
+
+def test_the_host_network_has_to_be_allowed(build: Any) -> None:
+    text = "FROM busybox\nRUN --network=host true\n"
+    assert "network.host is not allowed" in build(text).error.message
+    assert build(text, entitlements=("network.host",)).error is None
+
+
+# What the cache gives is what a build without it gives
+
+
+def random_dockerfile(numbers: random.Random) -> tuple[str, dict[str, str]]:
+    """Some steps that make, change and remove files, and the files that they copy."""
+    files = {name: str(numbers.randrange(3)) for name in "abc"}
+    lines = ["FROM busybox AS base"]
+    for _ in range(numbers.randrange(1, 5)):
+        path = numbers.choice("pqr")
+        lines.append(
+            numbers.choice(
+                [
+                    f"RUN echo {numbers.randrange(3)} > /{path}",
+                    f"RUN rm -rf /{path} && mkdir -p /d/{path}",
+                    f"COPY {numbers.choice('abc')} /{path}",
+                    "COPY . /all/",
+                    f"WORKDIR /w/{path}",
+                    f"ENV V={numbers.randrange(2)}",
+                    "RUN ls -R / > /dev/null; cat /p /q /r > /cat 2>/dev/null; true",
+                ]
+            )
+        )
+        if not numbers.randrange(4):
+            lines += ["FROM busybox", "COPY --from=base /etc/passwd /from"]
+    return "\n".join([*lines, ""]), files
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cached_and_uncached_results_are_the_same(do: Any, tmp_path: Path, seed: int) -> None:
+    numbers = random.Random(seed)
+    settings = {"build-arg:SOURCE_DATE_EPOCH": "1700000000"}
+
+    async def work(client: BuildClient) -> None:
+        text, files = random_dockerfile(numbers)
+        for _ in range(2):
+            for name, content in files.items():
+                (tmp_path / name).write_text(content)
+            cached = await client.build(tmp_path, text, **settings)
+            fresh = await client.build(tmp_path, text, **settings, **{"no-cache": ""})
+            assert cached.image == fresh.image
+            files[numbers.choice("abc")] = "edited"
+
+    do(work)
+
+
+def test_nothing_is_loaded_before_it_is_needed(new_daemon: Any) -> None:
+    daemon: Daemon = new_daemon()
+    daemon.start()
+    maps = Path(f"/proc/{daemon.process.pid}/maps").read_text()
+    assert "google/_upb" not in maps
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_leftovers(engine_host: Daemon) -> Iterator[None]:
+    """Builds leave neither mounts nor directories of their own behind."""
+    yield
+    assert list((engine_host.run_root / "build").glob("*")) == []
+    assert str(engine_host.run_root / "build") not in Path("/proc/self/mounts").read_text()
