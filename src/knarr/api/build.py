@@ -122,7 +122,8 @@ async def prune(request: Request) -> Answer:
         if request.number(name):
             raise Unsupported(f"{name} is not supported: use reserved-space")
     keep = request.number("reserved-space") or request.number("keep-storage") or 0
-    return json_answer(await request.engine.build_cache.prune(request.text("filters") or None, keep=keep))
+    report = await request.engine.build_cache.prune(request.text("filters") or None, all=request.flag("all"), keep=keep)
+    return json_answer(report)
 
 
 ROUTES = [

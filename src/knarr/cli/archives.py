@@ -25,14 +25,22 @@ def pack(path: str, name: str) -> Iterator[bytes]:
     """
     headers = tarfile.TarFile(fileobj=io.BytesIO(), mode="w")  # knows which files are one with several names
     for file, shown in _walk(path, name):
-        info = headers.gettarinfo(file, shown)
-        if info is None:  # a socket
-            continue
-        if info.isfile():
-            yield from _content(file, info)
-        else:
-            yield info.tobuf(tarfile.PAX_FORMAT)
+        yield from member(headers, file, shown)
     yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def member(headers: tarfile.TarFile, file: str, name: str, *, owner: int | None = None) -> Iterator[bytes]:
+    """One file's part of an archive, nothing for a socket; `owner` in place of its user and group."""
+    info = headers.gettarinfo(file, name)
+    if info is None:
+        return
+    if owner is not None:
+        info.uid = info.gid = owner
+        info.uname = info.gname = ""
+    if info.isfile():
+        yield from _content(file, info)
+    else:
+        yield info.tobuf(tarfile.PAX_FORMAT)
 
 
 def _walk(path: str, name: str) -> Iterator[tuple[str, str]]:

@@ -51,3 +51,15 @@ def credentials(settings: dict[str, Any], name: str) -> str | None:
     user, _, password = base64.b64decode(entry["auth"]).decode("utf-8", "replace").partition(":")
     token = {"username": user, "password": password, "serveraddress": registry}
     return base64.urlsafe_b64encode(json.dumps(token).encode()).decode()
+
+
+def all_credentials(settings: dict[str, Any]) -> str | None:
+    """The X-Registry-Config header, with the credentials for all registries in the file; None for none."""
+    import base64
+
+    known = {}
+    for registry, entry in settings.get("auths", {}).items():
+        if entry.get("auth"):
+            user, _, password = base64.b64decode(entry["auth"]).decode("utf-8", "replace").partition(":")
+            known[registry] = {"username": user, "password": password, "serveraddress": registry}
+    return base64.urlsafe_b64encode(json.dumps(known).encode()).decode() if known else None

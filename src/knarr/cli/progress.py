@@ -23,7 +23,7 @@ def show(messages: Iterable[Progress], out: TextIO, *, quiet: bool = False) -> N
     for message in messages:
         if "error" in message:
             detail = message.get("errorDetail") or {}
-            raise CommandError(detail.get("message") or message["error"])
+            raise CommandError(detail.get("message") or message["error"], detail.get("code") or 1)
         if not quiet and "aux" not in message:
             screen.show(message)
     out.flush()

@@ -111,6 +111,12 @@ class Session:
 
         return config.credentials(self.settings, repository)
 
+    def all_credentials(self) -> str | None:
+        """What to show to any registry that a build may need, if there is anything."""
+        from knarr.cli import config
+
+        return config.all_credentials(self.settings)
+
     @property
     def _is_default(self) -> bool:
         return not (self._host or self._host_in_environment or self.context != _DEFAULT_CONTEXT)

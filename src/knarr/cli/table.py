@@ -42,6 +42,11 @@ _CONTAINER: Table = {
     "wait": ("wait", "Wait until containers end, then print their exit codes"),
 }
 
+_BUILDER: Table = {
+    "build": ("build", "Build an image from a Dockerfile"),
+    "prune": ("prune_builds", "Remove what builds have kept for the next ones"),
+}
+
 _CONTEXT: Table = {
     "create": ("context_create", "Make a context"),
     "export": ("context_export", "Write a context into an archive"),
@@ -55,6 +60,7 @@ _CONTEXT: Table = {
 }
 
 _IMAGE: Table = {
+    "build": _BUILDER["build"],
     "history": ("history", "Show the steps that made an image"),
     "import": ("import_", "Make an image from a root file system's archive"),
     "inspect": ("inspect_image", "Show all that is known of images"),
@@ -114,6 +120,7 @@ COMMANDS: Table = {
 }
 
 GROUPS: dict[str, tuple[str, Table]] = {
+    "builder": ("Builds", _BUILDER),
     "container": ("Containers", _CONTAINER),
     "context": ("Engines by name", _CONTEXT),
     "image": ("Images", _IMAGE),

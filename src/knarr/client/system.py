@@ -60,6 +60,7 @@ def disk_usage() -> Call[DiskUsage]:
     return call("GET", "/system/df", document)
 
 
-def prune_build_cache(*, everything: bool = False, filters: Filters | None = None) -> Call[PruneReport]:
-    """Remove what builds have left; with `everything` also what they would use again."""
-    return call("POST", "/build/prune", document, query={"all": everything, "filters": encode_filters(filters)})
+def prune_build_cache(*, everything: bool = False, filters: Filters | None = None, keep: int = 0) -> Call[PruneReport]:
+    """Remove what builds have left, down to `keep` bytes; with `everything` also what they would use again."""
+    query = {"all": everything, "filters": encode_filters(filters), "keep-storage": keep or None}
+    return call("POST", "/build/prune", document, query=query)

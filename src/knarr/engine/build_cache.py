@@ -33,17 +33,19 @@ class BuildCacheService:
         """The bytes of the layers that the cache has."""
         return self._cache.size()
 
-    async def prune(self, filters: str | None, *, keep: int = 0) -> dict[str, Any]:
+    async def prune(self, filters: str | None, *, all: bool = False, keep: int = 0) -> dict[str, Any]:
         """Forget results, the least recently used first, until `keep` bytes are left at most; 0 keeps none.
 
-        Raises InvalidParameter.
+        Those whose layers an image has stay unless `all` are wanted. Raises InvalidParameter.
         """
         wanted = Filters.parse(filters, _FILTERS)
         moments = [times.parse(text) for name in ("until", "unused-for") for text in wanted[name]]
         rows = {row["ID"]: row for row in self.rows()}
 
         def matches(entry: CacheEntry) -> bool:
-            return _passes(rows.get(entry.key), wanted) and all(entry.used * _SECOND < moment for moment in moments)
+            row = rows.get(entry.key)
+            old = not any(entry.used * _SECOND >= moment for moment in moments)
+            return row is not None and old and (all or not row["Shared"]) and _passes(row, wanted)
 
         before = self._layers_size()
         removed = await asyncio.to_thread(self._cache.prune, matches, keep=keep)
@@ -71,9 +73,7 @@ def _row(entry: CacheEntry, *, shared: bool) -> dict[str, Any]:
     }
 
 
-def _passes(row: dict[str, Any] | None, wanted: Filters) -> bool:
-    if row is None:  # made meanwhile
-        return False
+def _passes(row: dict[str, Any], wanted: Filters) -> bool:
     flags = {"inuse": row["InUse"], "shared": row["Shared"], "private": not row["Shared"]}
     return (
         wanted.prefix("id", row["ID"])
