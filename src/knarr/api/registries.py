@@ -22,10 +22,11 @@ async def authenticate(request: Request) -> Answer:
 
 
 async def push(request: Request) -> Answer:
+    name, tag = request.names["name"], request.text("tag")
+    if platform := request.text("platform"):
+        request.engine.images.check_platform(f"{name}:{tag}" if tag else name, platform)
     return await progress.answer(
-        lambda report: request.engine.distribution.push(
-            request.names["name"], report, tag=request.text("tag"), credentials=shown(request)
-        )
+        lambda report: request.engine.distribution.push(name, report, tag=tag, credentials=shown(request))
     )
 
 

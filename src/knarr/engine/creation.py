@@ -84,6 +84,11 @@ class Creation:
             raise NotFound(
                 f"image with reference {reference} was found but does not provide the specified platform ({platform})"
             )
+        if image.config.os != "linux":
+            raise InvalidParameter(
+                f'image operating system "{image.config.os}" cannot be used on this platform: operating system is not '
+                f"supported: containers here run on Linux, {reference} needs a {actual} host"
+            )
         return image
 
     def _with_defaults(self, asked: HostConfig) -> HostConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
@@ -19,12 +20,18 @@ class ImageRemoval:
     """Takes names from images and deletes images. Coroutines of the event loop; the work is done in threads."""
 
     def __init__(
-        self, store: ImageStore, events: EventBus, listing: ImageListing, containers_using: ContainersUsing
+        self,
+        store: ImageStore,
+        events: EventBus,
+        listing: ImageListing,
+        containers_using: ContainersUsing,
+        prune_downloads: Callable[[], int],
     ) -> None:
         self._store = store
         self._events = events
         self._listing = listing
         self._containers_using = containers_using
+        self._prune_downloads = prune_downloads
 
     async def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Rows:
         """`docker rmi`: take the name away, and with the last one the image; `prune` removes its nameless parents too.
@@ -111,7 +118,10 @@ class ImageRemoval:
             raise _conflict(image, "must be forced", f"image is being used by stopped container {users[0].id[:12]}")
 
     async def prune(self, filters: str | None = None) -> dict[str, object]:
-        """Delete images that no container uses: those without tags, with the filter dangling=false all of them."""
+        """Delete images that no container uses: those without tags, with the filter dangling=false all of them.
+
+        Without filters that choose among images, what pulls that were broken off have left goes too.
+        """
         wanted = Filters.parse(filters, _PRUNE_FILTERS)
         everything = wanted.boolean("dangling") is False
         before = self._listing.layers_size()
@@ -122,6 +132,8 @@ class ImageRemoval:
                 await self._untag(self._store.names(image.id), rows)
                 await self._delete(image, force=False, prune=True, quiet=True, rows=rows)
         reclaimed = max(before - self._listing.layers_size(), 0)
+        if not any(name in wanted for name in ("label", "label!", "until")):
+            reclaimed += await asyncio.to_thread(self._prune_downloads)
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return {"ImagesDeleted": rows, "SpaceReclaimed": reclaimed}
 

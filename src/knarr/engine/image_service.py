@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO, TypeVar
 
 import msgspec
-from msgspec import Struct
 
 from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
@@ -17,6 +16,7 @@ from knarr.errors import InvalidParameter, NotFound
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
 from knarr.images.importer import Import
+from knarr.images.layouts import PlatformField
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore
 
@@ -25,16 +25,23 @@ _TRANSFERS = 64
 
 
 class ImageService:
-    """What the API's image routes call. `containers_using` says which containers were made from an image id.
+    """What the API's image routes call. `containers_using` says which containers were made from an image id,
+    `prune_downloads` forgets what broken-off pulls have left and gives its size.
 
     Methods that change something are coroutines of the event loop; the work itself is done in threads.
     """
 
-    def __init__(self, store: ImageStore, events: EventBus, containers_using: ContainersUsing) -> None:
+    def __init__(
+        self,
+        store: ImageStore,
+        events: EventBus,
+        containers_using: ContainersUsing,
+        prune_downloads: Callable[[], int],
+    ) -> None:
         self.store = store
         self._events = events
         self._listing = ImageListing(store, containers_using)
-        self._removal = ImageRemoval(store, events, self._listing, containers_using)
+        self._removal = ImageRemoval(store, events, self._listing, containers_using, prune_downloads)
         # threads that wait for clients: a stalled upload must not keep one from the engine's own work
         self._transfers = ThreadPoolExecutor(_TRANSFERS, "image-transfer")
 
@@ -70,7 +77,7 @@ class ImageService:
         if wanted is None:
             return
         config = self.resolve(reference).config
-        if not wanted.runs(platforms.Platform(config.os, config.architecture, config.variant)):
+        if not wanted.runs(platforms.Platform(config.os, config.architecture, config.variant, config.os_version)):
             raise NotFound(
                 f"image with reference {reference} was found but does not provide the specified platform ({wanted})"
             )
@@ -163,19 +170,10 @@ class ImageService:
         self._events.publish("image", action, image.id, {**image.config.config.labels, "name": name})
 
 
-class _PlatformParameter(Struct):
-    """The API's `platform`: an OCI platform in JSON."""
-
-    os: str = ""
-    architecture: str = ""
-    variant: str = ""
-
-
 def _json_platform(text: str | None) -> platforms.Platform | None:
     if not text:
         return None
     try:
-        given = msgspec.json.decode(text, type=_PlatformParameter)
+        return msgspec.json.decode(text, type=PlatformField).platform()
     except msgspec.MsgspecError as error:
         raise InvalidParameter(f"failed to parse platform: {error}") from error
-    return platforms.Platform(given.os, given.architecture, given.variant)

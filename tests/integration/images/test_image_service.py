@@ -30,7 +30,10 @@ class Bench:
         self.store = place.store
         self.uses: dict[str, list[ContainerUse]] = {}
         self.events = EventBus()
-        self.service = ImageService(self.store, self.events, lambda image_id: self.uses.get(image_id, []))
+        self.left_of_pulls = 0
+        self.service = ImageService(
+            self.store, self.events, lambda image_id: self.uses.get(image_id, []), lambda: self.left_of_pulls
+        )
 
     def use(self, image: Image, *, running: bool) -> None:
         self.uses[image.id] = [ContainerUse(CONTAINER, running)]
@@ -367,6 +370,12 @@ def test_prune_takes_dangling_images(bench: Bench, make_image: Make) -> None:
     pruned = asyncio.run(bench.service.prune())
     assert pruned == {"ImagesDeleted": [{"Deleted": dangling.id}, {"Deleted": dangling.chain_id}], "SpaceReclaimed": 5}
     assert bench.store.has(named.id)
+
+
+def test_prune_takes_what_pulls_have_left(bench: Bench) -> None:
+    bench.left_of_pulls = 7
+    assert asyncio.run(bench.service.prune())["SpaceReclaimed"] == 7
+    assert asyncio.run(bench.service.prune('{"label": ["k"]}'))["SpaceReclaimed"] == 0
 
 
 def test_prune_takes_all_that_no_container_uses(bench: Bench, make_image: Make) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ import publishing
 import pytest
 import registries
 import zstandard
+from archive_of import archive_of
 from publishing import Shelf, descriptor, digest, noise
 from registries import Proxy
 from registry_bench import Background, RegistryBench, Said
@@ -125,16 +124,6 @@ def test_compressions(bench: RegistryBench, shelf: Shelf, archives: Any, pack: C
 # -- platforms
 
 
-def archive(content: str) -> bytes:
-    """A layer with one file."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        member = tarfile.TarInfo("Files/f")
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content.encode()))
-    return buffer.getvalue()
-
-
 @pytest.fixture(scope="module")
 def many(registry: Proxy) -> tuple[str, bytes]:
     """The name of an image for many platforms, and its index."""
@@ -151,10 +140,10 @@ def many(registry: Proxy) -> tuple[str, bytes]:
     ):
         about = {"os": os, "architecture": architecture, "variant": variant, "os.version": version}
         about = {name: value for name, value in about.items() if value}
-        layer = archive(f"{about}")
+        layer = archive_of({"Files/f": f"{about}".encode()})
         rows.append(descriptor(shelf.image(layer, **about), publishing.MANIFEST, platform=about))
     unknown = {"os": "unknown", "architecture": "unknown"}
-    statement = shelf.image(archive("statement"), os="unknown", architecture="unknown")
+    statement = shelf.image(archive_of({"statement": b""}), os="unknown", architecture="unknown")
     note = {"vnd.docker.reference.type": "attestation-manifest"}
     rows.insert(0, descriptor(statement, publishing.MANIFEST, platform=unknown, annotations=note))
     return f"{shelf.name}:1", shelf.index(*rows, tags=("1",))
