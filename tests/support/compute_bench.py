@@ -147,7 +147,7 @@ class Bench:
     def request(self, spec: RuntimeSpec, **settings: Any) -> CreateRequest:
         """A request for a system over a clone of the root."""
         self._count += 1
-        id = f"{self.directory.name}-{self._count}"
+        id = f"{self.directory.name}-{os.getpid()}-{self._count}"  # others may run the same test on this host
         return CreateRequest(
             id=id,
             spec=spec,
