@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
 import shutil
 import subprocess
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,9 +68,12 @@ def test_exec(engine: Daemon, box: str) -> None:
 
 
 def test_terminal(engine: Daemon, box: str) -> None:
-    script = f"stty rows 30 cols 90; docker -H {engine.host} exec -it {box} stty size"
-    done = subprocess.run(["script", "-qec", script, "/dev/null"], capture_output=True, text=True, timeout=30)
-    assert done.stdout.splitlines()[0] == "30 90"
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (30, 90))
+    with subprocess.Popen(["docker", "-H", engine.host, "exec", "-it", box, "stty", "size"], stdin=slave, stdout=slave):
+        os.close(slave)
+        assert os.read(master, 100) == b"30 90\r\n"
+    os.close(master)
 
 
 def test_pause_update_and_stats(engine: Daemon, box: str) -> None:

@@ -121,8 +121,11 @@ class OciSystem(NativeSystem):
     async def start(self) -> None:
         """Let the main process run its program. Raises StartFailed."""
         try:
-            await self._run("start", self.id)
             await self._connection.request(messages.Start())
+            try:
+                await self._run("start", self.id)
+            finally:
+                await self._connection.request(messages.Start())
         except LaunchError as error:
             raise StartFailed(error.text, error.code) from error
         except ShimLost:

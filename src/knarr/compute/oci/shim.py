@@ -44,6 +44,7 @@ class BundleShim(Shim):
 
     def __init__(self) -> None:
         super().__init__()
+        self._starting = self._ended_early = False
         processes.prctl(processes.PR_SET_CHILD_SUBREAPER, 1)
 
     def take_over(self, report: Report, fds: list[int]) -> None:
@@ -60,10 +61,21 @@ class BundleShim(Shim):
         self._end_strays()
 
     def _start(self, connection: socket.socket, number: int) -> None:
-        """The runtime has started the program."""
+        """The first time, the runtime's `start` is about to be run; the second time, it has ended, well or not."""
         assert self._system is not None
-        self._started = True
+        self._starting, self._started = not self._starting, self._starting
         self._send(connection, Done(number=number, pid=self._system.pid))
+        if self._ended_early and self._started:
+            super()._on_main_exit()
+
+    def _on_main_exit(self) -> None:
+        """What is to be deleted must not be in use by a `start` that still runs."""
+        if not self._starting:
+            super()._on_main_exit()
+            return
+        assert self._system is not None
+        self._ended_early = True
+        self.reactor.forget(self._system.pidfd)
 
     def _make_exec(self, system: LiveSystem, request: messages.Exec | messages.BundleExec) -> AddedProcess:
         assert isinstance(request, messages.BundleExec) and isinstance(system, BundleSystem)
