@@ -23,6 +23,7 @@ from knarr.kernel import processes
 
 def main(control: socket.socket) -> NoReturn:
     """Serve fork requests on a SOCK_SEQPACKET socket. Never returns."""
+    _forget_ignored_signals()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
     processes.set_name("knarr-zygote")
@@ -44,6 +45,13 @@ def main(control: socket.socket) -> NoReturn:
                 user_spaces.main(connection)
             shim.main(connection, BundleShim if kind == BUNDLE_SHIM else shim.Shim)
         connection.close()
+
+
+def _forget_ignored_signals() -> None:
+    """What the shell of whoever started knarrd ignored (SIGQUIT, in the background) would be ignored in containers."""
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:  # those are the interpreter's own
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _next_request(control: socket.socket) -> tuple[bytes, socket.socket | None]:
