@@ -7,6 +7,7 @@ import hashlib
 import os
 import resource
 import shutil
+import signal
 import stat
 import sys
 import threading
@@ -20,6 +21,8 @@ from knarr.compute.interface import ExecRequest, StartFailed
 from knarr.compute.spec import (
     Capabilities,
     Device,
+    Hook,
+    Hooks,
     IdMapping,
     Linux,
     Mount,
@@ -30,7 +33,7 @@ from knarr.compute.spec import (
     SeccompSyscall,
     User,
 )
-from knarr.errors import InvalidParameter, KnarrError
+from knarr.errors import InvalidParameter, KnarrError, Unsupported
 from knarr.kernel import capabilities, syscalls
 
 OTHER = User(uid=1000, gid=1000)
@@ -330,6 +333,23 @@ def test_signals_mask_and_environment_start_clean(bench: Bench) -> None:
     assert output.split()[:5] == ["SigBlk:", "0" * 16, "SigIgn:", "0" * 16, "0022"]
     assert "LEAK" not in output
     assert "PYTHON" not in output
+
+
+def test_what_the_engines_parent_ignored_is_not_ignored(bench: Bench) -> None:
+    bench.stop_backend()
+    before = signal.signal(signal.SIGQUIT, signal.SIG_IGN)
+    try:
+        bench.start_backend()
+    finally:
+        signal.signal(signal.SIGQUIT, before)
+    assert bench.run(runtime_spec("grep", "SigIgn", "/proc/self/status"))[1].split()[1] == "0" * 16
+
+
+def test_the_engine_has_no_hooks(bench: Bench) -> None:
+    spec = runtime_spec("true")
+    spec.hooks = Hooks(poststop=[Hook("/bin/x")])
+    with pytest.raises(Unsupported, match="hooks"):
+        bench(bench.backend.create(bench.request(spec)))
 
 
 def test_without_a_terminal_there_is_no_terminal(bench: Bench) -> None:

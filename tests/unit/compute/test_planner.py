@@ -13,8 +13,6 @@ from knarr.compute.native.operations import BindMount, MaskPath, MountFilesystem
 from knarr.compute.native.plan import Plan
 from knarr.compute.spec import (
     Capabilities,
-    Hook,
-    Hooks,
     IdMapping,
     Linux,
     Mount,
@@ -80,7 +78,6 @@ def test_user_namespaces_need_mappings() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"hooks": Hooks(poststop=[Hook("/bin/x")])},
         {"process": Process(args=["x"], apparmor_profile="x")},
         {"process": Process(args=["x"], selinux_label="x")},
         {"linux": Linux(namespaces=[Namespace("pid")])},

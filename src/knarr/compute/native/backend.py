@@ -37,7 +37,7 @@ from knarr.compute.native.program import is_refused_value
 from knarr.compute.native.run_directory import EXIT_NAME, SOCKET_NAME, STATE_NAME, Exit, State
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import IdMapping, Resources
-from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
+from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
 from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, processes
 from knarr.kernel.cgroups import Cgroup
 
@@ -96,6 +96,9 @@ class NativeBackend:
 
     def _prepare(self, request: CreateRequest) -> tuple[messages.AnyRequest, CgroupPlan]:
         """What the shim is asked for, and where its system is accounted. Raises InvalidParameter, Unsupported."""
+        hooks = request.spec.hooks
+        if hooks is not None and any(getattr(hooks, name) for name in hooks.__struct_fields__):
+            raise Unsupported("OCI hooks are the business of knarr-runtime: the engine has none")
         plan = planner.plan_system(request, self._host)
         return _create_message(request, plan), plan.cgroup
 

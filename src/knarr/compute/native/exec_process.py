@@ -11,7 +11,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from knarr.compute.native import frames, launch, stage
 from knarr.compute.native.messages import AttachSpec
@@ -20,6 +20,7 @@ from knarr.compute.native.reactor import READ, Reactor
 from knarr.compute.native.streams import Streams
 from knarr.compute.native.system import LiveSystem
 from knarr.kernel import namespaces, processes
+from knarr.kernel.cgroups import Cgroup
 
 _ALL = (
     namespaces.CLONE_NEWNS
@@ -29,7 +30,7 @@ _ALL = (
     | namespaces.CLONE_NEWUTS
     | namespaces.CLONE_NEWCGROUP
 )
-_PROCESS = b"p"
+PROCESS = b"p"
 
 # A client that is attached already cannot be told in any other way; the words are Docker's.
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
@@ -88,6 +89,61 @@ class AddedProcess(ABC):
         self._on_exit(self._exec_id, code)
 
 
+class Place(NamedTuple):
+    """Where a process is to go: what the main process is in, its cgroup, and whether it has its own user namespace."""
+
+    pidfd: int
+    cgroup: Cgroup
+    has_users: bool
+
+
+def fork_into(place: Place, process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None) -> int:
+    """Fork the process that joins the place and makes the real one as its own sibling; its process id.
+
+    On `sync` come PROCESS (with the process id and a pidfd), TERMINAL, FAILED, and the end once all is decided.
+    """
+    with ExitStack() as stack:
+        join_fds = []
+        for path in place.cgroup.join_files():
+            join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
+            stack.callback(os.close, join_fds[-1])
+        unified = place.cgroup.open_unified()
+        if unified is not None:
+            stack.callback(os.close, unified)
+        pid = os.fork()
+        if pid == 0:
+            _enter(place, process, sync, streams, join_fds, unified)
+    return pid
+
+
+def _enter(
+    place: Place,
+    process: ProcessPlan,
+    sync: socket.socket,
+    streams: tuple[int, int, int] | None,
+    join_fds: list[int],
+    unified: int | None,
+) -> NoReturn:
+    try:
+        processes.prctl(processes.PR_SET_DUMPABLE, 0)
+        for fd in join_fds:
+            os.write(fd, b"0")
+        if process.oom_score_adj is not None:  # now, while /proc is the host's
+            launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(process.oom_score_adj))
+        if place.has_users:
+            launch.raise_limits(0, process)
+        namespaces.setns(place.pidfd, _ALL | (namespaces.CLONE_NEWUSER if place.has_users else 0))
+        pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
+        if pid == 0:
+            stage.enter(process, sync, streams, own_users=place.has_users)
+        sync.sendmsg([PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
+    except ProcessLookupError:  # from setns(2)
+        stage.report(sync, SYSTEM_ENDED, 128)
+    except BaseException as error:  # noqa: BLE001 - the edge of a process
+        stage.report(sync, f"{error}", 128)
+    os._exit(0)
+
+
 class ExecProcess(AddedProcess):
     """One that is made by way of a forked intermediate process."""
 
@@ -107,46 +163,16 @@ class ExecProcess(AddedProcess):
             streams, ours = None, None
             if not self._process.terminal:
                 streams, ours = launch.make_pipes(stack, self._stdin, self._system.defaults.stream_owner)
-            join_fds = []
-            for path in self._system.cgroup.join_files():
-                join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
-                stack.callback(os.close, join_fds[-1])
-            unified = self._system.cgroup.open_unified()
-            if unified is not None:
-                stack.callback(os.close, unified)
-            intermediate = os.fork()
-            if intermediate == 0:
-                self._enter(child_sync, streams, join_fds, unified)
+            system = self._system
+            place = Place(system.pidfd, system.cgroup, system.has_user_namespace)
+            intermediate = fork_into(place, self._process, child_sync, streams)
         if ours is not None:
             self.streams.use_pipes(*ours)
         self._reactor.register(sync.fileno(), READ, lambda _events: self._on_message(sync, intermediate, answer))
 
-    def _enter(
-        self, sync: socket.socket, streams: tuple[int, int, int] | None, join_fds: list[int], unified: int | None
-    ) -> NoReturn:
-        try:
-            processes.prctl(processes.PR_SET_DUMPABLE, 0)
-            for fd in join_fds:
-                os.write(fd, b"0")
-            if self._process.oom_score_adj is not None:  # now, while /proc is the host's
-                launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(self._process.oom_score_adj))
-            if self._system.has_user_namespace:
-                launch.raise_limits(0, self._process)
-            own_user = namespaces.CLONE_NEWUSER if self._system.has_user_namespace else 0
-            namespaces.setns(self._system.pidfd, _ALL | own_user)
-            pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
-            if pid == 0:
-                stage.enter(self._process, sync, streams, own_users=self._system.has_user_namespace)
-            sync.sendmsg([_PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
-        except ProcessLookupError:  # from setns(2)
-            stage.report(sync, SYSTEM_ENDED, 128)
-        except BaseException as error:  # noqa: BLE001 - the edge of a process
-            stage.report(sync, f"{error}", 128)
-        os._exit(0)
-
     def _on_message(self, sync: socket.socket, intermediate: int, answer: Answer) -> None:
         message = launch.receive(sync)
-        if message.kind == _PROCESS:
+        if message.kind == PROCESS:
             os.waitpid(intermediate, 0)
             self.pid = int(message.body)
             (self._pidfd,) = message.fds

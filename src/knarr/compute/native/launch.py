@@ -9,6 +9,7 @@ import array
 import os
 import resource
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
@@ -107,16 +108,25 @@ def open_cgroup(plan: CgroupPlan) -> Cgroup:
 
 
 class Given(NamedTuple):
-    """What comes with a plan: the root, namespaces to join, and whether stdin is kept open."""
+    """What comes with a plan: the root, namespaces to join, and whether stdin is kept open.
+
+    `streams` are the process's instead of pipes, and stay the caller's. `gate` is how it is started, if not by us.
+    `sibling` makes it a child of the caller's parent. `before_build` is called with its process id once its namespaces
+    are there and nothing is in them.
+    """
 
     root_fd: int
-    network_fd: int | None
-    user_fd: int | None
-    stdin_open: bool
+    network_fd: int | None = None
+    user_fd: int | None = None
+    stdin_open: bool = False
+    streams: tuple[int, int, int] | None = None
+    gate: stage.Gate | None = None
+    sibling: bool = True
+    before_build: Callable[[int], None] | None = None
 
 
 def launch(plan: Plan, given: Given) -> Launched:
-    """Make the main process, as a sibling of the caller, and see it through to READY. Takes the descriptors.
+    """Make the main process and see it through to READY. Takes the descriptors of namespaces and the root.
 
     Raises LaunchError; then nothing is left but dead processes for their parent to reap.
     """
@@ -135,8 +145,8 @@ def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
         cgroup = open_cgroup(plan.cgroup)
         undo.callback(cgroup.remove)
         _set_up_cgroup(cgroup, plan.cgroup)
-        streams, ours = None, None
-        if not plan.process.terminal:
+        streams, ours = given.streams, None
+        if streams is None and not plan.process.terminal:
             streams, ours = make_pipes(passing, given.stdin_open, plan.stream_owner)
             for fd in ours:
                 if fd is not None:
@@ -145,6 +155,7 @@ def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
         undo.callback(sync.close)
         passing.callback(child_sync.close)
         inherited = _inherit(passing, plan, given.root_fd, cgroup, streams)
+        inherited.gate = given.gate
         pid, pidfd, helper = _clone(passing, plan, given, cgroup)
         if pid == 0:
             sync.close()  # or the stage would not notice the end of its shim
@@ -152,7 +163,7 @@ def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
         child_sync.close()
         undo.callback(os.close, pidfd)
         undo.callback(_kill, cgroup, pidfd)
-        terminal = _see_through(pid, sync, plan)
+        terminal = _see_through(pid, sync, plan, given.before_build)
         undo.pop_all()
         return Launched(pid, pidfd, helper, sync.detach(), terminal, ours)
 
@@ -215,28 +226,29 @@ _OWN = dict(namespaces.TYPES.values())
 
 def _clone(passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup) -> tuple[int, int, int]:
     """The main process, its pidfd and the helper: (0, -1, 0) in it."""
-    flags = plan.new & ~namespaces.CLONE_NEWCGROUP | namespaces.CLONE_PARENT
+    flags = plan.new & ~namespaces.CLONE_NEWCGROUP
+    relation = namespaces.CLONE_PARENT if given.sibling else 0
     unified = cgroup.open_unified()
     if unified is not None:
         passing.callback(os.close, unified)
     if plan.joins_users:
-        return _clone_by_helper(plan, given, flags, unified)
+        return _clone_by_helper(plan, given, flags | namespaces.CLONE_PARENT, relation, unified)
     with ExitStack() as home:
         for join in plan.joins:
             own = os.open(f"/proc/self/ns/{_OWN[join.flag]}", os.O_RDONLY | os.O_CLOEXEC)
             home.callback(os.close, own)
             _join(join.flag, join.path, given)
             home.callback(namespaces.setns, own, join.flag)
-        pid, pidfd = namespaces.clone3(flags, unified)
+        pid, pidfd = namespaces.clone3(flags | relation, unified)
         if pid == 0:
             home.pop_all()  # the child stays where it was made
     return pid, pidfd, 0
 
 
-def _clone_by_helper(plan: Plan, given: Given, flags: int, unified: int | None) -> tuple[int, int, int]:
+def _clone_by_helper(plan: Plan, given: Given, flags: int, relation: int, unified: int | None) -> tuple[int, int, int]:
     """There is no way back from a user namespace, so a process goes there that has nothing else to do."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    helper, helper_pidfd = namespaces.clone3(namespaces.CLONE_PARENT)
+    helper, helper_pidfd = namespaces.clone3(relation)
     if helper == 0:
         ours.close()
         _clone_inside(plan, given, flags, unified, theirs)
@@ -284,13 +296,15 @@ def _join(flag: int, path: str, given: Given) -> None:
         os.close(fd)
 
 
-def _see_through(pid: int, sync: socket.socket, plan: Plan) -> int | None:
+def _see_through(pid: int, sync: socket.socket, plan: Plan, before_build: Callable[[int], None] | None) -> int | None:
     """Give the child its mappings, let it build, and wait until it is ready. Its terminal's master, if it has one."""
     _map_ids(pid, plan)
     if plan.has_users:
         raise_limits(pid, plan.process)
     if plan.process.oom_score_adj is not None:
         write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
+    if before_build is not None:
+        before_build(pid)
     sync.send(stage.GO)
     with ExitStack() as undo:
         terminal = None

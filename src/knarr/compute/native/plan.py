@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from knarr.compute.native.hooks import HookPlan, Told
 from knarr.compute.native.operations import AnyOperation
 from knarr.kernel.namespaces import CLONE_NEWUSER
 
@@ -80,7 +81,8 @@ class Join(Struct, frozen=True):
 class Plan(Struct):
     """A whole system. `new` are CLONE_NEW* flags; `operations` are in order, `late_operations` come after
     the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value). `stream_owner`:
-    the host's ids of the system's superuser."""
+    the host's ids of the system's superuser. `create_hooks` run before the root is changed, `start_hooks` before the
+    program; both are `told` of the container."""
 
     id: str
     run_dir: str
@@ -98,6 +100,9 @@ class Plan(Struct):
     hostname: str = ""
     domainname: str = ""
     sysctls: list[tuple[str, str]] = field(default_factory=list)
+    create_hooks: list[HookPlan] = field(default_factory=list)
+    start_hooks: list[HookPlan] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
 
     @property
     def joins_users(self) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from knarr.compute.interface import CreateRequest
 from knarr.compute.native import filters, limits
+from knarr.compute.native.hooks import HookPlan
 from knarr.compute.native.mount_options import id_map, plan_mount
 from knarr.compute.native.operations import (
     AnyOperation,
@@ -24,7 +25,7 @@ from knarr.compute.native.operations import (
     Symlink,
 )
 from knarr.compute.native.plan import CapabilityMasks, CgroupPlan, CgroupWrite, Join, Plan, ProcessPlan
-from knarr.compute.spec import Capabilities, IdMapping, Linux, Process, RuntimeSpec
+from knarr.compute.spec import Capabilities, Hook, IdMapping, Linux, Process, RuntimeSpec
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import capabilities, mounts, namespaces
 from knarr.kernel.cgroups import Hierarchies
@@ -99,13 +100,17 @@ def plan_system(request: CreateRequest, host: Host) -> Plan:
         hostname=spec.hostname or "",
         domainname=spec.domainname or "",
         sysctls=_sysctls(spec.linux, new, joins),
+        create_hooks=[plan_hook(hook) for hook in spec.hooks.create_container] if spec.hooks else [],
+        start_hooks=[plan_hook(hook) for hook in spec.hooks.start_container] if spec.hooks else [],
     )
 
 
+def plan_hook(hook: Hook) -> HookPlan:
+    """What is run for one of the specification's hooks."""
+    return HookPlan(hook.path, hook.args, hook.env, hook.timeout)
+
+
 def _refuse_unsupported(spec: RuntimeSpec) -> None:
-    hooks = spec.hooks
-    if hooks is not None and any(getattr(hooks, name) for name in hooks.__struct_fields__):
-        raise Unsupported("OCI hooks are not supported by the native runtime")
     process = spec.process
     if process is not None:
         _refuse_unsupported_process(process)

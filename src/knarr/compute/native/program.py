@@ -10,13 +10,15 @@ import errno
 import os
 import resource
 import signal
-import socket
 import stat
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from knarr.compute.native import init
 from knarr.compute.native.plan import ProcessPlan
 from knarr.kernel import capabilities, processes, seccomp
+
+if TYPE_CHECKING:
+    from knarr.compute.native.stage import Line
 
 
 class StageError(Exception):
@@ -57,7 +59,7 @@ def give_streams(uid: int, gid: int) -> None:
                 pass
 
 
-def become(process: ProcessPlan, sync: socket.socket) -> NoReturn:
+def become(process: ProcessPlan, sync: Line) -> NoReturn:
     """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError."""
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     _reset_signals()
@@ -187,7 +189,7 @@ def _drop_privileges(process: ProcessPlan) -> None:
         capabilities.set_ambient(masks.ambient)
 
 
-def _split_init(process: ProcessPlan, sync: socket.socket) -> None:
+def _split_init(process: ProcessPlan, sync: Line) -> None:
     """Become two: process 1 stays behind to reap and to forward signals, the program goes on as its child."""
     forwarded = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
     processes.mask_signals(forwarded)  # before fork: a signal that comes in between must not be lost

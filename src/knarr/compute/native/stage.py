@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import msgspec
 
+from knarr.compute.native import hooks
 from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
 from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
@@ -39,6 +40,33 @@ class Failure(msgspec.Struct):
 decode_failure = msgspec.msgpack.Decoder(Failure).decode
 
 
+class Gate:
+    """A start by another process than the one that waited for READY: two FIFOs (fifo(7)), each open both ways here.
+
+    START comes by the one; a failure goes by the other, which its reader sees closed by execve.
+    """
+
+    def __init__(self, start_fd: int, failure_fd: int) -> None:
+        self.start_fd = start_fd
+        self.failure_fd = failure_fd
+
+    def recv(self, count: int) -> bytes:
+        """Wait for bytes."""
+        return os.read(self.start_fd, count)
+
+    def send(self, data: bytes) -> int:
+        """Tell the one who starts."""
+        return os.write(self.failure_fd, data)
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.start_fd)
+        os.close(self.failure_fd)
+
+
+Line = socket.socket | Gate
+
+
 class Inherited(msgspec.Struct):
     """The descriptors that a new main process finds open."""
 
@@ -46,18 +74,27 @@ class Inherited(msgspec.Struct):
     join_fds: list[int]
     prepared: list[int | None]
     streams: tuple[int, int, int] | None
+    gate: Gate | None = None
 
 
 def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     """Be the main process. Never returns."""
+    line: Line = sync
     try:
         _build(plan, sync, inherited)
+        if inherited.gate is not None:
+            line = inherited.gate
+            sync.close()
+        if line.recv(1) != START:
+            os._exit(1)
+        _run_hooks(plan.start_hooks, plan)
+        become(plan.process, line)
     except StageError as error:
-        report(sync, error.text, error.code, invalid=error.invalid)
+        report(line, error.text, error.code, invalid=error.invalid)
     except OSError as error:
-        report(sync, f"{error.filename or 'system call'}: {(error.strerror or '').lower()}", 128)
+        report(line, f"{error.filename or 'system call'}: {(error.strerror or '').lower()}", 128)
     except BaseException as error:  # noqa: BLE001 - the edge of a process: nothing may unwind into the shim
-        report(sync, f"{type(error).__name__}: {error}", 128)
+        report(line, f"{type(error).__name__}: {error}", 128)
     os._exit(1)
 
 
@@ -81,7 +118,7 @@ def enter(
     os._exit(1)
 
 
-def report(sync: socket.socket, text: str, code: int, *, invalid: bool = False) -> None:
+def report(sync: Line, text: str, code: int, *, invalid: bool = False) -> None:
     """Tell the shim which step failed."""
     try:
         sync.send(FAILED + msgspec.msgpack.encode(Failure(text, code, invalid)))
@@ -89,7 +126,8 @@ def report(sync: socket.socket, text: str, code: int, *, invalid: bool = False) 
         os._exit(code)
 
 
-def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
+def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
+    """Everything up to READY."""
     for fd in inherited.join_fds:
         os.write(fd, b"0")
     if sync.recv(1) != GO:
@@ -105,9 +143,16 @@ def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     if not plan.process.terminal and inherited.streams is not None:
         take_streams(_with_null(inherited.streams))
     sync.send(READY)
-    if sync.recv(1) != START:
-        os._exit(1)
-    become(plan.process, sync)
+
+
+def _run_hooks(planned: list[hooks.HookPlan], plan: Plan) -> None:
+    if not planned:
+        return
+    plan.told.pid = os.getpid()
+    try:
+        hooks.run_all(planned, plan.told)
+    except hooks.HookFailed as error:
+        raise StageError(str(error)) from None
 
 
 def _be_superuser(process: ProcessPlan) -> None:
@@ -153,6 +198,7 @@ def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
         _execute(operation, scene, next(prepared))
     if plan.root_readonly:
         mounts.mount_setattr(root, set=mounts.MOUNT_ATTR_RDONLY)
+    _run_hooks(plan.create_hooks, plan)
     _pivot(root)
     if plan.root_propagation:
         mounts.mount(None, "/", None, plan.root_propagation)

@@ -1,0 +1,90 @@
+"""Hooks of the runtime specification (config.md, "POSIX-platform Hooks"): programs that are told of the container.
+
+By system calls only: hooks run in the container's namespaces too, between clone3 and execve.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterable
+from typing import NoReturn
+
+import msgspec
+from msgspec import Struct, field
+
+from knarr.kernel import processes
+
+
+class HookPlan(Struct, frozen=True):
+    """`args` with the program's own name first; `timeout` in seconds, None for no limit."""
+
+    path: str
+    args: list[str]
+    env: list[str]
+    timeout: int | None = None
+
+
+class Told(Struct, rename="camel", omit_defaults=True):
+    """The state of a container as hooks and `state` tell it (runtime.md, "State")."""
+
+    oci_version: str = field(default_factory=lambda: "1.2.0")
+    id: str = ""
+    status: str = ""
+    pid: int = 0
+    bundle: str = ""
+    annotations: dict[str, str] = field(default_factory=dict)
+
+
+class HookFailed(Exception):
+    """The text says which hook, and how."""
+
+
+def run_all(hooks: Iterable[HookPlan], told: Told) -> None:
+    """Run hooks in their order. Raises HookFailed at the first that fails; the others are not run."""
+    state = msgspec.json.encode(told)
+    for hook in hooks:
+        _run(hook, state)
+
+
+def _run(hook: HookPlan, state: bytes) -> None:
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _execute(hook, reader)
+    os.close(reader)
+    try:
+        os.write(writer, state)  # less than a pipe holds
+    except BrokenPipeError:  # not every hook wants to know
+        pass
+    finally:
+        os.close(writer)
+    _await(hook, pid)
+
+
+def _await(hook: HookPlan, pid: int) -> None:
+    pidfd = processes.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        ended = poller.poll(None if hook.timeout is None else hook.timeout * 1000)
+        if not ended:
+            processes.pidfd_send_signal(pidfd, signal.SIGKILL)
+    finally:
+        os.close(pidfd)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if not ended:
+        raise HookFailed(f"hook {hook.path}: ran past its timeout of {hook.timeout} s")
+    if code:
+        raise HookFailed(f"hook {hook.path}: exit status {code}")
+
+
+def _execute(hook: HookPlan, stdin: int) -> NoReturn:
+    try:
+        processes.default_signal(signal.SIGPIPE)
+        os.dup2(stdin, 0)
+        os.execve(hook.path, hook.args or [hook.path], dict(entry.partition("=")[::2] for entry in hook.env))
+    except OSError:
+        pass
+    os._exit(127)
