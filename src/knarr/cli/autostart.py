@@ -15,10 +15,13 @@ from knarr.cli.errors import ENGINE_FAILED, CommandError
 def ensure_running(path: str) -> None:
     """Return when an engine answers at the unix socket `path`; start one if need be, which takes root.
 
-    Raises CommandError with the end of the engine's log when it does not come up.
+    Raises CommandError with the end of the engine's log when it does not come up, or for others than root.
     """
-    if _answers(path) or os.geteuid() != 0:
+    if _answers(path):
         return
+    if os.geteuid() != 0:
+        none = f"Cannot connect to the Docker daemon at unix://{path}. Is the docker daemon running?"
+        raise CommandError(f"{none}\nIt is started by whichever knarr command root calls first: use sudo.")
     base = path.removesuffix(".sock")
     lock = os.open(f"{base}.start", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -131,10 +131,21 @@ def unreachable(address: Address, error: OSError) -> ConnectionFailed:
         return ConnectionFailed(f"cannot start ssh for {address.text}: {error.strerror or error}")
     if isinstance(error, PermissionError):
         what = "permission denied while trying to connect to the Docker daemon socket at"
-        return ConnectionFailed(f"{what} {address.text}: connect: permission denied")
+        return ConnectionFailed(f"{what} {address.text}: connect: permission denied{_who_may(address.path)}")
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
         return ConnectionFailed(f"Cannot connect to the Docker daemon at {address.text}. Is the docker daemon running?")
     return ConnectionFailed(f"error during connect to {address.text}: {error.strerror or error}")
+
+
+def _who_may(path: str) -> str:
+    """What to do when a socket is not for the user; "" when that cannot be told."""
+    import grp
+
+    try:
+        group = grp.getgrgid(os.stat(path).st_gid).gr_name
+    except (OSError, KeyError):
+        return ""
+    return "\nUse sudo" + ("." if group == "root" else f", or become a member of the group {group} and log in again.")
 
 
 def parse(text: str, tls: TLS | None = None) -> Address:

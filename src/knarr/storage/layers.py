@@ -390,6 +390,7 @@ def _layer(parent: str | None, pieces: Iterator[bytes], size: int) -> Layer | No
 def _choose(root: Path, name: str | None, hidden: list[Path]) -> Driver:
     if name not in (None, "overlay2", "vfs"):
         raise InvalidParameter(f"unknown storage driver: {name}")
+    reason = "it was asked for"
     if name != "vfs":
         overlay = OverlayDriver(root / "overlay", hidden)
         try:
@@ -399,7 +400,9 @@ def _choose(root: Path, name: str | None, hidden: list[Path]) -> Driver:
             overlay.close()
             if name is not None:
                 raise Unsupported(f"storage driver overlay2 does not work on {root}: {error}") from error
-    return VfsDriver(root / "vfs")
+            remedy = "A data root on ext4, xfs, btrfs or tmpfs will do; in a container, a volume"
+            reason = f"overlay2 does not work on {root} ({error.strerror}). {remedy}"
+    return VfsDriver(root / "vfs", reason)
 
 
 def _chain(parent: str | None, diff_id: str) -> str:

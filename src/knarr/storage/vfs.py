@@ -20,12 +20,13 @@ from knarr.storage.trees import opened
 
 
 class VfsDriver:
-    """See Driver."""
+    """See Driver. `reason` is why it is not the overlay driver, for users who need that one."""
 
     name: str = "vfs"
     overlay: bool = False
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, reason: str = "it was asked for") -> None:
+        self._reason = reason
         self._shelves = Shelves(root)
 
     def close(self) -> None:
@@ -74,7 +75,9 @@ class VfsDriver:
     def create_root(self, name: str, parents: list[str], options: RootOptions) -> None:
         """See Driver."""
         if options.host:
-            raise Unsupported("the image host needs the storage driver overlay2; this engine runs on vfs")
+            raise Unsupported(
+                f"the image host needs the storage driver overlay2; this engine runs on vfs: {self._reason}"
+            )
         with self._copy(parents) as temporary:
             self._shelves.publish(self._shelves.tmp, temporary, self._shelves.roots, name)
 

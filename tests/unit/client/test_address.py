@@ -67,3 +67,10 @@ def test_nobody_there(tmp_path: Path, exists: bool, words: str) -> None:
 def test_wrong_certificates(tmp_path: Path) -> None:
     with pytest.raises(InvalidParameter, match="TLS certificates"):
         TLS(ca=str(tmp_path / "missing")).context()
+
+
+def test_who_may_use_a_socket_is_told(tmp_path: Path) -> None:
+    socket = tmp_path / "s"
+    socket.touch()
+    error = address.unreachable(address.parse(f"unix://{socket}"), PermissionError())
+    assert str(error).endswith(f"unix://{socket}: connect: permission denied\nUse sudo.") or "the group" in str(error)
