@@ -42,10 +42,10 @@ def up(engine_host: Daemon) -> Iterator[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """d/{a,s/b,l -> a}, with odd modes and times."""
+    """d/{a,s/b,l -> a}, with odd modes and times; `a` fills a block of an archive."""
     top = tmp_path / "d"
     (top / "s").mkdir(parents=True)
-    (top / "a").write_text("1")
+    (top / "a").write_text("1" * 512)
     (top / "a").chmod(0o640)
     (top / "s/b").write_text("2")
     (top / "l").symlink_to("a")
@@ -165,3 +165,13 @@ def test_commit(client: Client, up: str, engine_host: Daemon, tmp_path: Path) ->
     engine_host.docker("load", "-i", str(tmp_path / "s.tar"))
     assert engine_host.text("run", "--rm", f"{up}:1") == "x"
     engine_host.docker("rmi", f"{up}:1")
+
+
+def test_files_that_fill_blocks_of_an_archive(client: Client, up: str, tmp_path: Path) -> None:
+    tree = tmp_path / "blocks"
+    tree.mkdir()
+    for name, size in (("a", 512), ("b", 1024), ("c", 1)):
+        (tree / name).write_bytes(b"x" * size)
+    client("cp", str(tree), f"{up}:/")
+    client("cp", f"{up}:/blocks", str(tmp_path / "back"))
+    assert listing(tmp_path / "back") == listing(tree)

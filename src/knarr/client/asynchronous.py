@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar
 from knarr.client import address as addresses
 from knarr.client import system
 from knarr.client.address import Address
-from knarr.client.calls import Wire
+from knarr.client.calls import Wire, next_piece
 from knarr.client.errors import ConnectionFailed
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ async def _do(channel: AsyncChannel, step: bytes | Iterator[bytes] | None) -> by
         channel.writer.write(step)
         await channel.writer.drain()
         return b""
-    return await asyncio.to_thread(next, step, b"")
+    return await asyncio.to_thread(next_piece, step)
 
 
 class AsyncStream(Generic[T]):

@@ -200,6 +200,14 @@ def _send_chunks(pieces: Any) -> Conversation[None]:
     yield b"0\r\n\r\n"
 
 
+def next_piece(upload: Upload) -> bytes:
+    """The next piece that is not empty, b"" at the end: an empty one would be taken for it."""
+    for piece in upload:
+        if piece:
+            return piece
+    return b""
+
+
 def _read_all(reader: BodyReader, data: bytes) -> Conversation[bytes]:
     content = [reader.feed(data)] if data else []
     while not reader.finished:

@@ -8,7 +8,7 @@ import select
 
 from knarr.client import address as addresses
 from knarr.client import system
-from knarr.client.calls import Wire
+from knarr.client.calls import Wire, next_piece
 from knarr.client.errors import ConnectionFailed
 
 TYPE_CHECKING = False
@@ -132,7 +132,7 @@ def _do(connection: Socket, step: bytes | Iterator[bytes] | None) -> bytes:
     if isinstance(step, bytes):
         connection.sendall(step)
         return b""
-    return next(step, b"")
+    return next_piece(step)
 
 
 class Stream(Generic[T]):

@@ -180,7 +180,7 @@ def test_logs_are_told_apart(client: Any, serve: Serve) -> None:
 
 def test_an_upload_is_sent_in_chunks(client: Any, serve: Serve) -> None:
     engine = serve(_says(answer(200, b'{"stream":"Loaded"}\n')))
-    assert client.stream(engine.host, images.load(iter([b"abc", b"d" * 70_000]))) == [{"stream": "Loaded"}]
+    assert client.stream(engine.host, images.load(iter([b"abc", b"", b"d" * 70_000]))) == [{"stream": "Loaded"}]
     assert engine.requests[-1].body == b"abc" + b"d" * 70_000
 
 
