@@ -88,6 +88,11 @@ def _detail(message: Progress) -> str:
         return ""
     if total <= 0:
         return decimal_size(current)
+    return bar(current, total)
+
+
+def bar(current: int, total: int) -> str:
+    """`[====>    ]  1.2MB/3.4MB`"""
     filled = min(_BAR_WIDTH, _BAR_WIDTH * current // total)
-    bar = "=" * filled + (">" if filled < _BAR_WIDTH else "")
-    return f"[{bar:{_BAR_WIDTH}}]  {decimal_size(current)}/{decimal_size(total)}"
+    drawn = "=" * filled + (">" if filled < _BAR_WIDTH else "")
+    return f"[{drawn:{_BAR_WIDTH}}]  {decimal_size(current)}/{decimal_size(total)}"

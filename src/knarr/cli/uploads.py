@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
+
+from knarr.cli.meter import metered
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +22,11 @@ def opened(path: str) -> BinaryIO:
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:
-    """Its content."""
-    while piece := file.read(_PIECE):
-        yield piece
+    """Its content. On a terminal it is shown how much of it has been read."""
+    return metered(iter(lambda: file.read(_PIECE), b""), "Sending", _size(file))
+
+
+def _size(file: BinaryIO) -> int:
+    """0 for what is no file."""
+    status = os.fstat(file.fileno())
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0

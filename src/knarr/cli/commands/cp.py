@@ -11,6 +11,7 @@ from knarr.cli import uploads
 from knarr.cli.command import Command, Invocation
 from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch
+from knarr.cli.meter import metered
 from knarr.cli.units import decimal_size
 from knarr.client import files
 from knarr.client.errors import EngineError
@@ -73,7 +74,8 @@ class _Copy:
                 sys.stdout.flush()
                 return 0
             is_directory = bool(self._stat(container, source)["mode"] & _GO_DIRECTORY)
-            self._unpack(pieces, _last(source), name, is_directory, target)
+            shown = pieces if self._quiet else metered(pieces, "Copying from container -")
+            self._unpack(shown, _last(source), name, is_directory, target)
         return 0
 
     def _leads_to(self, container: str, path: str) -> str:
@@ -140,7 +142,8 @@ class _Copy:
         from knarr.cli.archives import pack
 
         sent = _Counted(pack(path, name))
-        self._send(container, directory, iter(sent))
+        shown = iter(sent) if self._quiet else metered(sent, "Copying to container -")
+        self._send(container, directory, shown)
         self._tell(sent.count, f"{container}:{target}")
 
     def _send(self, container: str, directory: str, pieces: Iterator[bytes]) -> None:

@@ -11,10 +11,11 @@ _FLAGS = (text("o output", "File to write in place of standard output"), platfor
 
 
 def _run(invocation: Invocation) -> int:
-    path = invocation.options.text("output")
+    path, engine, names = invocation.options.text("output"), invocation.session.engine, invocation.arguments
     downloads.check_terminal(path, "save")
-    call = images.save(invocation.arguments, platform=invocation.options.get("platform"))
-    downloads.save(invocation.session.engine.stream(call), path)
+    size = sum(engine.call(images.inspect(name)).get("Size", 0) for name in names)
+    call = images.save(names, platform=invocation.options.get("platform"))
+    downloads.save(engine.stream(call), path, size)
     return 0
 
 
