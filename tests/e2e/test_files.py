@@ -42,10 +42,10 @@ def up(engine_host: Daemon) -> Iterator[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """d/{a,s/b,l -> a}, with odd modes and times; `a` fills a block of an archive."""
+    """d/{a,s/b,l -> a}, with odd modes and times."""
     top = tmp_path / "d"
     (top / "s").mkdir(parents=True)
-    (top / "a").write_text("1" * 512)
+    (top / "a").write_text("1")
     (top / "a").chmod(0o640)
     (top / "s/b").write_text("2")
     (top / "l").symlink_to("a")
