@@ -111,6 +111,7 @@ def _bind_spec(source: str, target: str, mode: str, volume_driver: str) -> Mount
         mount.type = "bind"
         mount.source = clean(source)
         mount.bind_options = BindOptions(propagation=propagation, create_mountpoint=True)
+        mount.volume_options = VolumeOptions(no_copy=True) if "nocopy" in words else None  # which is refused
         return mount
     mount.type = "volume"
     if propagation:
@@ -244,7 +245,9 @@ def _check_tmpfs(mount: Mount) -> None:
 def check_volume_name(name: str) -> None:
     """Raises InvalidParameter in the words that tell of absolute paths."""
     if len(name) == 1:
-        raise InvalidParameter("volume name is too short, names should be at least two alphanumeric characters")
+        raise InvalidParameter(
+            f"create {name}: volume name is too short, names should be at least two alphanumeric characters"
+        )
     if not _VOLUME_NAME.fullmatch(name):
         raise InvalidParameter(
             f'create {name}: "{name}" includes invalid characters for a local volume name, only '
@@ -262,7 +265,7 @@ def _borrowed(text: str, points_of: Callable[[str], Iterable[MountPoint]]) -> li
     if separator and (
         not is_mode(mode) or any(word in _NOT_BORROWED or _names_owner(word) for word in mode.split(","))
     ):
-        raise InvalidParameter(f"invalid mode for volumes-from: {mode}")
+        raise InvalidParameter(f"invalid mode: {mode}")
     try:
         others = list(points_of(reference))
     except NotFound as error:  # not for the client to take for a missing image

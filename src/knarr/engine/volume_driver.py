@@ -138,9 +138,10 @@ class LocalDriver:
         try:
             mounts.mount(options["device"], str(path), options["type"], flags, data or None)
         except OSError as error:
+            details = (f", flags: {flags:#x}" if flags else "") + (f", data: {data}" if data else "")
             raise KnarrError(
                 f"error while mounting volume '{path}': failed to mount local volume: "
-                f"mount {options['device']}:{path}, flags: {flags:#x}, data: {data}: {(error.strerror or '').lower()}"
+                f"mount {options['device']}:{path}{details}: {(error.strerror or '').lower()}"
             ) from None
 
     def unmount(self, name: str) -> None:

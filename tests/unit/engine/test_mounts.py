@@ -162,7 +162,7 @@ def test_volumes_from_another_container() -> None:
         ("/v", "w", True, ""),
         ("/e", "", False, ""),
     ]
-    with pytest.raises(InvalidParameter, match="invalid mode for volumes-from: foo"):
+    with pytest.raises(InvalidParameter, match="invalid mode: foo"):
         mounts.points(ContainerConfig(), HostConfig(volumes_from=["a:foo"]), others.__getitem__)
 
 
@@ -219,3 +219,9 @@ def test_an_image_is_read_only() -> None:
     assert (point.type, point.source, point.destination, point.rw) == ("image", "busybox", "/i", False)
     [mount] = mounts.runtime_mounts([point], {"/i": "/where/it/is"})
     assert (mount.source, mount.options) == ("/where/it/is", ["rbind", "rro", "rprivate"])
+
+
+def test_there_is_nothing_to_copy_to_a_directory_of_the_hosts() -> None:
+    words = 'invalid mount config for type "bind": field VolumeOptions must not be specified'
+    with pytest.raises(InvalidParameter, match=words):
+        points(binds=["/a:/b:nocopy"])
