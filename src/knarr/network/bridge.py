@@ -43,6 +43,7 @@ class Bridge:
             masquerade=self._options.masquerade,
             modes=self._options.modes,
             host_addresses=self._options.host_addresses,
+            trusted=self._options.trusted,
             network_id=self._network.id,
             virtual=self._network.virtual,
             by_source=self._options.by_source,

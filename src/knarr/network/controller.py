@@ -258,7 +258,12 @@ class NetworkController:
         if endpoint is None:
             raise Conflict(f"container {name} is in no network in which ports can be published")
         network = self.network(endpoint.network_id)
-        request = EndpointRequest(container_id, name=name, ports=creation.port_mappings(network, list(add)))
+        if network.driver == "bridge" and options.bridge(network).opens:
+            raise InvalidParameter(
+                f"ports of a running container in the routed network {network.name} cannot be changed"
+            )
+        mappings = creation.port_mappings(network, list(add), self._settings.host_ip)
+        request = EndpointRequest(container_id, name=name, ports=mappings)
         group = _group(network.id, endpoint.services)
         new = self._reserve_ports(endpoint.endpoint_id, endpoint.addresses, request, group)
         kept = [port for port in endpoint.ports if port not in remove]
@@ -292,7 +297,7 @@ class NetworkController:
     async def _disconnect(self, endpoint: Endpoint) -> None:
         if not self._drop(endpoint):
             return
-        if endpoint.ports or endpoint.services:
+        if endpoint.published:
             work = asyncio.create_task(self._call(self._plumbing.withdraw, endpoint))
             work.add_done_callback(lambda _: self._retire(endpoint))
             await asyncio.shield(work)
@@ -433,7 +438,7 @@ class NetworkController:
             ports = self._reserve_ports(
                 endpoint_id,
                 addresses,
-                replace(request, ports=creation.port_mappings(network, request.ports)),
+                replace(request, ports=creation.port_mappings(network, request.ports, self._settings.host_ip)),
                 _group(network.id, services),
             )
             undo.callback(self._ports.release, endpoint_id)
@@ -456,6 +461,7 @@ class NetworkController:
                 servers=[] if network.internal else request.servers,
                 own_servers=request.own_servers,
                 services=services,
+                opened=creation.opened_ports(network, request.ports),
                 ready=request.ready,
             )
             self._store.put_endpoint(endpoint)

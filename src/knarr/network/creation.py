@@ -272,14 +272,30 @@ def _not_for_hosts(subnet: IPNetwork) -> tuple[IPAddress, ...]:
     return subnet.network_address, subnet.broadcast_address
 
 
-def port_mappings(network: NetworkInfo, asked: Sequence[PortMapping]) -> list[PortMapping]:
-    """The ports that a container publishes in that network, on the host address that the network names for them."""
+def port_mappings(network: NetworkInfo, asked: Sequence[PortMapping], default_ip: str) -> list[PortMapping]:
+    """The ports that a container publishes in that network, on the host address that the network names for them, or
+    the daemon: but not with IP versions for which the network is routed."""
     if network.internal or network.driver != "bridge":
         return []
+    modes = options.bridge(network).modes
     binding = "" if network.predefined else network.options.get(options.BINDING, "")
-    if binding in ("", "0.0.0.0"):
-        return list(asked)
-    return [replace(mapping, host_ip=mapping.host_ip or binding) for mapping in asked]
+    binding = "" if binding == "0.0.0.0" else binding
+    if "routed" not in modes.values():
+        return [replace(mapping, host_ip=mapping.host_ip or binding) for mapping in asked]
+    anywhere = ("0.0.0.0", "::") if default_ip == "0.0.0.0" else (default_ip,)
+    return [
+        replace(mapping, host_ip=host_ip)
+        for mapping in asked
+        for host_ip in ((mapping.host_ip or binding,) if mapping.host_ip or binding else anywhere)
+        if modes[ip_address(host_ip).version] != "routed"
+    ]
+
+
+def opened_ports(network: NetworkInfo, asked: Sequence[PortMapping]) -> list[tuple[str, int]]:
+    """The container ports, each with its protocol, that are let in at the container's own address."""
+    if network.internal or network.driver != "bridge" or not options.bridge(network).opens:
+        return []
+    return list(dict.fromkeys((mapping.protocol, mapping.container_port) for mapping in asked))
 
 
 def _address(text: str) -> IPAddress | None:

@@ -40,7 +40,7 @@ class Firewall:
 
     def rebuild(self, endpoints: Iterable[Endpoint]) -> None:
         """Replace the table, whatever is there; of all endpoints only these have ports. Raises NftablesError."""
-        published = {each.endpoint_id: each for each in endpoints if each.ports or each.services}
+        published = {each.endpoint_id: each for each in endpoints if each.published}
         balances = self._balanced(published)
         commands = [table_text(self._table, self._bridges)]
         commands += [line for each in published.values() for line in port_commands(self._table, each, "add")]
@@ -50,7 +50,7 @@ class Firewall:
 
     def publish(self, endpoint: Endpoint) -> None:
         """Let an endpoint's published ports in, and its share of what is balanced. Raises NftablesError."""
-        if endpoint.ports or endpoint.services:
+        if endpoint.published:
             self._change(
                 {**self._published, endpoint.endpoint_id: endpoint}, port_commands(self._table, endpoint, "add")
             )
@@ -71,7 +71,7 @@ class Firewall:
         commands = port_commands(self._table, replace(former, ports=gone), "delete")
         commands += port_commands(self._table, replace(endpoint, ports=new), "add")
         published = {id: each for id, each in self._published.items() if id != endpoint.endpoint_id}
-        if endpoint.ports or endpoint.services:
+        if endpoint.published:
             published[endpoint.endpoint_id] = endpoint
         self._change(published, commands)
 

@@ -125,7 +125,8 @@ class Endpoint(Struct, frozen=True):
 
     It has one address of each version that the network has, IPv4 first; `leads` are the versions of the default routes
     that go through it. `host_interface` is "" and `mac` the parent's ("") where the driver makes none. `sysctls` are
-    the interface's settings, by path below /proc/sys/net, `services` those of its names that are balanced.
+    the interface's settings, by path below /proc/sys/net, `services` those of its names that are balanced,
+    `opened` protocols and ports at which the container itself is reached from outside.
     """
 
     endpoint_id: str
@@ -146,7 +147,13 @@ class Endpoint(Struct, frozen=True):
     servers: list[str] = field(default_factory=list)
     own_servers: bool = False
     services: list[str] = field(default_factory=list)
+    opened: list[tuple[str, int]] = field(default_factory=list)
     ready: bool = True
+
+    @property
+    def published(self) -> bool:
+        """Whether anything of it is reached from outside its network."""
+        return bool(self.ports or self.services or self.opened)
 
     def address(self, version: int) -> Address | None:
         """The address of that IP version; None without one."""

@@ -20,6 +20,7 @@ ICC = f"{_BRIDGE}enable_icc"
 MASQUERADE = f"{_BRIDGE}enable_ip_masquerade"
 BINDING = f"{_BRIDGE}host_binding_ipv4"
 DEFAULT_BRIDGE = f"{_BRIDGE}default_bridge"
+TRUSTED = f"{_BRIDGE}trusted_host_interfaces"
 INHIBIT_IPV4 = f"{_BRIDGE}inhibit_ipv4"
 GATEWAY_MODE = {version: f"{_BRIDGE}gateway_mode_ipv{version}" for version in VERSIONS}
 HOST_ADDRESS = {version: f"{_NETWORK}host_ipv{version}" for version in VERSIONS}
@@ -33,7 +34,7 @@ MACVLAN_MODE = "macvlan_mode"
 IPVLAN_MODE = "ipvlan_mode"
 IPVLAN_FLAG = "ipvlan_flag"
 
-GATEWAY_MODES = ("nat", "nat-unprotected", "isolated")
+GATEWAY_MODES = ("nat", "nat-unprotected", "routed", "isolated")
 _AFFINITIES = ("none", "source")
 _ALIAS = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 _INTERFACE = re.compile(r"[^/\s:]{1,15}")
@@ -42,8 +43,9 @@ _LEAST_MTU, _MOST_MTU = 68, 65535
 
 
 class BridgeOptions(Struct, frozen=True):
-    """A bridge network's options, read. `modes` and `host_addresses` are by IP version; `by_source` is how connections
-    are balanced, if not in turn."""
+    """A bridge network's options, read. `modes` and `host_addresses` are by IP version; from the host's `trusted`
+    interfaces published ports are reached at their containers' addresses too; `by_source` is how connections are
+    balanced, if not in turn."""
 
     name: str
     connected: bool
@@ -51,7 +53,13 @@ class BridgeOptions(Struct, frozen=True):
     inhibit_ipv4: bool
     modes: dict[int, str]
     host_addresses: dict[int, str]
+    trusted: list[str]
     by_source: bool
+
+    @property
+    def opens(self) -> bool:
+        """Whether published ports are reached at their containers' addresses from anywhere."""
+        return bool(self.trusted) or "routed" in self.modes.values()
 
 
 def check(driver: str, options: Mapping[str, str]) -> None:
@@ -76,6 +84,7 @@ def bridge(network: NetworkInfo) -> BridgeOptions:
         inhibit_ipv4=parse_flag(options.get(INHIBIT_IPV4, "false")),
         modes={version: options.get(GATEWAY_MODE[version]) or "nat" for version in VERSIONS},
         host_addresses={version: text for version in VERSIONS if (text := options.get(HOST_ADDRESS[version]))},
+        trusted=[name for name in options.get(TRUSTED, "").split(":") if name],
         by_source=options.get(AFFINITY) == "source",
     )
 
@@ -145,6 +154,11 @@ def interface(text: str) -> None:
         raise ValueError(f"invalid interface name: {text}")
 
 
+def _interfaces(text: str) -> None:
+    for name in text.split(":"):
+        interface(name)
+
+
 def _prefix(text: str) -> None:
     if not _PREFIX_PATTERN.fullmatch(text):
         raise ValueError(f"invalid interface prefix: {text}")
@@ -187,6 +201,7 @@ _PARSERS: dict[str, dict[str, Callable[[str], object]]] = {
         BINDING: _address(None),
         DEFAULT_BRIDGE: parse_flag,
         INHIBIT_IPV4: parse_flag,
+        TRUSTED: _interfaces,
         LOADBALANCE: _aliases,
         AFFINITY: _affinity,
         **dict.fromkeys(GATEWAY_MODE.values(), _gateway_mode),

@@ -221,7 +221,7 @@ class Plumbing:
         interfaces.remove_all(self._removal, [entry.host_interface for entry in gone if entry.host_interface])
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for endpoint in gone:
-                if endpoint.ports or endpoint.services:
+                if endpoint.published:
                     for address in endpoint.addresses:
                         conntrack.delete_towards(netfilter, ip_address(address.ip))
 

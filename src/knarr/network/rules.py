@@ -19,8 +19,9 @@ class BridgeRules(Struct, frozen=True):
 
     `internal` ones reach nothing outside; with `connected` containers reach each other; `masquerade` gives them the
     host's address outside, the one of `host_addresses` if there is one. `modes` (see `options.GATEWAY_MODES`) and
-    `host_addresses` are by IP version. The `virtual` addresses of an alias stand for several containers, chosen
-    `by_source` or in turn.
+    `host_addresses` are by IP version. Published ports are reached at their containers' addresses from `trusted`
+    interfaces, and from all where the mode is routed. The `virtual` addresses of an alias stand for several
+    containers, chosen `by_source` or in turn.
     """
 
     interface: str
@@ -30,6 +31,7 @@ class BridgeRules(Struct, frozen=True):
     masquerade: bool = True
     modes: Mapping[int, str] = {}
     host_addresses: Mapping[int, str] = {}
+    trusted: Sequence[str] = ()
     network_id: str = ""
     virtual: Mapping[str, Sequence[str]] = {}
     by_source: bool = False
@@ -44,12 +46,8 @@ def table_text(table: str, bridges: Sequence[BridgeRules]) -> str:
     names = ", ".join(f'"{bridge.interface}"' for bridge in bridges)
     inside = _elements_of(f'"{bridge.interface}" . "{bridge.interface}"' for bridge in bridges if bridge.connected)
     internal = _elements_of(f'"{bridge.interface}"' for bridge in bridges if bridge.internal)
-    unprotected = _elements_of(
-        f'"{bridge.interface}" . ipv{version}'
-        for bridge in bridges
-        for version in VERSIONS
-        if bridge.mode(version) == "nat-unprotected"
-    )
+    unprotected, routed = _in_mode(bridges, "nat-unprotected"), _in_mode(bridges, "routed")
+    trusted = _elements_of(f'"{name}" . "{bridge.interface}"' for bridge in bridges for name in bridge.trusted)
     masquerade = "\n".join(_masquerade(bridge) for bridge in bridges)
     maps = "".join(_maps(version) for version in VERSIONS)
     return f"""
@@ -60,6 +58,8 @@ table inet {table} {{
     set within {{ type ifname . ifname; {inside}}}
     set internal {{ type ifname; {internal}}}
     set unprotected {{ type ifname . nf_proto; {unprotected}}}
+    set routed {{ type ifname . nf_proto; {routed}}}
+    set trusted {{ type ifname . ifname; {trusted}}}
 {maps}
     # Containers reach a bridge with route_localnet, so that loopback can reach them: nothing may use it the other
     # way, and nothing from outside may be translated before the kernel would have dropped it as a martian.
@@ -97,7 +97,14 @@ table inet {table} {{
         oifname . meta nfproto @unprotected accept
         ct state established,related accept
         ct status dnat accept
+        oifname . meta nfproto @routed meta l4proto {{ icmp, icmpv6 }} accept
+        oifname . meta nfproto @routed jump opened
+        iifname . oifname @trusted jump opened
         drop
+    }}
+    chain opened {{
+        ip daddr . meta l4proto . th dport @opened4 accept
+        ip6 daddr . meta l4proto . th dport @opened6 accept
     }}
 {_refusal(bridges)}
     chain masquerade_source {{
@@ -117,6 +124,7 @@ def _maps(version: int) -> str:
     map published_at{version} {{ type {address} . {port} : {target}; }}
     map shared{version} {{ type {port} : verdict; }}
     map shared_at{version} {{ type {address} . {port} : verdict; }}
+    set opened{version} {{ type {address} . {port}; }}
     map virtual{version} {{ type ifname . {address} : verdict; }}
     map virtual_here{version} {{ type {address} : verdict; }}
 """
@@ -158,13 +166,22 @@ def _masquerade(bridge: BridgeRules) -> str:
     for subnet in bridge.subnets:
         source = f"{'ip6' if subnet.version == 6 else 'ip'} saddr {subnet}"
         lines.append(f'        oifname "{bridge.interface}" {source} ct status dnat masquerade')
-        if bridge.masquerade and not bridge.internal:
+        if bridge.masquerade and not bridge.internal and bridge.mode(subnet.version) != "routed":
             host_address = bridge.host_addresses.get(subnet.version)
             target = (
                 f"snat {'ip6' if subnet.version == 6 else 'ip'} to {host_address}" if host_address else "masquerade"
             )
             lines.append(f'        oifname != "{bridge.interface}" {source} {target}')
     return "\n".join(lines)
+
+
+def _in_mode(bridges: Sequence[BridgeRules], mode: str) -> str:
+    return _elements_of(
+        f'"{bridge.interface}" . ipv{version}'
+        for bridge in bridges
+        for version in VERSIONS
+        if bridge.mode(version) == mode
+    )
 
 
 def _elements_of(items: Iterable[str]) -> str:
@@ -174,7 +191,7 @@ def _elements_of(items: Iterable[str]) -> str:
 
 
 def port_commands(table: str, endpoint: Endpoint, verb: str) -> list[str]:
-    """`add` or `delete` commands for an endpoint's ports that are its alone, at most one a map."""
+    """`add` or `delete` commands for an endpoint's ports that are its alone, at most one a map or set."""
     elements: dict[str, list[str]] = {}
     for port in () if endpoint.services else endpoint.ports:
         version = 6 if ":" in port.host_ip else 4
@@ -183,6 +200,9 @@ def port_commands(table: str, endpoint: Endpoint, verb: str) -> list[str]:
             anywhere = port.host_ip in _ANY
             name = f"published{version}" if anywhere else f"published_at{version}"
             elements.setdefault(name, []).append(f"{_key(port, anywhere)}{target}")
+    for address in endpoint.addresses if endpoint.opened else ():
+        keys = [f"{address.ip} . {protocol} . {number}" for protocol, number in endpoint.opened]
+        elements[f"opened{address.version}"] = keys
     return [f"{verb} element inet {table} {name} {{ {', '.join(keys)} }}" for name, keys in elements.items()]
 
 
