@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import knarr_program
 import pytest
 from harness import Daemon
 
@@ -132,3 +134,19 @@ def test_with_another_containers_network_there_are_no_ports(engine_host: Daemon,
     id = engine_host.text("create", "--network", f"container:{web}", "busybox", "true")
     assert "port publishing and the network mode" in update(engine_host, id, 400, AddPorts={"80": None})
     engine_host.docker("rm", id)
+
+
+def knarr(daemon: Daemon, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return knarr_program.run(daemon.host, "update", *arguments)
+
+
+def test_with_knarr(engine_host: Daemon, web: str) -> None:
+    number = port(engine_host, web, 80)
+    done = knarr(engine_host, "--publish-add", "127.0.0.1::81", "--mount-add", "type=tmpfs,target=/t", web)
+    assert (done.returncode, done.stdout.decode()) == (0, f"{web}\n"), done.stderr
+    assert engine_host.text("exec", web, "stat", "-f", "-c", "%T", "/t") == "tmpfs"
+    assert is_open(port(engine_host, web, 81))
+    done = knarr(engine_host, "--publish-rm", f"{number}:80", "--publish-rm", "81", "--mount-rm", "/t", web)
+    assert done.returncode == 0, done.stderr
+    assert engine_host.text("port", web) == ""
+    assert knarr(engine_host, "--mount-rm", "/t", web).returncode == 1
