@@ -34,6 +34,12 @@ def check(parts: Parts, links: list[str]) -> None:
             raise InvalidParameter(f"could not get container for {name}: {error}") from None
 
 
+def shown(container: Container) -> list[str] | None:
+    """As inspect shows them: "/db:/web/alias"."""
+    found = [parse(link) for link in container.host_config.links or []]
+    return [f"/{name}:/{container.name}/{alias}" for name, alias in found] or container.host_config.links
+
+
 def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
     """Addresses, of both IP versions, and names of what a container on the default bridge is linked to.
 

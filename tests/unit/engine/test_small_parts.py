@@ -1,4 +1,4 @@
-"""Detach keys, published ports, the table of containers."""
+"""Detach keys, published ports, links, the table of containers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from containers import container, record
 
 from knarr.database import Database
-from knarr.engine import detach_keys, publishing
+from knarr.engine import detach_keys, links, publishing
 from knarr.engine.config import ContainerConfig, HostConfig, PortBinding
 from knarr.engine.container import State
 from knarr.engine.state import ContainerStore
@@ -88,3 +88,9 @@ def test_names_are_unique_in_the_store(tmp_path: Path) -> None:
 def test_attributes_of_events() -> None:
     shown = container(config={"labels": {"colour": "red"}}).attributes(exitCode="3")
     assert shown == {"colour": "red", "image": "busybox", "name": "one", "exitCode": "3"}
+
+
+def test_links_as_inspect_shows_them() -> None:
+    linked = container(name="web", host_config={"links": ["db:d", "/cache"]})
+    assert links.shown(linked) == ["/db:/web/d", "/cache:/web/cache"]
+    assert links.shown(container()) is None
