@@ -33,12 +33,7 @@ class Stopping:
         async with container.lock:  # a start that is under way comes first
             if not container.running:
                 raise NotModified(f"container {container.id} is already stopped")
-            ended = container.run_ended
-        try:
-            await self._end(container, number, signals.stop_timeout(container.config) if timeout is None else timeout)
-        except Conflict:  # it has just ended by itself, which is as good
-            if ended is not None:
-                await asyncio.shield(ended)
+        await self._end(container, number, signals.stop_timeout(container.config) if timeout is None else timeout)
         self._parts.publish(container, "stop")
 
     async def stop_for_shutdown(self, container: Container, timeout: float) -> None:
@@ -72,19 +67,27 @@ class Stopping:
         if number == signal.SIGKILL:
             await self._end(container, number, None)
         elif number == signals.stop_signal(container.config):
-            await self._ask_to_end(container, number)
+            if not await self._cancel_restart(container):
+                await self._ask_to_end(container, number)
         else:
             await self._signal(container, number)
 
     async def kill_for_removal(self, container: Container) -> None:
         """End it at once. It may have ended already."""
-        with suppress(Conflict):
-            await self._end(container, signal.SIGKILL, None)
+        await self._end(container, signal.SIGKILL, None)
 
     async def _end(self, container: Container, number: int, timeout: float | None) -> None:
         """Signal, and kill after `timeout` seconds (below 0: never; None: give the signal _KILL_TIMEOUT)."""
+        if await self._cancel_restart(container):
+            return
         ended = container.run_ended
-        await self._ask_to_end(container, number)
+        try:
+            await self._ask_to_end(container, number)
+        except Conflict:  # it has just ended by itself, which is as good
+            if ended is not None:
+                await asyncio.shield(ended)
+            await self._cancel_restart(container)
+            return
         if container.system is None or ended is None:
             return
         limit = _KILL_TIMEOUT if timeout is None else timeout if timeout >= 0 else None
@@ -95,15 +98,22 @@ class Stopping:
                 raise KnarrError(
                     f"container {container.id}: tried to kill container, but did not receive an exit event"
                 ) from None
-            with suppress(Conflict):
-                await self._end(container, signal.SIGKILL, None)
+            await self._end(container, signal.SIGKILL, None)
+
+    async def _cancel_restart(self, container: Container) -> bool:
+        """Have it stay stopped if it waits for its next run. A start that is under way comes first: then it runs."""
+        if container.state.status != "restarting":
+            return False
+        async with container.lock:
+            if container.state.status != "restarting":
+                return False
+            container.state.stopped_by_hand = True
+            self._lifecycle.cancel_restart(container)
+            return True
 
     async def _ask_to_end(self, container: Container, number: int) -> None:
         """A signal that is meant to end it: its restart policy is over, and a paused one must run to end."""
         container.state.stopped_by_hand = True
-        if container.state.status == "restarting":
-            self._lifecycle.cancel_restart(container)
-            return
         await self._signal(container, number)
         if container.state.status == "paused":
             await self._resume(container)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 
 import pytest
@@ -321,3 +322,24 @@ def test_prune(bench: EngineBench) -> None:
     report = bench.run(bench.engine.containers.prune('{"label":["prune=me"]}'))
     assert report["ContainersDeleted"] == [gone]
     assert bench.state(stays)["Running"]
+
+
+def test_removal_of_what_ends_at_this_moment(bench: EngineBench) -> None:
+    """The shim tells of the end, and in the same breath that there is nobody left to be killed."""
+    id = bench.up(*SLEEP)
+    state = json.loads((bench.settings.run_dir(id) / "state.json").read_bytes())
+    os.kill(state["shim_pid"], signal.SIGSTOP)
+    pidfd = os.pidfd_open(state["pid"])
+    os.kill(state["pid"], signal.SIGKILL)
+    select.select([pidfd], [], [])
+    os.close(pidfd)
+
+    async def remove() -> None:
+        removal = asyncio.create_task(bench.engine.containers.remove(id, force=True))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        os.kill(state["shim_pid"], signal.SIGCONT)
+        await removal
+
+    bench.run(remove())
+    assert id not in {row["Id"] for row in bench.run(bench.engine.containers.list(all=True))}
