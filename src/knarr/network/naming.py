@@ -114,9 +114,11 @@ def directory(endpoints: Iterable[Endpoint], networks: Iterable[NetworkInfo] = (
         if endpoint.names:
             _introduce(found, endpoint)
             _enter(found, endpoint)
-    for network in networks:
-        if network.id in found.names:
-            _balance(found, network)
+    balancing = {network.id: network for network in networks if network.virtual and network.id in found.names}
+    for network in balancing.values():
+        _balance(found, network)
+    for client in found.clients.values():  # where a name is balanced it is asked for first
+        client.networks.sort(key=lambda id: id not in balancing)
     return found
 
 
