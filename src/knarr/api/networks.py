@@ -31,6 +31,12 @@ async def prune(request: Request) -> Answer:
     return json_answer(await request.engine.networks.prune(request.text("filters") or None))
 
 
+async def repair(request: Request) -> Answer:
+    """Not in Docker's API: put right what others have done to a network, or to all."""
+    await request.engine.networks.repair(request.names.get("id"))
+    return no_content()
+
+
 async def connect(request: Request) -> Answer:
     body = await request.json(NetworkConnect, required=True)
     await request.engine.memberships.connect(request.names["id"], body.container, body.endpoint_config)
@@ -47,6 +53,8 @@ ROUTES = [
     Route("GET", "/networks", list_all),
     Route("POST", "/networks/create", create),
     Route("POST", "/networks/prune", prune),
+    Route("POST", "/networks/repair", repair),
+    Route("POST", "/networks/{id}/repair", repair),
     Route("POST", "/networks/{id}/connect", connect),
     Route("POST", "/networks/{id}/disconnect", disconnect),
     Route("DELETE", "/networks/{id}", remove),

@@ -80,6 +80,7 @@ _NETWORK: Table = {
     "inspect": ("inspect_network", "Show all that is known of networks"),
     "ls": ("network_ls", "List networks"),
     "prune": ("prune_networks", "Remove networks that no container uses"),
+    "repair": ("network_repair", "Put right what others have done to networks"),
     "rm": ("network_rm", "Remove networks"),
 }
 

@@ -47,3 +47,8 @@ def disconnect(reference: str, container: str, *, force: bool = False) -> Call[N
 def prune(*, filters: Filters | None = None) -> Call[dict[str, Any]]:
     """Remove networks that a user has made and no running container is in."""
     return call("POST", "/networks/prune", document, query={"filters": encode_filters(filters)})
+
+
+def repair(reference: str = "") -> Call[None]:
+    """Put right what others have done to a network, or to all: knarr's own, not in Docker's API."""
+    return call("POST", f"/networks/{quote(reference)}/repair" if reference else "/networks/repair", nothing)

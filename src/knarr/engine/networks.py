@@ -51,6 +51,10 @@ class Networks:
         self._events.publish("network", "prune", "", {"reclaimed": "0"})
         return {"NetworksDeleted": deleted}
 
+    async def repair(self, reference: str | None = None) -> None:
+        """Put a network right, or all of them. Raises NotFound, KnarrError, OSError."""
+        await self._controller.repair(self._controller.network(reference) if reference else None)
+
     async def _remove(self, network: NetworkInfo) -> None:
         await self._controller.remove_network(network)
         self._publish("destroy", network)

@@ -33,6 +33,7 @@ _NLMSG_ERROR = 2
 _NLMSG_DONE = 3
 
 _SOL_NETLINK = 270
+_NETLINK_ADD_MEMBERSHIP = 1
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _EXT_ACK_TEXT = 1
@@ -41,6 +42,8 @@ _header = struct.Struct("=IHHII")
 _attribute = struct.Struct("=HH")
 _error = struct.Struct("=i")
 _BUFFER = 1 << 18
+_SO_RCVBUFFORCE = 33
+_LISTENER_BUFFER = 4 << 20
 
 
 class NetlinkError(OSError):
@@ -183,6 +186,43 @@ class NetlinkSocket:
                         raise failure
                     return replies, interrupted
                 replies.append(Reply(kind, body))
+
+
+class NetlinkListener:
+    """Notifications of one multicast group, in the calling thread's network namespace, from now on."""
+
+    def __init__(self, family: int, group: int, option: tuple[int, bytes] | None = None) -> None:
+        """`option` is one of the socket's (SOL_SOCKET), set before anything can come. Raises OSError."""
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, family
+        )
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LISTENER_BUFFER)
+            if option is not None:
+                self._socket.setsockopt(socket.SOL_SOCKET, *option)
+            self._socket.bind((0, 0))
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        """Readable when there is something to `receive`."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Stop listening; closing twice is fine."""
+        self._socket.close()
+
+    def receive(self) -> list[Reply]:
+        """What has come. Raises OSError: ENOBUFS if some of it was lost."""
+        found: list[Reply] = []
+        while True:
+            try:
+                data = self._socket.recv(_BUFFER)
+            except BlockingIOError:
+                return found
+            found += [Reply(kind, body) for kind, _, _, body in _split(data)]
 
 
 def _split(data: bytes) -> Iterator[tuple[int, int, int, bytes]]:

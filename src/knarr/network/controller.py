@@ -28,6 +28,7 @@ from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotF
 from knarr.kernel.rtnetlink import mac_bytes
 from knarr.network import creation, drivers, endpoint_options, leadership, options
 from knarr.network.addressing import Addressing
+from knarr.network.caretaker import Caretaker
 from knarr.network.catalog import DEFAULT, Catalog
 from knarr.network.model import (
     Address,
@@ -91,6 +92,7 @@ class NetworkController:
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
         self._name_server = NameService(run_root, self._set_up, self._who_is_where, lambda id: self.namespace_of(id))
         self._removal = ThreadPoolExecutor(1, "network-removal")
+        self._caretaker = Caretaker(self._plumbing.table, self._restore_rules, self._mend)
         self._leaving: list[Endpoint] = []
         self._sweep: asyncio.Task[None] | None = None
 
@@ -117,9 +119,11 @@ class NetworkController:
         for endpoint in endpoints:
             await self._relay(endpoint)
         self._sandboxes.start()
+        self._caretaker.start()
 
     async def close(self) -> None:
         """Let go of everything; what runs goes on. Without an endpoint left nothing stays behind on the host."""
+        await self._caretaker.close()
         await self._sandboxes.close()
         if self._sweep is not None:
             await self._sweep
@@ -192,6 +196,33 @@ class NetworkController:
                 self._addressing.pop(network.id, None)
             finally:
                 self._being_removed.discard(network.id)
+
+    async def repair(self, network: NetworkInfo | None = None) -> None:
+        """Put right what others have deleted or changed, in one network or in all: bridges, containers' interfaces,
+        rules, the name server. What is as it should be is not disturbed. Raises KnarrError, OSError."""
+        async with self._changing:
+            networks = [network] if network else self.networks()
+            made = [each for each in networks if each.id in self._addressing]
+            await self._call(self._plumbing.repair, made, self._all_endpoints(), lambda id: self.namespace_of(id))
+        await self._name_server.update()
+
+    async def _restore_rules(self, damaged: bool) -> None:
+        if damaged:
+            _logger.warning("others have changed the firewall's table: making it anew")
+        await self._call(self._plumbing.restore_rules if damaged else self._plumbing.exempt)
+
+    async def _mend(self, gone: set[str] | None) -> None:
+        """Of these interfaces, or of all, make those anew that should be there."""
+        if gone is None:
+            await self.repair()
+            return
+        severed = [endpoint for endpoint in self._all_endpoints() if endpoint.host_interface in gone]
+        if severed:
+            await self._call(self._plumbing.reconnect, severed, lambda id: self.namespace_of(id))
+        for network in self.networks():
+            if any(self._plumbing.is_bridge(network.id, interface) for interface in gone):
+                _logger.warning("the bridge of network %s has gone: making it anew", network.name)
+                await self.repair(network)
 
     async def empty_sandbox(self, namespace: int | None = None) -> int:
         """A network namespace with nothing but loopback, up; the descriptor is the caller's. Raises OSError.
@@ -310,6 +341,7 @@ class NetworkController:
         for endpoint in [endpoint for id in gone for endpoint in self.endpoints(id)]:
             self._plumbing.withdraw(endpoint)
             self._retire(endpoint)
+        await self._call(self._plumbing.reconnect, self._all_endpoints(), lambda id: self.namespace_of(id))
         await self._name_server.update()
 
     async def set_ready(self, container_id: str, ready: bool) -> None:

@@ -1,52 +1,73 @@
-"""Other programs' packet filters in our way: a FORWARD chain of iptables whose policy is to drop (dockerd sets it).
+"""Other programs' packet filters in our way: iptables' FORWARD chains that drop by policy (dockerd, ufw), firewalld.
 
-What one chain of a hook drops stays dropped, whatever our table accepts. So the chain gets, at its end, where all rules
-of the host's administrator have had their say, an exception from the policy for our bridges.
+What one chain of a hook drops stays dropped, whatever our table accepts. So an iptables chain gets, at its end, where
+all rules of the host's administrator have had their say, an exception from the policy for our bridges, and firewalld
+gets them into its zone `trusted`, as long as it runs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import shlex
 import shutil
 import subprocess
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from knarr.kernel.nftables import Nftables, NftablesError
 
 _logger = logging.getLogger(__name__)
 
+_DIRECTIONS = {"iifname": "-i", "oifname": "-o"}
+_LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
 
-def exempt(nftables: Nftables, owner: str, bridges: list[str]) -> None:
-    """Let forwarded packets of `bridges` pass a dropping FORWARD policy, in place of `owner`'s former exceptions.
+Exceptions = set[tuple[str, str]]
+"""Directions (as in _DIRECTIONS) and bridges."""
+
+
+def exempt(nftables: Nftables, owner: str, bridges: Sequence[str]) -> None:
+    """Let forwarded packets of `bridges` pass dropping policies, in place of `owner`'s former exceptions.
 
     `owner` marks the rules (as their comment). No bridges: only take the exceptions away. Raises NftablesError.
     """
-    listing = _forward_chain(nftables)
-    commands = [
-        f"delete rule ip filter FORWARD handle {rule['handle']}"
-        for rule in _entries(listing, "rule")
-        if rule.get("comment") == owner
-    ]
-    if any(chain.get("policy") == "drop" for chain in _entries(listing, "chain")):
-        commands += [
-            f'add rule ip filter FORWARD {direction} "{bridge}" counter accept comment "{owner}"'
-            for bridge in bridges
-            for direction in ("iifname", "oifname")
-        ]
+    wanted = {(direction, bridge) for bridge in bridges for direction in _DIRECTIONS}
+    commands = [command for family in ("ip", "ip6") for command in _changes(nftables, family, owner, wanted)]
     if commands:
         nftables.run("\n".join(commands))
-    if bridges and _legacy_drops():
-        _logger.warning(
-            "the FORWARD policy of iptables-legacy is DROP: containers are cut off until you run "
-            "iptables-legacy -A FORWARD -i BRIDGE -j ACCEPT and -A FORWARD -o BRIDGE -j ACCEPT for %s",
-            ", ".join(bridges),
-        )
+    for program in _LEGACY:
+        _exempt_from_legacy(program, owner, wanted)
+    if bridges and _has_table(nftables, "firewalld"):
+        _trust(bridges)
 
 
-def _forward_chain(nftables: Nftables) -> list[dict[str, Any]]:
+def _changes(nftables: Nftables, family: str, owner: str, wanted: Exceptions) -> list[str]:
+    chain = f"{family} filter FORWARD"
+    listing = _listing(nftables, f"list chain {chain}")
+    drops = any(entry.get("policy") == "drop" for entry in _entries(listing, "chain"))
+    present = {rule["handle"]: _exception(rule) for rule in _entries(listing, "rule") if rule.get("comment") == owner}
+    if not drops:
+        wanted = set()
+    stale = [handle for handle, exception in present.items() if exception not in wanted]
+    missing = sorted(wanted - set(present.values()))
+    return [
+        *(f"delete rule {chain} handle {handle}" for handle in stale),
+        *(f'add rule {chain} {where} "{bridge}" counter accept comment "{owner}"' for where, bridge in missing),
+    ]
+
+
+def _exception(rule: dict[str, Any]) -> tuple[str, str]:
+    match: dict[str, Any] = next((entry["match"] for entry in rule["expr"] if "match" in entry), {})
+    return match.get("left", {}).get("meta", {}).get("key", ""), match.get("right", "")
+
+
+def _has_table(nftables: Nftables, name: str) -> bool:
+    return any(table["name"] == name for table in _entries(_listing(nftables, "list tables"), "table"))
+
+
+def _listing(nftables: Nftables, command: str) -> list[dict[str, Any]]:
     try:
-        listing: list[dict[str, Any]] = json.loads(nftables.run_json("list chain ip filter FORWARD"))["nftables"]
+        listing: list[dict[str, Any]] = json.loads(nftables.run_json(command))["nftables"]
     except NftablesError:  # no such table, or no such chain
         return []
     return listing
@@ -56,15 +77,44 @@ def _entries(listing: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     return [entry[kind] for entry in listing if kind in entry]
 
 
-def _legacy_drops() -> bool:
-    """Whether the iptables of before nftables is in use here and drops what it does not know."""
+def _exempt_from_legacy(program: str, owner: str, wanted: Exceptions) -> None:
+    """The same in the iptables of before nftables, which has no other interface than its programs."""
+    path = shutil.which(program)
+    if path is None or not _legacy_in_use(_LEGACY[program]):
+        return
+    lines = _run(path, "-w", "-S", "FORWARD").splitlines()
+    if "-P FORWARD DROP" not in lines:
+        wanted = set()
+    marked = ["-m", "comment", "--comment", owner, "-j", "ACCEPT"]
+    rules = [shlex.split(line)[2:] for line in lines if line.startswith("-A")]
+    present = {rule[0] + rule[1] for rule in rules if rule[2:] == marked}
+    needed = {_DIRECTIONS[where] + bridge for where, bridge in wanted}
+    for verb, each in (("-D", present - needed), ("-A", needed - present)):
+        for exception in sorted(each):
+            _run(path, "-w", verb, "FORWARD", exception[:2], exception[2:], *marked)
+
+
+def _legacy_in_use(names: str) -> bool:
     try:
-        with open("/proc/net/ip_tables_names") as file:
-            in_use = "filter" in file.read().split()
+        with open(f"/proc/thread-self/net/{names}") as file:
+            return "filter" in file.read().split()
     except OSError:
         return False
-    program = shutil.which("iptables-legacy")
-    if not in_use or program is None:
-        return False
-    policy = subprocess.run([program, "-w", "-S", "FORWARD"], capture_output=True, text=True, check=False).stdout
-    return policy.startswith("-P FORWARD DROP")
+
+
+def _trust(bridges: Iterable[str]) -> None:
+    """Let firewalld, which forwards nothing that it does not know, know our bridges."""
+    path = shutil.which("firewall-cmd")
+    if path is None:
+        _logger.warning("firewalld forwards nothing of ours, and there is no firewall-cmd to tell it")
+        return
+    for bridge in bridges:
+        _run(path, "--zone=trusted", f"--change-interface={bridge}")
+
+
+def _run(*command: str) -> str:
+    """What a program prints; a failure is logged."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        _logger.warning("%s: %s", shlex.join(command), done.stderr.strip())
+    return done.stdout

@@ -10,8 +10,8 @@ from knarr.network.model import VERSIONS, NetworkInfo
 def leaders(candidates: Iterable[tuple[NetworkInfo, int]]) -> dict[int, NetworkInfo]:
     """For each IP version, of the networks with which it leads out the one with the highest priority: Docker's rule.
 
-    `candidates` are networks, each with its priority (--gw-priority); of equal ones the first by name is taken, but one that
-    balances before all others: published ports go where the leader is.
+    `candidates` are networks, each with its priority (--gw-priority); of equal ones the first by name is taken, but
+    one that balances before all others: published ports go where the leader is.
     """
     found = {}
     ordered = sorted(candidates, key=lambda candidate: (-candidate[1], not candidate[0].virtual, candidate[0].name))

@@ -7,7 +7,8 @@ else by another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
@@ -95,7 +96,7 @@ class Plumbing:
                     _logger.error("network %s cannot be used: %s", network.name, error)
             self._firewall = Firewall(self._nftables, self._table, self._rules())
             self._firewall.rebuild(endpoints)
-            self._exempt()
+            self.exempt()
             self._resources = undo.pop_all()
 
     def add(self, network: NetworkInfo) -> None:
@@ -103,10 +104,73 @@ class Plumbing:
         try:
             self._open(network, ())
             self._firewall.serve(self._rules())
-            self._exempt()
+            self.exempt()
         except BaseException:
             self.remove(network)
             raise
+
+    def repair(
+        self, networks: Sequence[NetworkInfo], endpoints: Sequence[Endpoint], namespace_of: Callable[[str], int]
+    ) -> None:
+        """Put networks right, with the `endpoints` that live in them, and the firewall's table. Raises KnarrError,
+        OSError; then as much as was possible has been done."""
+        failures: list[KnarrError | OSError] = []
+        for network in networks:
+            mine = [endpoint for endpoint in endpoints if endpoint.network_id == network.id]
+            try:
+                if network.id in self._drivers:
+                    self._drivers[network.id].ensure(mine)
+                else:
+                    self._open(network, mine)
+            except (KnarrError, OSError) as error:
+                failures.append(error)
+        self.reconnect(
+            [endpoint for endpoint in endpoints if endpoint.network_id in {net.id for net in networks}], namespace_of
+        )
+        self.restore_rules()
+        if failures:
+            raise failures[0]
+
+    def reconnect(self, endpoints: Sequence[Endpoint], namespace_of: Callable[[str], int]) -> None:
+        """Give containers that have lost an interface another one, with the same addresses. Failures are logged."""
+        with NetlinkSocket() as netlink:
+            present = {link.name for link in rtnetlink.links(netlink)}
+        for endpoint in endpoints:
+            if endpoint.host_interface in present:
+                continue
+            try:
+                self._reconnect(endpoint, namespace_of)
+            except (KnarrError, OSError) as error:  # it may just be ending
+                _logger.warning(
+                    "container %s is cut off from %s: %s", endpoint.container_id, endpoint.network_name, error
+                )
+
+    def _reconnect(self, endpoint: Endpoint, namespace_of: Callable[[str], int]) -> None:
+        namespace = namespace_of(endpoint.container_id)
+        try:
+            sandbox = Sandbox.visit(namespace)
+        finally:
+            os.close(namespace)
+        try:
+            if all(link.name != endpoint.interface for link in rtnetlink.links(sandbox.netlink)):
+                self._drivers[endpoint.network_id].attach(endpoint, sandbox)
+        finally:
+            sandbox.close()
+
+    @property
+    def table(self) -> str:
+        """The firewall's table."""
+        return self._table
+
+    def is_bridge(self, network_id: str, interface: str) -> bool:
+        """Whether a network stands and falls with an interface of the host."""
+        driver = self._drivers.get(network_id)
+        return driver is not None and driver.rules is not None and driver.rules.interface == interface
+
+    def restore_rules(self) -> None:
+        """Make the firewall's table anew, and its exceptions in those of others. Raises NftablesError."""
+        self._firewall.serve(self._rules())
+        self.exempt()
 
     def remove(self, network: NetworkInfo) -> None:
         """Take away a network without endpoints; one that is not there is fine. Raises KnarrError, OSError."""
@@ -115,7 +179,7 @@ class Plumbing:
             return
         try:
             self._firewall.serve(self._rules())
-            self._exempt()
+            self.exempt()
             driver.remove()
         finally:
             driver.close()
@@ -132,7 +196,8 @@ class Plumbing:
     def _rules(self) -> list[BridgeRules]:
         return [driver.rules for driver in self._drivers.values() if driver.rules is not None]
 
-    def _exempt(self) -> None:
+    def exempt(self) -> None:
+        """See to it that no other firewall is in the way. Raises NftablesError."""
         foreign.exempt(self._nftables, self._table, [rules.interface for rules in self._rules()])
 
     def _close_drivers(self) -> None:
