@@ -42,6 +42,14 @@ def parse(text: str) -> Reference:
     return Reference(name, tag, digest)
 
 
+def full_name(reference: Reference) -> str:
+    """The name with its registry, as it is printed when it has been pulled."""
+    host, slash, _ = reference.name.partition("/")
+    if slash and ("." in host or ":" in host or host == "localhost"):
+        return reference.tagged
+    return f"docker.io/{'' if slash else 'library/'}{reference.tagged}"
+
+
 def _is_name(name: str) -> bool:
     first, *others = name.split("/")
     if not others:

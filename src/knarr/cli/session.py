@@ -106,16 +106,17 @@ class Session:
         config.save(self.config_directory, self._settings)
 
     def credentials(self, repository: str) -> str | None:
-        """What to show to a repository's registry, if there is anything."""
-        from knarr.cli import config
+        """What to show to a repository's registry, if there is anything. Raises CommandError (a helper)."""
+        from knarr.cli import credentials
 
-        return config.credentials(self.settings, repository)
+        registry = credentials.registry_of(repository)
+        return credentials.header(credentials.find(self.settings, registry), registry)
 
     def all_credentials(self) -> str | None:
         """What to show to any registry that a build may need, if there is anything."""
-        from knarr.cli import config
+        from knarr.cli import credentials
 
-        return config.all_credentials(self.settings)
+        return credentials.header_for_all(self.settings)
 
     @property
     def _is_default(self) -> bool:

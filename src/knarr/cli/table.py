@@ -68,6 +68,7 @@ _IMAGE: Table = {
     "ls": ("images", "List images"),
     "prune": ("prune_images", "Remove unused images"),
     "pull": ("pull", "Fetch an image from a registry"),
+    "push": ("push", "Bring an image into a registry"),
     "rm": ("rmi", "Remove images"),
     "save": ("save", "Write images into an archive"),
     "tag": ("tag", "Give an image a further name"),
@@ -115,8 +116,11 @@ COMMANDS: Table = {
     "info": _SYSTEM["info"],
     "images": _IMAGE["ls"],
     "inspect": ("inspect", "Show all that is known of objects of any kind"),
+    "login": ("login", "Log in to a registry"),
+    "logout": ("logout", "Forget a registry's credentials"),
     "ps": _CONTAINER["ls"],
     "rmi": _IMAGE["rm"],
+    "search": ("search", "Search a registry"),
     "version": ("version", "Show the versions of client and engine"),
 }
 

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from knarr.client.calls import Call, Feed, Upload
-    from knarr.client.types import DeletedImage, HistoryItem, ImageInspect, ImageSummary, Progress, PruneReport
+    from knarr.client.types import (
+        DeletedImage,
+        HistoryItem,
+        ImageInspect,
+        ImageSummary,
+        Progress,
+        PruneReport,
+        SearchResult,
+    )
 
     Filters = dict[str, list[str]]
     Platform = dict[str, str]  # members "os", "architecture", "variant"
@@ -64,6 +72,24 @@ def pull(image: str, *, tag: str = "", platform: str | None = None, credentials:
     query = {"fromImage": image, "tag": tag or None, "platform": platform}
     headers = {"X-Registry-Auth": credentials} if credentials else None
     return feed("POST", "/images/create", json_lines, query=query, headers=headers)
+
+
+def push(
+    image: str, *, tag: str = "", platform: Platform | None = None, credentials: str | None = None
+) -> Feed[Progress]:
+    """Without a tag all tags are pushed. Items and `credentials` are as with `pull`."""
+    query = {"tag": tag or None, "platform": _encode(platform)}
+    headers = {"X-Registry-Auth": credentials or "e30="}  # older engines insist on one: {}
+    return feed("POST", _path(image, "/push"), json_lines, query=query, headers=headers)
+
+
+def search(
+    term: str, *, limit: int | None = None, filters: Filters | None = None, credentials: str | None = None
+) -> Call[list[SearchResult]]:
+    """Repositories that a registry finds."""
+    query = {"term": term, "limit": limit, "filters": encode_filters(filters)}
+    headers = {"X-Registry-Auth": credentials} if credentials else None
+    return call("GET", "/images/search", document, query=query, headers=headers)
 
 
 def import_archive(

@@ -9,7 +9,7 @@ from knarr.client.calls import LATEST_VERSION, OLDEST_VERSION, call, document, f
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from knarr.client.calls import Call, Feed, Response
-    from knarr.client.types import DiskUsage, Event, PruneReport, SystemInfo, Version
+    from knarr.client.types import DiskUsage, Event, LoginStatus, PruneReport, SystemInfo, Version
 
     Filters = dict[str, list[str]]
 
@@ -19,6 +19,11 @@ __all__ = ["LATEST_VERSION", "OLDEST_VERSION", "encode_filters", "events", "info
 def encode_filters(filters: Filters | None) -> str | None:
     """Filters as their query parameter."""
     return json.dumps(filters) if filters else None
+
+
+def log_in(credentials: dict[str, str]) -> Call[LoginStatus]:
+    """Have the engine try credentials (an AuthConfig) on their registry. Raises Unauthorized."""
+    return call("POST", "/auth", document, body=credentials)
 
 
 def ping() -> Call[dict[str, str]]:

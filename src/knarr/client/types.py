@@ -48,6 +48,19 @@ class CommittedImage(TypedDict):
     Id: str
 
 
+class SearchResult(TypedDict):
+    name: str
+    description: str | None
+    star_count: int
+    is_official: bool
+    is_automated: bool
+
+
+class LoginStatus(TypedDict, total=False):
+    Status: str
+    IdentityToken: str
+
+
 class PruneReport(TypedDict, total=False):
     ContainersDeleted: list[str] | None
     ImagesDeleted: list[DeletedImage] | None

@@ -35,7 +35,7 @@ _MISSING = {
     "volume ls --cluster": _CLUSTER,
     "volume update": _CLUSTER,
 }
-_COMING = ("build", "builder", "image build", "image push", "login", "logout", "manifest", "push", "search")
+_COMING = ("build", "builder", "image build", "manifest")
 
 
 def _rows() -> list[list[str]]:

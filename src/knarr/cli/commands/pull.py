@@ -34,15 +34,8 @@ def _run(invocation: Invocation) -> int:
         images.pull(reference.name, tag=tag, platform=platform, credentials=credentials)
     ) as messages:
         progress.show(messages, sys.stdout, quiet=options.on("quiet"))
-    print(_full_name(reference))
+    print(references.full_name(reference))
     return 0
-
-
-def _full_name(reference: references.Reference) -> str:
-    host, slash, _ = reference.name.partition("/")
-    if slash and ("." in host or ":" in host or host == "localhost"):
-        return reference.tagged
-    return f"docker.io/{'' if slash else 'library/'}{reference.tagged}"
 
 
 COMMAND = Command(
