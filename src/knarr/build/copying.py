@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec import Struct
 
@@ -27,6 +27,10 @@ _KINDS = {
     stat.S_IFBLK: tar.BLOCK_DEVICE,
     stat.S_IFIFO: tar.FIFO,
 }
+
+
+Identify = Callable[[bytes], bytes | None]
+"""Tells, of a path in the tree that files come from, what stands for its kind and content; None if it is not known."""
 
 
 class Ownership(Struct, frozen=True):
@@ -55,9 +59,10 @@ class Copy:
     It is what `LayerStore.make` takes: an iteration gives each entry, `write_data` the entry's file.
     """
 
-    def __init__(self, ownership: Ownership, moment_ns: int | None = None) -> None:
+    def __init__(self, ownership: Ownership, moment_ns: int | None = None, identify: Identify | None = None) -> None:
         """`moment_ns` is the time of what has none of its own: now unless given, in ns since 1970."""
         self._ownership = ownership
+        self._identify = identify
         self._moment = time.time_ns() if moment_ns is None else moment_ns
         self._items: dict[bytes, _Item] = {}
         self._current: _Item | None = None
@@ -115,17 +120,23 @@ class Copy:
         return len(self._items)
 
     def digest(self) -> str:
-        """The digest of names, kinds, owners, modes and contents; times do not count. Reads every file."""
+        """The digest of names, kinds, owners, modes and contents; times do not count. Reads what is not identified."""
         result = hashlib.sha256()
         for name in sorted(self._items):
-            item = self._items[name]
-            entry, content = self._entry(item), b""
-            if entry.kind == tar.REGULAR:
-                content = self._content_digest(item)
-            parts = (entry.name, entry.kind, b"%o %d %d" % (entry.mode, entry.uid, entry.gid), entry.link, content)
-            devices = b"%d %d" % (entry.major, entry.minor)
-            result.update(b"".join(b"%d:%b" % (len(part), part) for part in (*parts, devices)))
+            parts = self._parts(self._items[name])
+            result.update(b"".join(b"%d:%b" % (len(part), part) for part in parts))
         return result.hexdigest()
+
+    def _parts(self, item: _Item) -> tuple[bytes, ...]:
+        """All that counts of an item."""
+        identity = self._identify(item.source) if self._identify and item.info is not None else None
+        if identity is not None:
+            return item.name, b"%o %d %d" % (item.mode, *item.owner), identity
+        entry, content = self._entry(item), b""
+        if entry.kind == tar.REGULAR:
+            content = self._content_digest(item)
+        devices = b"%d %d" % (entry.major, entry.minor)
+        return entry.name, entry.kind, b"%o %d %d" % (entry.mode, entry.uid, entry.gid), entry.link, content, devices
 
     def _content_digest(self, item: _Item) -> bytes:
         if item.info is None:

@@ -12,7 +12,7 @@ from typing import BinaryIO, cast
 
 from knarr.build import selection
 from knarr.build.context import is_archive
-from knarr.build.copying import Copy, Ownership, Unpacked, is_directory
+from knarr.build.copying import Copy, Identify, Ownership, Unpacked, is_directory
 from knarr.errors import InvalidParameter
 from knarr.ignore import Patterns
 from knarr.images.compression import Plain, Readable, Source
@@ -26,11 +26,19 @@ from knarr.storage.unpack import Entries
 class Transfer:
     """What one instruction brings. Descriptors are borrowed until the layer is made."""
 
-    def __init__(self, keyword: str, view_fd: int, working_dir: str, destination: str, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        keyword: str,
+        view_fd: int,
+        working_dir: str,
+        destination: str,
+        ownership: Ownership,
+        identify: Identify | None = None,
+    ) -> None:
         """`view_fd` is the root of what is built on; `destination` may be relative to `working_dir`."""
         self._keyword = keyword
         self._view = view_fd
-        self._copy = Copy(ownership)
+        self._copy = Copy(ownership, identify=identify)
         self._archives: list[tuple[int, str, bytes]] = []
         self._as_directory = destination.endswith(("/", "/.")) or destination == "."
         full = posixpath.normpath(posixpath.join("/", working_dir, destination))

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from knarr.build import fetching
-from knarr.build.copying import Ownership
+from knarr.build.copying import Identify, Ownership
 from knarr.build.interface import Runner
 from knarr.build.run_mounts import Tree
 from knarr.build.state import State
@@ -26,7 +26,11 @@ from knarr.storage.trees import DIRECTORY_FLAGS
 class Transferring:
     """Prepares the transfers of one build. Files that are fetched are kept in `scratch`, a directory of the build's."""
 
-    def __init__(self, layers: LayerStore, runner: Runner, tree: Tree, scratch: Path) -> None:
+    def __init__(
+        self, layers: LayerStore, runner: Runner, tree: Tree, scratch: Path, identify: Identify | None = None
+    ) -> None:
+        """`identify` knows files of the tree that COPY takes them from, so that they need not be read."""
+        self._identify = identify
         self._layers = layers
         self._runner = runner
         self._tree = tree
@@ -43,7 +47,8 @@ class Transferring:
         keyword = "COPY" if isinstance(instruction, Copy) else "ADD"
         view = stack.enter_context(self._layers.view(before.chain))
         ownership = Ownership(self._owner(instruction, view), _mode(instruction.chmod))
-        transfer = Transfer(keyword, view, before.defaults.working_dir, instruction.destination, ownership)
+        identify = self._identify if isinstance(instruction, Copy) else None
+        transfer = Transfer(keyword, view, before.defaults.working_dir, instruction.destination, ownership, identify)
         if len(instruction.sources) + len(instruction.documents) > 1:
             transfer.need_directory()
         for heredoc in instruction.documents:

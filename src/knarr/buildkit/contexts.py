@@ -48,7 +48,19 @@ class Item(Struct, array_like=True, frozen=True):
 
     def same(self, other: Item) -> bool:
         """Whether the two are the same as far as their metadata says."""
-        return msgspec.structs.replace(self, digest=b"") == msgspec.structs.replace(other, digest=b"")
+        return (
+            self.mtime == other.mtime
+            and self.size == other.size
+            and self.mode == other.mode
+            and self.link == other.link
+            and self.device == other.device
+            and self.xattrs == other.xattrs
+        )
+
+    @property
+    def identity(self) -> bytes:
+        """What stands for its kind and content."""
+        return msgspec.msgpack.encode((stat.S_IFMT(self.mode), self.link, self.device, self.xattrs, self.digest))
 
 
 Items = dict[str, Item]
@@ -73,12 +85,17 @@ class Context:
     def digest(self, path: str) -> str:
         """The digest of what is at a path; no file is read for it."""
         below = posixpath.normpath("/" + path).strip("/")
-        found = {
-            name: (item.mode, item.link, item.device, item.digest)
+        found = [
+            (name, item.mode, item.link, item.device, item.xattrs, item.digest)
             for name, item in self._items.items()
             if not below or name == below or name.startswith(below + "/")
-        }
+        ]
         return hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+
+    def identify(self, path: bytes) -> bytes | None:
+        """See copying.Identify."""
+        item = self._items.get(os.fsdecode(path))
+        return None if item is None else item.identity
 
     def _open(self) -> tuple[Items, int]:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)

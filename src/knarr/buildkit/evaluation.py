@@ -48,6 +48,7 @@ from knarr.images.config import ContainerDefaults, ImageConfig
 from knarr.storage.layers import Layer, LayerStore
 
 _CANCELLED = "context canceled"
+_UNIMPORTANT = ("original", "location", "flags", "from_stage")  # of an instruction, for what it brings
 
 
 class Pieces:
@@ -272,8 +273,31 @@ class Evaluation:
         return await self._put_on(parent, made, vertex) if linked and parent is not None else made
 
     async def _copy(self, operation: Transfer, below: str | None, source: Content, vertex: Vertex) -> str | None:
-        """The files on top of `below`."""
+        """The files on top of `below`.
 
+        There are two keys: one of all that the files come from, which is quick to tell, and one of the files
+        themselves, by which the result is found again when something else has changed there.
+        """
+        quick = "" if operation.needs_network else await in_thread(self._quick_key, operation, below, source)
+        found = None if operation.ignore_cache or not quick else self._solver.results.find(quick)
+        if found is not None:
+            vertex.complete(cached=True)
+            return self._note(operation, found)
+        made = await self._copy_files(operation, below, source, vertex)
+        if quick:
+            age = repr(operation.created).encode()
+            self._solver.results.put(
+                CacheEntry(key=quick, kind="internal", description=operation.name, chain=made, payload=age)
+            )
+        return made
+
+    def _quick_key(self, operation: Transfer, below: str | None, source: Content) -> str:
+        wanted = operation.instruction
+        fields = {name: getattr(wanted, name) for name in wanted.__struct_fields__ if name not in _UNIMPORTANT}
+        definition = msgspec.json.encode([type(wanted).__name__, fields, operation.directory, self._options.epoch])
+        return cache.key("files of", below or "", definition, _mounted_digest(source, ""))
+
+    async def _copy_files(self, operation: Transfer, below: str | None, source: Content, vertex: Vertex) -> str | None:
         async def tree(name: str, stack: AsyncExitStack) -> int:
             if isinstance(source, (Context, RemoteContext)):
                 return source.root_fd
@@ -281,7 +305,8 @@ class Evaluation:
 
         async with AsyncExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knarr-build-")))
-            copying = Transferring(self._solver.layers, self._runner, tree, scratch)
+            identify = source.identify if isinstance(source, Context) else None
+            copying = Transferring(self._solver.layers, self._runner, tree, scratch, identify)
             before = State("", ImageConfig(config=ContainerDefaults(working_dir=operation.directory)), below)
             if operation.needs_network:
                 vertex.start()
@@ -362,7 +387,7 @@ class Evaluation:
 
     def _note(self, operation: Operation, entry: CacheEntry) -> str | None:
         self._keys[entry.chain] = entry.key
-        operation.created = entry.created
+        operation.created = float(entry.payload) if entry.payload else entry.created
         return entry.chain
 
 
