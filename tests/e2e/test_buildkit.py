@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import registries
 from buildkit_client import Build, BuildClient, Received
 from grpclib.client import UnaryStreamMethod
 from harness import Daemon
@@ -310,6 +311,75 @@ def test_the_host_network_has_to_be_allowed(build: Any) -> None:
     text = "FROM busybox\nRUN --network=host true\n"
     assert "network.host is not allowed" in build(text).error.message
     assert build(text, entitlements=("network.host",)).error is None
+
+
+# Caches outside of the engine
+
+STAGES = "FROM busybox AS one\nRUN date +%N > /one\nFROM busybox\nRUN date +%N > /two\nCOPY --from=one /one /\n"
+
+
+def imported(kind: str, **attributes: str) -> dict[str, str]:
+    return {"cache-imports": json.dumps([{"Type": kind, "Attrs": attributes}])}
+
+
+def test_a_cache_of_the_client(engine_host: Daemon, tmp_path: Path) -> None:
+    async def work() -> None:
+        async with BuildClient.connected(engine_host.socket_path) as client:
+            out = (("local", {"dest": "d", "mode": "max"}),)
+            first = await client.build(tmp_path, STAGES, caches=out)
+            manifest = json.loads(first.response["cache.manifest"])["digest"]
+            await prune(client)
+            again = await client.build(tmp_path, "", **imported("local", src="d", digest=manifest))
+            assert again.image == first.image
+            assert {"[one 2/2] RUN date +%N > /one", "[stage-1 3/3] COPY --from=one /one /"} <= set(again.cached)
+
+    asyncio.run(work())
+
+
+@pytest.fixture
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
+        yield proxy.name
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_a_cache_in_a_registry(do: Any, tmp_path: Path, registry: str, mode: str) -> None:
+    async def work(client: BuildClient) -> None:
+        out = {"ref": f"{registry}/cache:1", "mode": mode}
+        first = await client.build(tmp_path, STAGES, caches=(("registry", out),))
+        await prune(client)
+        again = await client.build(tmp_path, "", **imported("registry", ref=f"{registry}/cache:1"))
+        assert ("[one 2/2] RUN date +%N > /one" in again.cached) == (mode == "max")
+        assert "[stage-1 2/3] RUN date +%N > /two" in again.cached
+        assert (again.image == first.image) == (mode == "max")
+
+    do(work)
+
+
+def test_a_cache_in_an_image(do: Any, tmp_path: Path, registry: str) -> None:
+    text = "FROM busybox\nRUN date +%N > /one\nRUN date +%N > /two\n"
+
+    async def work(client: BuildClient) -> None:
+        pushed = {"name": f"{registry}/image:1", "push": "true"}
+        first = await client.build(tmp_path, text, attributes=pushed, caches=(("inline", {}),))
+        assert first.error is None
+        await prune(client)
+        again = await client.build(tmp_path, "", **imported("registry", ref=f"{registry}/image:1"))
+        assert set(again.cached) >= {"[2/3] RUN date +%N > /one", "[3/3] RUN date +%N > /two"}
+
+    do(work)
+
+
+def test_a_cache_that_is_not_there_is_no_failure(build: Any) -> None:
+    done = build("FROM busybox\nRUN true\n", **imported("local", src="nowhere", digest="sha256:" + "0" * 64))
+    assert done.error is None
+    assert any(vertex.error for vertex in done.status.vertexes)
+
+
+async def prune(client: BuildClient) -> None:
+    path = "/moby.buildkit.v1.Control/Prune"
+    method = UnaryStreamMethod(client.channel, path, control.PruneRequest, control.UsageRecord)
+    assert await method(control.PruneRequest(all=True))
 
 
 # What the cache gives is what a build without it gives

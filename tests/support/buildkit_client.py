@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import os
 import secrets
@@ -19,6 +20,7 @@ from grpclib.client import UnaryStreamMethod, UnaryUnaryMethod
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 
+from knarr.buildkit.proto import content_pb2 as content
 from knarr.buildkit.proto import control_pb2 as control
 from knarr.buildkit.proto import gateway_pb2 as gateway
 from knarr.buildkit.proto.bytes_pb2 import BytesMessage
@@ -156,6 +158,45 @@ class Received:
         return tarfile.open(fileobj=io.BytesIO(self.data))
 
 
+class Content:
+    """containerd.services.content.v1.Content: blobs in memory, of one store whose name is not looked at."""
+
+    def __init__(self) -> None:
+        self.blobs: dict[str, bytes] = {}
+
+    def __mapping__(self) -> dict[str, Handler]:
+        methods = {
+            "Info": Handler(self._info, Cardinality.UNARY_UNARY, content.InfoRequest, content.InfoResponse),
+            "Read": Handler(
+                self._read, Cardinality.UNARY_STREAM, content.ReadContentRequest, content.ReadContentResponse
+            ),
+            "Write": Handler(
+                self._write, Cardinality.STREAM_STREAM, content.WriteContentRequest, content.WriteContentResponse
+            ),
+        }
+        return {f"/containerd.services.content.v1.Content/{name}": method for name, method in methods.items()}
+
+    async def _info(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        if request.digest not in self.blobs:
+            raise GRPCError(Status.NOT_FOUND, "not found")
+        await stream.send_message(content.InfoResponse(info=content.Info(digest=request.digest)))
+
+    async def _read(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        await stream.send_message(content.ReadContentResponse(data=self.blobs[request.digest]))
+
+    async def _write(self, stream: Any) -> None:
+        data = b""
+        async for message in stream:
+            assert message.offset == len(data)
+            data += message.data
+            if message.action == content.COMMIT:
+                assert f"sha256:{hashlib.sha256(data).hexdigest()}" == message.expected
+                self.blobs[message.expected] = data
+            await stream.send_message(content.WriteContentResponse(action=message.action, offset=len(data)))
+
+
 class Build:
     """What a build has come to. `error` is what was raised, with the status's details in it."""
 
@@ -195,6 +236,7 @@ class BuildClient:
         self.files = Files({})
         self.directories: dict[str, Path] = {}
         self.secrets: dict[str, bytes] = {}
+        self.content = Content()
 
     @classmethod
     @asynccontextmanager
@@ -221,13 +263,14 @@ class BuildClient:
         received: Received | None = None,
         watch: Callable[[Build, control.StatusResponse], object] = lambda build, message: None,
         entitlements: tuple[str, ...] = (),
+        caches: tuple[tuple[str, dict[str, str]], ...] = (),
         **options: str,
     ) -> Build:
         """As `docker buildx build` does it; `options` are frontend attributes. Failures are in the result."""
         if dockerfile:
             (context / "Dockerfile").write_text(dockerfile)
         self.files = Files({"context": context, "dockerfile": context, **self.directories})
-        served: list[Any] = [self.files, Secrets(self.secrets), *([received] if received else [])]
+        served: list[Any] = [self.files, Secrets(self.secrets), self.content, *([received] if received else [])]
         session, id = ServerEnd(served), secrets.token_hex(12)
         headers = {"X-Docker-Expose-Session-Uuid": id, "X-Docker-Expose-Session-Sharedkey": str(context)}
         await session.serve(await dial(self._socket_path, "/session", headers))
@@ -237,6 +280,9 @@ class BuildClient:
             Session=id,
             Exporters=[control.Exporter(Type=exporter, Attrs=attributes or {})] if exporter else [],
             Entitlements=list(entitlements),
+            Cache=control.CacheOptions(
+                Exports=[control.CacheOptionsEntry(Type=kind, Attrs=settings) for kind, settings in caches]
+            ),
         )
         following = asyncio.ensure_future(self._follow(build, watch))
         try:

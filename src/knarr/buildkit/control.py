@@ -66,8 +66,6 @@ class Control:
                 raise Unsupported(f"entitlement {name} is not granted by this engine")
         if request.HasField("SourcePolicy"):
             raise Unsupported("source policies are not supported")
-        if request.Cache.Exports or request.Cache.ExportRefDeprecated:
-            raise Unsupported("cache export is not supported: results stay in this engine's own cache")
         build = self._builds.begin(request)
         try:
             result = await self._result(build)

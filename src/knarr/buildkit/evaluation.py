@@ -24,6 +24,8 @@ from knarr.build.threads import finished, in_thread
 from knarr.build.transferring import Transferring
 from knarr.build.workdir import make_directory
 from knarr.buildkit import documents, emulation, progress, timestamps
+from knarr.buildkit.caches.importing import ImportedCache
+from knarr.buildkit.caches.records import Result
 from knarr.buildkit.contexts import Context, Contexts
 from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.failures import located
@@ -93,6 +95,14 @@ class Evaluation:
         self._digests: dict[Operation, str] = {}
         self._keys: dict[str | None, str] = {}
         self._contexts: list[Context] = []
+        self._results: dict[str, Result] = {}
+        self.imports: list[ImportedCache] = []
+        """Where results are looked for that the engine's own cache does not have."""
+
+    @property
+    def results(self) -> list[Result]:
+        """All results up to now."""
+        return list(self._results.values())
 
     async def close(self) -> None:
         """Stop all that is running, and give back the contexts."""
@@ -279,16 +289,13 @@ class Evaluation:
         themselves, by which the result is found again when something else has changed there.
         """
         quick = "" if operation.needs_network else await in_thread(self._quick_key, operation, below, source)
-        found = None if operation.ignore_cache or not quick else self._solver.results.find(quick)
+        found = None if operation.ignore_cache or not quick else await self._find(quick)
         if found is not None:
             vertex.complete(cached=True)
             return self._note(operation, found)
         made = await self._copy_files(operation, below, source, vertex)
         if quick:
-            age = repr(operation.created).encode()
-            self._solver.results.put(
-                CacheEntry(key=quick, kind="internal", description=operation.name, chain=made, payload=age)
-            )
+            self._put_known(Result(quick, made, operation.name, operation.created))
         return made
 
     def _quick_key(self, operation: Transfer, below: str | None, source: Content) -> str:
@@ -365,7 +372,7 @@ class Evaluation:
         """The chain of layers of this key, made if the cache does not have it."""
         results = self._solver.results
         async with self._solver.lock(key):
-            found = None if operation.ignore_cache else results.find(key)
+            found = None if operation.ignore_cache else await self._find(key)
             if found is not None:
                 vertex.complete(cached=True)
                 return self._note(operation, found)
@@ -385,9 +392,32 @@ class Evaluation:
         vertex.complete()
         return self._note(operation, entry)
 
+    async def _find(self, key: str) -> CacheEntry | None:
+        """The result of a key, from an imported cache if need be: its layers are fetched now."""
+        found = self._solver.results.find(key)
+        if found is not None:
+            return found
+        for imported in self.imports:
+            record = imported.find(key)
+            if record is not None:
+                chain = await imported.chain(self._solver.layers, record)
+                return self._put_known(Result(key, chain, record.description, record.created))
+        return None
+
+    def _put_known(self, result: Result) -> CacheEntry:
+        """Put something into the cache that was made before. It is known by another key too, or came from outside."""
+        age = repr(result.created).encode()
+        entry = CacheEntry(
+            key=result.key, kind="internal", description=result.description, chain=result.chain, payload=age
+        )
+        self._solver.results.put(entry)
+        self._results[result.key] = result
+        return entry
+
     def _note(self, operation: Operation, entry: CacheEntry) -> str | None:
         self._keys[entry.chain] = entry.key
         operation.created = float(entry.payload) if entry.payload else entry.created
+        self._results[entry.key] = Result(entry.key, entry.chain, operation.name, operation.created)
         return entry.chain
 
 

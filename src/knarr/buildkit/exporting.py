@@ -8,11 +8,16 @@ from typing import Protocol
 from knarr.build.threads import in_thread
 from knarr.buildkit import documents, progress
 from knarr.buildkit.builds import Build
+from knarr.buildkit.caches import exporting as cache_exporting
+from knarr.buildkit.caches import records
+from knarr.buildkit.caches.places import Place
+from knarr.buildkit.caches.records import Result as Step
 from knarr.buildkit.exporters.request import Finished, Job, Wanted
+from knarr.buildkit.frontend import FindPlace
 from knarr.buildkit.results import Result, Target
 from knarr.buildkit.sessions import Sessions
 from knarr.errors import KnarrError, Unsupported
-from knarr.storage.layers import LayerStore
+from knarr.images.store import ImageStore
 
 _TITLES = {
     "moby": "exporting to image",
@@ -35,8 +40,11 @@ class Exporter(Protocol):
 class Exporting:
     """Implements control.Export. `exporters` by their type in requests."""
 
-    def __init__(self, layers: LayerStore, sessions: Sessions, exporters: dict[str, Exporter]) -> None:
-        self._layers = layers
+    def __init__(self, store: ImageStore, sessions: Sessions, exporters: dict[str, Exporter], place: FindPlace) -> None:
+        """`place` finds the places of caches."""
+        self._store = store
+        self._layers = store.layers
+        self._place = place
         self._sessions = sessions
         self._exporters = exporters
 
@@ -47,16 +55,50 @@ class Exporting:
             if each.kind not in self._exporters:
                 raise Unsupported(f"exporter {each.kind} is not supported")
             each.names()
-        finished = list(await asyncio.gather(*(self._finish(*each) for each in result.targets.items())))
+        caches = _caches(build)
+        inline = any(cache.kind == "inline" for cache in caches)
+        places = [
+            await self._place(build, each.kind, each.attributes, "pull,push")
+            for each in caches
+            if each.kind != "inline"
+        ]
+        finished = list(await asyncio.gather(*(self._finish(*each, inline) for each in result.targets.items())))
         response: dict[str, str] = {}
         for each in wanted:
             response |= await self._export(build, each, finished)
+        for cache, place in zip([each for each in caches if each.kind != "inline"], places, strict=True):
+            response |= await self._export_cache(build, cache, place, result, finished)
         return response
 
-    async def _finish(self, platform: str, target: Target) -> Finished:
+    async def _finish(self, platform: str, target: Target, inline: bool) -> Finished:
         chain = await target.evaluate()
         document = await in_thread(documents.document, self._layers, target.outcome, chain, target.epoch)
+        if inline:
+            document = await in_thread(records.inline, self._layers, document, target.steps(), chain)
         return Finished(platform, target.outcome, chain, document)
+
+    async def _export_cache(
+        self, build: Build, wanted: Wanted, place: Place, result: Result, finished: list[Finished]
+    ) -> dict[str, str]:
+        """Everything, or (mode=min) what the results themselves consist of."""
+        steps: dict[str, Step] = {}
+        for target, end in zip(result.targets.values(), finished, strict=True):
+            own = target.steps()
+            if wanted.attributes.get("mode", "min") != "max":
+                own = await in_thread(records.within, self._layers, own, end.chain)
+            steps |= {step.key: step for step in own}
+        title = f"exporting cache to {'client directory' if wanted.kind == 'local' else wanted.kind}"
+        vertex = build.progress.vertex(progress.digest(build.ref, "cache", wanted.number), title)
+        vertex.start()
+        try:
+            manifest = await cache_exporting.export(self._store, list(steps.values()), place, vertex)
+        except (KnarrError, OSError) as error:
+            vertex.complete(error=str(error))
+            if wanted.flag("ignore-error"):
+                return {}
+            raise error if isinstance(error, KnarrError) else KnarrError(str(error)) from error
+        vertex.complete()
+        return {"cache.manifest": manifest}
 
     async def _export(self, build: Build, wanted: Wanted, finished: list[Finished]) -> dict[str, str]:
         title = _TITLES[wanted.kind]
@@ -79,3 +121,13 @@ def _wanted(build: Build) -> list[Wanted]:
     if request.ExporterDeprecated:
         return [Wanted(request.ExporterDeprecated, 0, dict(request.ExporterAttrsDeprecated))]
     return []
+
+
+def _caches(build: Build) -> list[Wanted]:
+    """The caches that are to be exported."""
+    cache = build.request.Cache
+    found = [Wanted(each.Type, number, dict(each.Attrs)) for number, each in enumerate(cache.Exports)]
+    if cache.ExportRefDeprecated:
+        attributes = {**cache.ExportAttrsDeprecated, "ref": cache.ExportRefDeprecated}
+        found.append(Wanted("registry", len(found), attributes))
+    return found

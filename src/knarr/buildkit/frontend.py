@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,8 @@ from knarr.build.interface import Images
 from knarr.build.threads import in_thread
 from knarr.buildkit import llb, options, progress
 from knarr.buildkit.builds import Build
+from knarr.buildkit.caches.importing import ImportedCache
+from knarr.buildkit.caches.places import Place
 from knarr.buildkit.dispatch import ContextPaths, Dispatcher, Layer, Outcome
 from knarr.buildkit.evaluation import Evaluation
 from knarr.buildkit.failures import detailed
@@ -37,6 +39,10 @@ _FRONTENDS = ("dockerfile.v0", "gateway.v0")
 _LIMIT = 16 << 20  # bytes of a Dockerfile
 
 
+FindPlace = Callable[[Build, str, Mapping[str, str], str], Awaitable[Place]]
+"""The place of a cache by its type and attributes, for "pull" or "pull,push". Raises Unsupported, InvalidParameter."""
+
+
 class DockerfileFrontend:
     """Implements results.Frontend. `begin` makes the evaluation of one build's graphs, `images` finds its images."""
 
@@ -45,9 +51,11 @@ class DockerfileFrontend:
         sessions: Sessions,
         images: Callable[[Build, Options], Images],
         begin: Callable[[Build, Options], Evaluation],
+        place: FindPlace,
         scratch: Path,
     ) -> None:
-        """`scratch` is a directory for what is fetched for single builds."""
+        """`place` finds the places of caches, `scratch` is a directory for what is fetched for single builds."""
+        self._place = place
         self._scratch = scratch
         self._sessions = sessions
         self._images = images
@@ -64,7 +72,7 @@ class DockerfileFrontend:
         wanted = options.read(request.FrontendOpt)
         inputs = {name: llb.target(each) for name, each in request.FrontendInputs.items()}
         known = {name: self._known(id) for name, id in inputs.items()}
-        run = _Run(build, wanted, self._sessions, self._images(build, wanted), known, self._scratch)
+        run = _Run(build, wanted, self._sessions, self._images(build, wanted), known, self._place, self._scratch)
         result = await run.solve(self._begin(build, wanted))
         for target in result.targets.values():
             self._targets[target.id] = target
@@ -91,6 +99,7 @@ class _Run:
         sessions: Sessions,
         images: Images,
         inputs: dict[str, Target],
+        place: FindPlace,
         scratch: Path,
     ) -> None:
         self._build = build
@@ -98,6 +107,7 @@ class _Run:
         self._sessions = sessions
         self._images = images
         self._inputs = inputs
+        self._find_place = place
         self._scratch = scratch
         self._source = ops_pb2.SourceInfo()
         self._ignored: bytes | None = None
@@ -106,8 +116,7 @@ class _Run:
     async def solve(self, evaluation: Evaluation) -> Result:
         if self._options.request:
             raise Unsupported(f"unsupported request {self._options.request}")
-        for cache in self._options.caches:
-            self._pass_over(cache)
+        evaluation.imports += await self._import_caches()
         remote = await self._fetch() if self._options.context else None
         text = await self._dockerfile(remote)
         try:
@@ -125,12 +134,25 @@ class _Run:
         context.select(ignored)
         return Result({self._name(outcome): self._target(outcome, evaluation) for outcome in outcomes})
 
-    def _pass_over(self, cache: CacheSource) -> None:
-        """Show that a cache is not imported: as with BuildKit, for which a cache that it cannot read is no failure."""
+    async def _import_caches(self) -> list[ImportedCache]:
+        """The caches that can be read. As with BuildKit others are no failure: they are shown as what they are."""
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = await asyncio.gather(*(self._import_cache(cache) for cache in self._options.caches))
+        return [cache for cache in found if cache is not None]
+
+    async def _import_cache(self, cache: CacheSource) -> ImportedCache | None:
         what = cache.attrs.get("ref") or cache.attrs.get("src") or cache.type
         title = f"importing cache manifest from {what}"
         vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), title)
-        vertex.complete(error=f"caches of type {cache.type} are not imported")
+        vertex.start()
+        try:
+            place = await self._find_place(self._build, cache.type, cache.attrs, "pull")
+            imported = await ImportedCache.open(place, self._scratch)
+        except (KnarrError, OSError) as error:
+            vertex.complete(error=str(error))
+            return None
+        vertex.complete()
+        return imported
 
     async def _fetch(self) -> FetchedDirectory:
         """A context that is no directory of the client's."""
@@ -158,7 +180,7 @@ class _Run:
             except KnarrError as error:
                 raise detailed(error, self._source) from error
 
-        return Target(secrets.token_hex(16), outcome, evaluate, self._options.epoch)
+        return Target(secrets.token_hex(16), outcome, evaluate, lambda: evaluation.results, self._options.epoch)
 
     # What the client has
 

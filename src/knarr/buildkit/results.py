@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from knarr.buildkit import llb
+from knarr.buildkit.caches.records import Result as Step
 from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.proto import gateway_pb2 as pb
 from knarr.images import config
@@ -24,10 +25,16 @@ class Target:
     """One platform's result. `evaluate` executes what it stands for, once, and gives the id of its topmost layer."""
 
     def __init__(
-        self, id: str, outcome: Outcome, evaluate: Callable[[], Awaitable[str | None]], epoch: int | None = None
+        self,
+        id: str,
+        outcome: Outcome,
+        evaluate: Callable[[], Awaitable[str | None]],
+        steps: Callable[[], list[Step]],
+        epoch: int | None = None,
     ) -> None:
-        """`epoch` is SOURCE_DATE_EPOCH, in seconds."""
+        """`steps` gives what was executed, or found, for it; `epoch` is SOURCE_DATE_EPOCH, in seconds."""
         self.id = id
+        self.steps = steps
         self.epoch = epoch
         self.outcome = outcome
         self.evaluate = evaluate

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from knarr.build.interface import Images, Runner
 from knarr.buildkit import callbacks, worker
 from knarr.buildkit.builds import Build, Builds
+from knarr.buildkit.caches.places import LocalPlace, Place, RegistryPlace
 from knarr.buildkit.contexts import Contexts
 from knarr.buildkit.control import Control
 from knarr.buildkit.evaluation import Evaluation, Solver
@@ -26,7 +29,7 @@ from knarr.buildkit.usage import Usage
 from knarr.buildkit.workbench import Workbench
 from knarr.engine.config import HostConfig, Ulimit
 from knarr.errors import Unsupported
-from knarr.images import platforms
+from knarr.images import platforms, references
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
 from knarr.images.store import Image
@@ -46,14 +49,14 @@ class BuildKit:
         contexts = Contexts(host.root / "synced")
         workbench = Workbench(store.layers, host.cache_directories(), host.mounts_root)
         self._solver = Solver(store.layers, host.cache, contexts, self.sessions, workbench)
-        frontend = DockerfileFrontend(self.sessions, self._images, self._begin, host.root / "contexts")
+        frontend = DockerfileFrontend(self.sessions, self._images, self._begin, self._place, host.root / "contexts")
         exporters: dict[str, Exporter] = {
             "local": LocalExporter(store.layers),
             "tar": TarExporter(store.layers),
             **dict.fromkeys(("moby", "image"), ImageExporter(store, engine.images.name, self._push)),
             **dict.fromkeys(("oci", "docker"), ArchiveExporter(store)),
         }
-        export = Exporting(store.layers, self.sessions, exporters)
+        export = Exporting(store, self.sessions, exporters, self._place)
         record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
         builds = Builds()
         usage = Usage(host.cache, contexts, store)
@@ -95,6 +98,18 @@ class BuildKit:
             extra_hosts=[f"{name}:{address}" for name, address in options.hosts],
         )
         return self._engine.builds.runner(host_config, list(build.request.Entitlements))
+
+    async def _place(self, build: Build, kind: str, attributes: Mapping[str, str], actions: str) -> Place:
+        """See frontend.FindPlace."""
+        session = await self.sessions.get(build.request.Session)
+        if kind == "registry":
+            reference = references.parse(attributes.get("ref", "")).with_default_tag()
+            credentials = await callbacks.credentials(session, reference.domain)
+            return RegistryPlace(reference, partial(self._engine.distribution.within, reference, credentials, actions))
+        if kind == "local":
+            path = attributes.get("dest") or attributes.get("src", "")
+            return LocalPlace(session, f"local:{path}", attributes.get("digest", ""))
+        raise Unsupported(f"caches of type {kind} are not supported")
 
     async def _push(self, job: Job, images: list[Image], name: Reference) -> str:
         if len(images) > 1:

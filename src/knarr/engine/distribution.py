@@ -29,6 +29,7 @@ from knarr.images.store import Image, ImageStore
 if TYPE_CHECKING:
     from knarr.images.pulling import Puller
     from knarr.images.pushing import Pusher
+    from knarr.images.registry.repository import Repository
     from knarr.images.registry.transport import Transport
 
 _T = TypeVar("_T")
@@ -158,6 +159,24 @@ class Distribution:
             for one in found
             if one.star_count >= least and official in (None, one.is_official) and automated in (None, one.is_automated)
         ]
+
+    async def within(
+        self, reference: Reference, credentials: Credentials, actions: str, work: Callable[[Repository], _T]
+    ) -> _T:
+        """The result of `work`, which gets the repository of a name, for "pull" or "pull,push", and runs in a thread.
+
+        Raises KnarrError (registry, network), and what `work` raises.
+        """
+        from knarr.images.registry import failures, repository
+
+        def run(ending: Cancellation) -> _T:
+            there = repository.connect(self._client.transport, reference, credentials, ending, actions=actions)
+            try:
+                return work(there)
+            except failures.Refused as error:
+                raise failures.by_kind(error) from error
+
+        return await self._run(run)
 
     # -- inside
 

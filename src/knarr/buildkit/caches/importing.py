@@ -1,0 +1,118 @@
+"""A cache from outside as a build sees it: results by their keys, whose layers are fetched when they are wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from knarr.build.threads import in_thread
+from knarr.buildkit.caches.places import Place
+from knarr.buildkit.caches.records import INLINE, MEDIA_TYPE, CacheDocument, Record
+from knarr.errors import InvalidParameter, NotFound
+from knarr.images import layouts
+from knarr.images.compression import Plain, Source
+from knarr.images.layouts import Descriptor, Manifest
+from knarr.storage.layers import LayerStore
+
+_LIMIT = 16 << 20  # bytes of a description
+
+
+class ImportedCache:
+    """One cache. Used by one build at a time."""
+
+    def __init__(self, place: Place, blobs: list[Descriptor], document: CacheDocument, scratch: Path) -> None:
+        self._place = place
+        self._blobs = blobs
+        self._layers = document.layers
+        self._records = {record.key: record for record in document.records}
+        self._scratch = scratch
+
+    @classmethod
+    async def open(cls, place: Place, scratch: Path) -> ImportedCache:
+        """Read what a cache has; layers are left there. Raises KnarrError."""
+        manifest = layouts.decode(await place.manifest(), Manifest, "the manifest of the cache")
+        data = await _fetch(place, manifest.config, scratch)
+        document = _document(manifest.config.media_type, data)
+        if len(document.layers) != len(manifest.layers):
+            raise InvalidParameter("the cache's description does not fit its manifest")
+        return cls(place, manifest.layers, document, scratch)
+
+    def find(self, key: str) -> Record | None:
+        """The record of a key."""
+        return self._records.get(key)
+
+    async def chain(self, layers: LayerStore, record: Record) -> str | None:
+        """The id of a result's topmost layer, once all of them are here. Raises KnarrError."""
+        chain: str | None = None
+        for place in record.layers:
+            if not 0 <= place < len(self._layers):
+                raise InvalidParameter("the cache's description does not fit its manifest")
+            chain = await self._layer(layers, chain, place)
+        return chain
+
+    async def _layer(self, layers: LayerStore, parent: str | None, place: int) -> str:
+        diff_id = self._layers[place]
+        below = [] if parent is None else _diff_ids(layers, parent)
+        wanted = layers.chain_of([*below, diff_id])
+        assert wanted is not None
+        try:
+            return layers.get(wanted).chain_id
+        except NotFound:
+            pass
+        path = self._scratch / secrets.token_hex(8)
+        try:
+            await self._place.download(self._blobs[place], path)
+            return await in_thread(_unpack, layers, parent, path, diff_id)
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _unpack(layers: LayerStore, parent: str | None, path: Path, diff_id: str) -> str:
+    """The layer's digest is checked while it is unpacked."""
+    with path.open("rb") as file, Plain(Source(file)) as plain:
+        return layers.apply(parent, plain, diff_id=diff_id).chain_id
+
+
+def _diff_ids(layers: LayerStore, chain: str) -> list[str]:
+    found = []
+    at: str | None = chain
+    while at is not None:
+        layer = layers.get(at)
+        found.append(layer.diff_id)
+        at = layer.parent
+    return found[::-1]
+
+
+async def _fetch(place: Place, wanted: Descriptor, scratch: Path) -> bytes:
+    if wanted.size > _LIMIT:
+        raise InvalidParameter("the cache's description is too large")
+    path = scratch / secrets.token_hex(8)
+    try:
+        await place.download(wanted, path)
+        data = path.read_bytes()
+    finally:
+        path.unlink(missing_ok=True)
+    if f"sha256:{hashlib.sha256(data).hexdigest()}" != wanted.digest:
+        raise InvalidParameter(f"the cache's description is not {wanted.digest}")
+    return data
+
+
+def _document(media_type: str, data: bytes) -> CacheDocument:
+    try:
+        if media_type == MEDIA_TYPE:
+            return msgspec.json.decode(data, type=CacheDocument)
+        fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+        if INLINE not in fields:
+            raise NotFound("the image has no cache with it")
+        records = msgspec.json.decode(fields[INLINE], type=list[Record])
+        layers = msgspec.json.decode(fields["rootfs"], type=_RootFS).diff_ids
+    except (msgspec.MsgspecError, KeyError) as error:
+        raise InvalidParameter(f"invalid cache description: {error}") from error
+    return CacheDocument(layers, records)
+
+
+class _RootFS(msgspec.Struct):
+    diff_ids: list[str]
