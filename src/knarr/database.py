@@ -6,6 +6,7 @@ microseconds (synchronous=NORMAL: a power cut may lose the newest commits, a kil
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ class Database:
     """A connection that any thread may use, one at a time."""
 
     def __init__(self, path: Path | str) -> None:
+        self._path = path
         self._lock = threading.RLock()
         self._depth = 0
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -44,14 +46,30 @@ class Database:
     def reserve_room(self) -> None:
         """Take disk space for changes to come: on a full disk containers must still be able to end and be removed.
 
-        Free pages stay in the database, and the log keeps its size as long as the connection is open. Raises
+        Free pages stay in the database, and the log keeps its size unless the connection is closed in order. Raises
         KnarrError if there is no room even now.
         """
         with self._lock, _told_apart():
+            self._connection.execute("PRAGMA wal_checkpoint(RESTART)")  # what a killed run left fills the log
+            if self._has_room():
+                return
+            disk = os.statvfs(self._path)
+            if disk.f_bavail * disk.f_frsize < 3 * _RESERVE:  # half of it done, the log could not be written back
+                raise KnarrError("reserve room for state.db: no space left on device")
             self._connection.execute("CREATE TABLE IF NOT EXISTS reserve (room BLOB)")
             self._connection.execute("INSERT INTO reserve VALUES (zeroblob(?))", (_RESERVE,))
             self._connection.execute("DELETE FROM reserve")
             self._connection.execute("PRAGMA wal_checkpoint(RESTART)")
+
+    def _has_room(self) -> bool:
+        """Whether what an earlier run reserved is there, but for what it has used of it."""
+        (pages,) = self._connection.execute("PRAGMA freelist_count").fetchone()
+        (size,) = self._connection.execute("PRAGMA page_size").fetchone()
+        try:
+            log = os.path.getsize(f"{self._path}-wal")
+        except FileNotFoundError:
+            log = 0
+        return int(pages) * int(size) >= _RESERVE // 2 and log >= _RESERVE
 
     def query(self, sql: str, arguments: Sequence[Value] = ()) -> list[tuple[Value, ...]]:
         """The rows that a SELECT gives."""
