@@ -76,7 +76,7 @@ def test_versions_that_are_not_served(api: Any, version: str, words: str) -> Non
             "error reading build args: invalid character 'x' looking for beginning of value",
         ),
         ("POST", "/build?t=A:b:c", 400, "invalid reference format"),
-        ("POST", "/images/create?fromImage=busybox", 400, "registry"),
+        ("POST", "/images/create?fromImage=localhost:1/busybox", 500, "connect: connection refused"),
     ],
 )
 def test_errors(api: Any, method: str, path: str, status: int, words: str) -> None:
