@@ -29,7 +29,8 @@ class Networks:
         """Make a network; its id, as JSON. Raises InvalidParameter, Conflict, Forbidden, NotFound, Unsupported."""
         network = await self._controller.create_network(_request(body))
         self._publish("create", network)
-        return {"Id": network.id, "Warning": ""}
+        warnings = [] if network.config else await self._controller.overlaps(network)
+        return {"Id": network.id, "Warning": "\n".join(warnings)}
 
     async def remove(self, reference: str) -> None:
         """Remove a network. Raises NotFound, Forbidden (predefined, or in use)."""

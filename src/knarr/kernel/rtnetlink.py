@@ -170,8 +170,8 @@ def new_veth(name: str, master: int, peer: str, peer_netns: int, peer_mac: str, 
 
 
 def new_wire(name: str, peer: str, group: int) -> Message:
-    """Create a pair that leads nowhere, down, both ends here: something for other links to stand on."""
-    far_end = (_link.pack(0, 0, 0, 0, 0), text(IFLA_IFNAME, peer), number(IFLA_GROUP, group))
+    """Create a pair that leads nowhere, down, both ends here: `name`, in that group, for other links to stand on."""
+    far_end = (_link.pack(0, 0, 0, 0, 0), text(IFLA_IFNAME, peer))
     return new_link(
         text(IFLA_IFNAME, name), number(IFLA_GROUP, group), _link_info("veth", nested(VETH_INFO_PEER, *far_end))
     )

@@ -156,7 +156,14 @@ class NetworkController:
         return [places[network.id] for places in self._endpoints.values() if network.id in places]
 
     async def create_network(self, request: NetworkRequest) -> NetworkInfo:
-        """Make a network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words."""
+        """Make a network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words.
+
+        Cancelled, it is made all the same. It is there once it is recorded: what a crash leaves of one that is not is
+        deleted by the next start.
+        """
+        return await asyncio.shield(asyncio.create_task(self._create_network(request)))
+
+    async def _create_network(self, request: NetworkRequest) -> NetworkInfo:
         async with self._changing:
             request = creation.with_defaults(request, self.networks(), self._settings.default_options)
             creation.check(request, self.networks())
@@ -167,17 +174,20 @@ class NetworkController:
             taken = [ip_network(subnet.subnet) for network in self.networks() for subnet in network.subnets]
             chosen = await self._call(self._plumbing.free_subnets, creation.missing(request), taken)
             network = creation.with_virtual_addresses(creation.network(request, chosen))
-            self._catalog.put(network)
+            await self._call(self._plumbing.add, network)
             try:
-                await self._call(self._plumbing.add, network)
+                self._catalog.put(network)
             except BaseException:
-                self._catalog.remove(network)
+                await self._call(self._plumbing.remove, network)
                 raise
             self._addressing[network.id] = Addressing(network)
         return network
 
     async def remove_network(self, network: NetworkInfo) -> None:
-        """Remove a network without endpoints. Raises Forbidden, NotFound, KnarrError."""
+        """Remove a network without endpoints; cancelled, all the same. Raises Forbidden, NotFound, KnarrError."""
+        await asyncio.shield(asyncio.create_task(self._remove_network(network)))
+
+    async def _remove_network(self, network: NetworkInfo) -> None:
         async with self._changing:
             if self.network(network.id).predefined:
                 raise Forbidden(f"{network.name} is a pre-defined network and cannot be removed")
@@ -196,6 +206,11 @@ class NetworkController:
                 self._addressing.pop(network.id, None)
             finally:
                 self._being_removed.discard(network.id)
+
+    async def overlaps(self, network: NetworkInfo) -> list[str]:
+        """What is there of the host's own in a network's subnets, in words: it can no longer be reached. Raises
+        OSError."""
+        return await self._call(self._plumbing.overlaps, network)
 
     async def repair(self, network: NetworkInfo | None = None) -> None:
         """Put right what others have deleted or changed, in one network or in all: bridges, containers' interfaces,
@@ -457,6 +472,8 @@ class NetworkController:
     def _take(self, request: EndpointRequest) -> Endpoint:
         """Take all that an endpoint has, outside the kernel's interfaces and tables."""
         network = self.network(request.network)
+        if network.id in self._being_removed:
+            raise NotFound(f"network {request.network} not found")
         places = self._endpoints.get(request.container_id, {})
         if network.id in places:
             raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")

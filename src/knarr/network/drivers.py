@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from knarr.errors import InvalidParameter
+from knarr.network import options
 from knarr.network.bridge import INTERFACE_PREFIX, Bridge
 from knarr.network.driver import NetworkDriver
 from knarr.network.model import Address, HostSettings, NetworkInfo
 from knarr.network.pool import mac_for
-from knarr.network.stacked import Stacked
+from knarr.network.stacked import Stacked, parent_name
 
 USER_MADE = ("bridge", "macvlan", "ipvlan")
 """The drivers of networks with endpoints."""
@@ -20,6 +21,11 @@ USER_MADE = ("bridge", "macvlan", "ipvlan")
 def make(network: NetworkInfo, host: HostSettings) -> NetworkDriver:
     """The driver for a network of those kinds. Raises OSError."""
     return Bridge(network, host) if network.driver == "bridge" else Stacked(network, host)
+
+
+def own_interface(network: NetworkInfo) -> str:
+    """The interface that is the network's on the host: its bridge, or the parent."""
+    return options.bridge(network).name if network.driver == "bridge" else parent_name(network)
 
 
 def host_interface(network: NetworkInfo, endpoint_id: str) -> str:

@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import AF_INET, AF_INET6, IPPROTO_UDP
 
@@ -94,10 +94,35 @@ class Plumbing:
                     if network.predefined:
                         raise
                     _logger.error("network %s cannot be used: %s", network.name, error)
+            self._remove_strays({drivers.own_interface(network) for network in networks})
             self._firewall = Firewall(self._nftables, self._table, self._rules())
             self._firewall.rebuild(endpoints)
             self.exempt()
             self._resources = undo.pop_all()
+
+    def _remove_strays(self, known: set[str]) -> None:
+        """Delete interfaces that a former run has made for networks of which nothing else is left."""
+        present = [link for link in rtnetlink.links(self._removal) if link.group == self._host.group]
+        interfaces.remove_all(self._removal, [link.name for link in present if link.name not in known])
+
+    def overlaps(self, network: NetworkInfo) -> list[str]:
+        """See `NetworkController.overlaps`."""
+        if network.driver != "bridge":  # containers are on the host's own wire then
+            return []
+        subnets = [ip_network(subnet.subnet) for subnet in network.subnets]
+        with NetlinkSocket() as netlink:
+            names = {link.index: link.name for link in rtnetlink.links(netlink)}
+            others = [
+                entry
+                for entry in rtnetlink.addresses(netlink)
+                if names.get(entry.index) != drivers.own_interface(network)
+            ]
+        return [
+            f"subnet {subnet} overlaps the host's own network {entry.interface.network} on {names.get(entry.index)}"
+            for subnet in subnets
+            for entry in others
+            if subnet.version == entry.interface.version and subnet.overlaps(entry.interface.network)
+        ]
 
     def add(self, network: NetworkInfo) -> None:
         """Make a network. Raises KnarrError, OSError; then nothing of it is left."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from ipaddress import ip_interface
 
 import pytest
 from topology import Namespace, ask, route, serving
 
-from knarr.errors import Conflict, Forbidden, InvalidParameter, NotFound
+from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import add_address, addresses, delete_link, new_bridge, routes
 from knarr.network.controller import EndpointRequest, NetworkRequest, NetworkSettings, Subnet
@@ -260,3 +262,59 @@ def test_the_default_bridge_without_icc_and_masquerading(world) -> None:
     with serving(b, 80), serving(world.outside, 81):
         assert ask(a, there.addresses[0].ip, 80, timeout=0.5) is None
         assert ask(a, NEIGHBOUR, 81) == here.addresses[0].ip
+
+
+def test_what_a_crash_left_of_a_network_goes(world) -> None:
+    create(world, "kept", driver="macvlan")
+    before = world.host.links().keys()
+    group = next(link.group for link in world.host.links().values() if link.name.startswith("dm-"))
+    world.stop_controller()
+    world.host.netlink(new_bridge("br-012345678901", "02:42:0a:09:00:01", 1500, group))
+    world.host.netlink(new_bridge("mine0", "02:42:0a:09:00:02", 1500, 0))
+    world.new_controller()
+    assert world.host.links().keys() == {*before, "mine0"}
+
+
+def test_the_hosts_own_network_is_noticed(world) -> None:
+    network = create(world, "one", subnets=[Subnet("192.0.2.128/25")])
+    words = world.host.run(world.controller.overlaps(network))
+    assert words == ["subnet 192.0.2.128/25 overlaps the host's own network 192.0.2.0/24 on ext0"]
+    assert world.host.run(world.controller.overlaps(create(world, "two"))) == []
+
+
+def test_networks_come_and_go_while_containers_start(world) -> None:
+    async def work() -> list[object]:
+        async def stay(number: int) -> None:
+            network = await world.controller.create_network(NetworkRequest(f"net{number}"))
+            _, fd = await world.controller.connect(EndpointRequest(f"c{number}", network=network.name))
+            os.close(fd)
+            await world.controller.disconnect(f"c{number}")
+            await world.controller.remove_network(network)
+
+        return await asyncio.gather(*(stay(number) for number in range(8)), return_exceptions=True)
+
+    before = world.host.links().keys()
+    assert world.host.run(work()) == [None] * 8
+    assert world.host.links().keys() == before
+    assert [network.name for network in world.controller.networks()] == ["bridge", "host", "none"]
+
+
+def test_a_name_is_given_once_in_a_rush(world) -> None:
+    async def work() -> list[object]:
+        request = NetworkRequest("same")
+        return await asyncio.gather(
+            *(world.controller.create_network(request) for _ in range(5)), return_exceptions=True
+        )
+
+    results = world.host.run(work())
+    assert sum(isinstance(result, Conflict) for result in results) == 4
+
+
+def test_pools_run_out_with_a_clear_error(world) -> None:
+    world.stop_controller()
+    world.new_controller(NetworkSettings(bip="10.9.0.1/24", address_pools=(("10.50.0.0/23", 24),)))
+    create(world, "one")
+    create(world, "two")
+    with pytest.raises(KnarrError, match="could not find an available, non-overlapping IPv4 address pool"):
+        create(world, "three")
+    assert len(world.host.links()) == 5

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from knarr.cli.command import Command, Invocation
 from knarr.cli.creation.values import label
 from knarr.cli.errors import CommandError
@@ -59,7 +61,10 @@ def _run(invocation: Invocation) -> int:
             body[member] = options.on(flag)
     if source := options.text("config-from"):
         body["ConfigFrom"] = {"Network": source}
-    print(invocation.session.engine.call(networks.create(body))["Id"])
+    made = invocation.session.engine.call(networks.create(body))
+    if warning := made.get("Warning"):
+        print(f"WARNING: {warning}", file=sys.stderr)
+    print(made["Id"])
     return 0
 
 
