@@ -122,7 +122,9 @@ def test_who_joins_a_container_is_in_its_user_namespace(engine_host: Daemon, up:
     assert len(set(found.split())) == 1
 
 
-def test_a_user_beyond_the_range(engine_host: Daemon) -> None:
+def test_a_user_beyond_the_range(engine_host: Daemon, up: str) -> None:
+    refused = engine_host.docker("exec", "-u", "99999", up, "true", check=False)
+    assert b"too few for 99999" in refused.stdout + refused.stderr
     done = knarr_program.run(engine_host.host, "run", "--rm", "--userns", "auto", "-u", "99999", "busybox", "true")
     assert done.returncode == 125
     assert b"user namespace has 65536 ids, too few for 99999" in done.stderr

@@ -14,7 +14,7 @@ import msgspec
 
 from knarr.compute.interface import Attachment, Exec, ExecRequest, ExitStatus, StartFailed, System
 from knarr.compute.spec import Process
-from knarr.engine import detach_keys, names, runtime_spec
+from knarr.engine import detach_keys, names, runtime_spec, user_namespaces
 from knarr.engine.config import ExecConfig
 from knarr.engine.container import Container, not_running
 from knarr.engine.launcher import Launcher
@@ -169,9 +169,11 @@ class Execs:
         try:
             main = container.process or self._launcher.main_process(container, root_fd)
             config = msgspec.structs.replace(record.config, console_size=record.terminal_size)
-            return runtime_spec.exec_process(
+            process = runtime_spec.exec_process(
                 main, container.config, config, root_fd, container.host_config.group_add, linked
             )
+            user_namespaces.check_user(process, container.record.ids)
+            return process
         finally:
             os.close(root_fd)
 

@@ -182,6 +182,7 @@ class Launcher:
             id_mapping.map_owners(pairs, inputs.root_fd, record.config.user, users.space)
             spec = runtime_spec.build(inputs)
             if users.mounts_fd is not None:
+                assert spec.process is not None
                 user_namespaces.check_user(spec.process, record.ids)
                 id_mapping.map_space(spec.mounts, users.space, users.mounts_fd)
             return inputs.root_fd, spec

@@ -43,9 +43,9 @@ def mount_mappings(ids: IdRange) -> list[IdMapping]:
     return [*mappings(ids), _MAKER]
 
 
-def check_user(process: Process | None, ids: IdRange | None) -> None:
-    """Whoever runs needs a place in the namespace. Raises InvalidParameter."""
-    if process is None or ids is None:
+def check_user(process: Process, ids: IdRange | None) -> None:
+    """Whoever runs needs a place in the namespace, if there is one. Raises InvalidParameter."""
+    if ids is None:
         return
     for id in (process.user.uid, process.user.gid, *process.user.additional_gids):
         if id >= ids.size:
