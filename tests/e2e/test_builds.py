@@ -116,6 +116,7 @@ def test_knarr_build_fails_as_docker_does(engine_host: Daemon, tmp_path: Path) -
 
 def test_pruning(engine_host: Daemon) -> None:
     engine_host.docker("build", "-q", "-", input=b"FROM busybox\nENV PRUNED=1\n", environment=CLASSIC)
+    assert "Total reclaimed space: 0B" in engine_host.text("system", "prune", "-f", "--filter", "label=none-has-this")
     assert "Total" in engine_host.text("builder", "prune", "-af")
     assert "Total reclaimed space: 0B" in knarr_program.text(engine_host.host, "builder", "prune", "-af")
 

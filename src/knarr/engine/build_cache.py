@@ -12,7 +12,10 @@ from knarr.engine.filters import Filters
 from knarr.errors import InvalidParameter
 from knarr.images.store import ImageStore
 
-_FILTERS = frozenset({"id", "parent", "description", "type", "inuse", "shared", "private", "until", "unused-for"})
+_FILTERS = frozenset(
+    {"id", "parent", "description", "type", "inuse", "shared", "private", "until", "unused-for", "label", "label!"}
+)
+"""Results have no labels; `docker system prune` sends its filters to all that it prunes."""
 _SECOND = 10**9
 
 
@@ -76,7 +79,8 @@ def _row(entry: CacheEntry, *, shared: bool) -> dict[str, Any]:
 def _passes(row: dict[str, Any], wanted: Filters) -> bool:
     flags = {"inuse": row["InUse"], "shared": row["Shared"], "private": not row["Shared"]}
     return (
-        wanted.prefix("id", row["ID"])
+        wanted.labels("label", {})
+        and wanted.prefix("id", row["ID"])
         and wanted.exact("parent", *(row["Parents"] or []))
         and wanted.exact("type", row["Type"])
         and all(text in row["Description"] for text in wanted["description"])
