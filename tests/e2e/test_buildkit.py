@@ -440,3 +440,21 @@ def _no_leftovers(engine_host: Daemon) -> Iterator[None]:
     yield
     assert list((engine_host.run_root / "build").glob("*")) == []
     assert str(engine_host.run_root / "build") not in Path("/proc/self/mounts").read_text()
+
+
+def test_the_cache_is_bounded(new_daemon: Any, busybox_archive: bytes, tmp_path: Path) -> None:
+    daemon: Daemon = new_daemon("--build-cache-limit", "3m")
+    daemon.start()
+    daemon.docker("import", "-", "busybox", input=busybox_archive)
+
+    async def work() -> None:
+        async with BuildClient.connected(daemon.socket_path) as client:
+            for number in range(3):
+                text = f"FROM busybox\nRUN head -c 2m /dev/zero > /{number}\n"
+                done = await client.build(tmp_path, text, attributes={"name": "kept:1"})
+                assert done.error is None
+            path = "/moby.buildkit.v1.Control"
+            usage = await client.unary(path[1:], "DiskUsage", control.DiskUsageRequest(), control.DiskUsageResponse)
+            assert 0 < sum(record.Size for record in usage.record) <= 3 << 20
+
+    asyncio.run(work())

@@ -84,6 +84,10 @@ class BuildCache:
                 )
             return entry
 
+    def peek(self, key: str) -> CacheEntry | None:
+        """The entry of a key, which does not count as used for that."""
+        return self._entries.get(key)
+
     def put(self, entry: CacheEntry) -> None:
         """Keep a result, in place of an older one of the same key. Raises NotFound (the layer)."""
         with self._lock:

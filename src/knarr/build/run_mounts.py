@@ -11,6 +11,8 @@ from pathlib import Path
 
 from knarr.build import cache
 from knarr.build.interface import StepMount
+from knarr.build.kept import KeptDirectories
+from knarr.build.threads import in_thread
 from knarr.dockerfile.run_mounts import RunMount
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import paths
@@ -22,8 +24,8 @@ Tree = Callable[[str, AsyncExitStack], Awaitable[int]]
 class CacheDirectories:
     """The directories of `--mount=type=cache`, which live on from build to build."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
+    def __init__(self, kept: KeptDirectories) -> None:
+        self._kept = kept
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def enter(self, mount: RunMount, stack: AsyncExitStack) -> str:
@@ -31,12 +33,14 @@ class CacheDirectories:
         name = cache.key(mount.id or mount.target)
         if mount.sharing != "shared":
             await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
-        path = self._root / name
-        if not path.exists():
-            path.mkdir(mode=0o700, parents=True)
+
+        def make(path: Path) -> None:
+            path.mkdir(mode=0o700)
             os.chmod(path, 0o755 if mount.mode is None else mount.mode)
             os.chown(path, mount.uid, mount.gid)
-        return str(path)
+
+        stack.callback(os.close, await in_thread(self._kept.hold, name, make))
+        return str(self._kept.root / name)
 
 
 async def enter(

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from knarr.build.kept import KeptDirectories
 from knarr.buildkit.filesync import TYPE_BITS, Data
 from knarr.buildkit.proto.fsutil_pb2 import Stat
 from knarr.errors import InvalidParameter
@@ -294,40 +295,28 @@ def _item(entry: Stat) -> Item:
 class Contexts:
     """All contexts on disk. Only the event loop's thread calls `take` and `give_back`."""
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._taken: set[Path] = set()
+    def __init__(self, kept: KeptDirectories) -> None:
+        self._kept = kept
+        self._taken: dict[Path, int] = {}
 
     def take(self, key: str) -> Context:
         """A context that nobody uses, of this key if one is left from before. Give it back with `give_back`."""
         name = hashlib.sha256(key.encode()).hexdigest()[:32]
         path = next(path for path in self._candidates(name) if path not in self._taken)
-        context = Context(path)
-        self._taken.add(path)
-        return context
+        self._taken[path] = self._kept.hold(path.name, lambda draft: draft.mkdir(mode=0o700))
+        try:
+            return Context(path)
+        except BaseException:
+            os.close(self._taken.pop(path))
+            raise
 
     def give_back(self, context: Context) -> None:
         """Close a context, for the next one who wants it."""
-        self._taken.discard(context.path)
         context.close()
+        os.close(self._taken.pop(context.path))
 
     def _candidates(self, name: str) -> Iterator[Path]:
         number = 0
         while True:
-            yield self._root / f"{name}-{number}"
+            yield self._kept.root / f"{name}-{number}"
             number += 1
-
-    def unused(self) -> list[Path]:
-        """Directories of contexts that nobody uses now, those used longest ago first."""
-        if not self._root.exists():
-            return []
-        found = [path for path in self._root.iterdir() if path not in self._taken]
-        return sorted(found, key=lambda path: path.stat().st_mtime)
-
-    def remove(self, name: str) -> None:
-        """Remove a context that nobody uses. Blocks."""
-        path = self._root / name
-        if path in self._taken or path.parent != self._root:
-            return
-        with suppress(FileNotFoundError), trees.opened(str(self._root)) as fd:
-            trees.remove_tree(fd, name)

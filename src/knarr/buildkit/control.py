@@ -34,7 +34,10 @@ class Control:
         export: Export,
         usage: Usage,
         record: worker_pb2.WorkerRecord,
+        after: Callable[[], Awaitable[None]],
     ) -> None:
+        """`after` is called at the end of each build."""
+        self._after = after
         self._sessions = sessions
         self._builds = builds
         self._frontend = frontend
@@ -78,6 +81,7 @@ class Control:
             raise
         finally:
             await self._builds.end(build)
+            await self._after()
         return pb.SolveResponse(ExporterResponse=build.response)
 
     async def _result(self, build: Build) -> Result:

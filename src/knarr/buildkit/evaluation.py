@@ -96,6 +96,7 @@ class Evaluation:
         self._keys: dict[str | None, str] = {}
         self._contexts: list[Context] = []
         self._results: dict[str, Result] = {}
+        self._held: list[str] = []
         self.imports: list[ImportedCache] = []
         """Where results are looked for that the engine's own cache does not have."""
 
@@ -112,6 +113,8 @@ class Evaluation:
         for context in self._contexts:
             self._solver.contexts.give_back(context)
         self._contexts.clear()
+        while self._held:
+            self._solver.layers.release(self._held.pop())
 
     async def layers_of(self, outcome: Outcome) -> str | None:
         """Execute all that an outcome needs; the id of its topmost layer. Raises KnarrError of what fails first."""
@@ -411,13 +414,20 @@ class Evaluation:
             key=result.key, kind="internal", description=result.description, chain=result.chain, payload=age
         )
         self._solver.results.put(entry)
-        self._results[result.key] = result
+        self._remember(result)
         return entry
+
+    def _remember(self, result: Result) -> None:
+        """Keep a result's layers until the build is over, whatever is pruned meanwhile."""
+        if result.chain is not None:
+            self._solver.layers.hold(result.chain)
+            self._held.append(result.chain)
+        self._results[result.key] = result
 
     def _note(self, operation: Operation, entry: CacheEntry) -> str | None:
         self._keys[entry.chain] = entry.key
         operation.created = float(entry.payload) if entry.payload else entry.created
-        self._results[entry.key] = Result(entry.key, entry.chain, operation.name, operation.created)
+        self._remember(Result(entry.key, entry.chain, operation.name, operation.created))
         return entry.chain
 
 

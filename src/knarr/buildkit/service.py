@@ -46,9 +46,9 @@ class BuildKit:
         host = engine.builds
         store = engine.images.store
         self.sessions = Sessions()
-        contexts = Contexts(host.root / "synced")
+        contexts = Contexts(host.cache.contexts)
         workbench = Workbench(store.layers, host.cache_directories(), host.mounts_root)
-        self._solver = Solver(store.layers, host.cache, contexts, self.sessions, workbench)
+        self._solver = Solver(store.layers, host.cache.results, contexts, self.sessions, workbench)
         frontend = DockerfileFrontend(self.sessions, self._images, self._begin, self._place, host.root / "contexts")
         exporters: dict[str, Exporter] = {
             "local": LocalExporter(store.layers),
@@ -59,10 +59,10 @@ class BuildKit:
         export = Exporting(store, self.sessions, exporters, self._place)
         record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
         builds = Builds()
-        usage = Usage(host.cache, contexts, store)
+        usage = Usage(host.cache.results, [host.cache.contexts, host.cache.mounted], store)
         self._server = ServerEnd(
             [
-                Control(builds, self.sessions, frontend, export, usage, record),
+                Control(builds, self.sessions, frontend, export, usage, record, host.cache.collect),
                 Gateway(builds, frontend, store.layers, record),
                 Health(),
             ]

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from knarr.build.cache import BuildCache, CacheEntry
+from knarr.build.kept import KeptDirectories
 from knarr.build.threads import in_thread
-from knarr.buildkit.contexts import Contexts
 from knarr.buildkit.progress import timestamp
 from knarr.buildkit.proto import control_pb2 as pb
 from knarr.errors import InvalidParameter
 from knarr.images.store import ImageStore
-from knarr.storage import trees
 
-_CONTEXT = "source.local"
 _NANO = 10**9
 
 Match = Callable[[pb.UsageRecord], bool]
 
 
 class Usage:
-    """The cache of results and the contexts."""
+    """The cache of results, and directories that builds keep."""
 
-    def __init__(self, results: BuildCache, contexts: Contexts, images: ImageStore) -> None:
+    def __init__(self, results: BuildCache, kept: Sequence[KeptDirectories], images: ImageStore) -> None:
         self._results = results
-        self._contexts = contexts
+        self._kept = kept
         self._images = images
 
     async def records(self, filters: Sequence[str], age: int) -> list[pb.UsageRecord]:
@@ -39,7 +36,7 @@ class Usage:
     def _all(self) -> list[pb.UsageRecord]:
         used = set(self._layers_of_images())
         records = [_record(entry, shared=entry.chain in used) for entry in self._results.entries()]
-        return records + [_context_record(path) for path in self._contexts.unused()]
+        return records + [_record(entry, shared=False) for kept in self._kept for entry in kept.entries()]
 
     def _layers_of_images(self) -> list[str]:
         return [image.chain_id for image in self._images.all() if image.chain_id is not None]
@@ -55,22 +52,20 @@ class Usage:
         for record in sorted(found, key=lambda one: one.LastUsedAt.ToNanoseconds()):
             if keep and total <= keep:
                 break
-            if record.InUse or not fits(record) or record.LastUsedAt.ToNanoseconds() > old:
-                continue
-            if not request.all and record.Shared:
-                continue
-            removed.append(record)
-            total -= record.Size
-        await in_thread(self._remove, removed)
+            fitting = fits(record) and record.LastUsedAt.ToNanoseconds() <= old
+            if fitting and (request.all or not record.Shared) and await in_thread(self._remove, record):
+                removed.append(record)
+                total -= record.Size
         return removed
 
-    def _remove(self, records: list[pb.UsageRecord]) -> None:
-        self._results.remove([record.ID for record in records if record.RecordType != _CONTEXT])
-        for record in records:
-            if record.RecordType == _CONTEXT:
-                self._contexts.remove(record.ID)
-        with self._images.adding():
-            pass  # at its end layers that nobody holds any more are collected
+    def _remove(self, record: pb.UsageRecord) -> bool:
+        """Whether it has gone: what a build uses stays."""
+        entry = self._results.peek(record.ID)
+        if entry is None:
+            return any(kept.remove(record.ID) for kept in self._kept)
+        self._results.remove([record.ID])
+        self._images.drop_layers([entry.chain])
+        return True
 
 
 def _record(entry: CacheEntry, *, shared: bool) -> pb.UsageRecord:
@@ -82,23 +77,9 @@ def _record(entry: CacheEntry, *, shared: bool) -> pb.UsageRecord:
         UsageCount=entry.uses,
         Description=entry.description,
         RecordType=entry.kind,
+        Mutable=entry.chain is None and not entry.payload and entry.kind != "regular",
         Shared=shared,
         Parents=[entry.parent] if entry.parent else [],
-    )
-
-
-def _context_record(path: Path) -> pb.UsageRecord:
-    with trees.opened(str(path)) as fd:
-        size = trees.usage(fd)
-    used = timestamp(path.stat().st_mtime_ns)
-    return pb.UsageRecord(
-        ID=path.name,
-        Mutable=True,
-        Size=size,
-        CreatedAt=used,
-        LastUsedAt=used,
-        Description="local source",
-        RecordType=_CONTEXT,
     )
 
 

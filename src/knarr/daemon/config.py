@@ -92,6 +92,7 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     default_runtime: str = ""
     runtimes: dict[str, Runtime] = {}
     default_shm_size: int | str = 64 << 20
+    build_cache_limit: int | str = ""
     default_ulimits: dict[str, UlimitDefault] = {}
     init: bool = False
     log_driver: str = "json-file"
@@ -141,6 +142,14 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
         return self.tls or self.tlsverify
 
     @property
+    def cache_limit(self) -> int:
+        """Bytes that the build cache may have, 0 for any number: a tenth of the disk unless it is set."""
+        if self.build_cache_limit != "":
+            return units.size(self.build_cache_limit)
+        disk = os.statvfs(self.data_dir)
+        return max(disk.f_frsize * disk.f_blocks // 10, 2 << 30)
+
+    @property
     def shm_size(self) -> int:
         return units.size(self.default_shm_size)
 
@@ -182,7 +191,9 @@ def read_file(path: str | None) -> dict[str, Any]:
         values = msgspec.json.decode(content or b"{}", type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise InvalidParameter(_in_file(source, str(error))) from None
-    return _known(source, _with_proxies({key: value for key, value in values.items() if value is not None}))
+    return _known(
+        source, _with_builder(_with_proxies({key: value for key, value in values.items() if value is not None}))
+    )
 
 
 def check(config: DaemonConfig) -> None:
@@ -211,10 +222,11 @@ def check(config: DaemonConfig) -> None:
     _check_labels(config.labels)
     _check_addresses(config)
     _check_registries(config)
-    try:
-        units.size(config.default_shm_size)
-    except ValueError as error:
-        raise InvalidParameter(f"default-shm-size: {error}") from None
+    for name, value in (("default-shm-size", config.default_shm_size), ("build-cache-limit", config.build_cache_limit)):
+        try:
+            units.size(value or 0)
+        except ValueError as error:
+            raise InvalidParameter(f"{name}: {error}") from None
 
 
 def _with_proxies(values: dict[str, Any]) -> dict[str, Any]:
@@ -223,6 +235,17 @@ def _with_proxies(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(proxies, dict) or not set(proxies) <= _PROXIES:
         return {**values, "proxies": proxies}  # to be refused by this name
     return values | proxies
+
+
+def _with_builder(values: dict[str, Any]) -> dict[str, Any]:
+    """What there is of `builder`, as a setting of its own: how much the cache may keep, or that there is no limit."""
+    builder = values.pop("builder", {})
+    gc = builder.get("gc", {}) if isinstance(builder, dict) and set(builder) <= {"gc"} else None
+    if not isinstance(gc, dict) or not set(gc) <= {"enabled", "defaultKeepStorage"}:
+        return {**values, "builder": builder}  # to be refused by this name
+    if gc.get("enabled") is False:
+        return {"build-cache-limit": 0, **values}
+    return {"build-cache-limit": gc["defaultKeepStorage"], **values} if "defaultKeepStorage" in gc else values
 
 
 def _known(source: str, values: dict[str, Any]) -> dict[str, Any]:

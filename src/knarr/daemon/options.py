@@ -160,6 +160,14 @@ OPTIONS: tuple[Option, ...] = (
         "NAME=PATH",
         "another OCI runtime, for --runtime NAME; runc, crun, runsc and youki are found by themselves",
     ),
+    Option(
+        _CONTAINERS,
+        "build-cache-limit",
+        ("--build-cache-limit",),
+        "bytes",
+        "SIZE",
+        "what builds may keep (default: a tenth of the disk; 0: anything); daemon.json's builder.gc.defaultKeepStorage",
+    ),
     Option(_CONTAINERS, "default-shm-size", ("--default-shm-size",), "bytes", "SIZE", "size of /dev/shm"),
     Option(
         _CONTAINERS,
@@ -247,6 +255,7 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "api-cors-header": ("",),
     "authorization-plugins": ([],),
     "bridge-accept-fwmark": ("",),
+    "builder": (),
     "cdi-spec-dirs": ([],),
     "containerd": ("",),
     "containerd-namespace": ("",),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from knarr.build.cache import BuildCache, CacheEntry
+from knarr.build.kept import KeptDirectories
 from knarr.engine import times
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
@@ -17,24 +20,40 @@ _FILTERS = frozenset(
 )
 """Results have no labels; `docker system prune` sends its filters to all that it prunes."""
 _SECOND = 10**9
+_DIRECTORIES = ("exec.cachemount", "source.local")
 
 
 class BuildCacheService:
     """What the API's routes call."""
 
-    def __init__(self, cache: BuildCache, images: ImageStore, events: EventBus) -> None:
-        self._cache = cache
+    def __init__(self, cache: BuildCache, root: Path, images: ImageStore, events: EventBus, limit: int) -> None:
+        """`root` is where builds keep directories; `limit` is what all may have together, in bytes, 0 for any."""
+        self.results = cache
+        self.mounted = KeptDirectories(root / "caches", "exec.cachemount", "cached mount")
+        self.contexts = KeptDirectories(root / "synced", "source.local", "local source for context")
+        self._kept = (self.mounted, self.contexts)
+        self._limit = limit
         self._images = images
         self._events = events
 
     def rows(self) -> list[dict[str, Any]]:
-        """The API's BuildCache of each entry. Layers that an image has too are shared."""
-        chains = {image.chain_id for image in self._images.all()}
-        return [_row(entry, shared=entry.chain in chains) for entry in self._cache.entries()]
+        """The API's BuildCache of each entry. Layers that an image has too are shared. Blocks."""
+        chains = {image.chain_id for image in self._images.all()} - {None}
+        return [_row(entry, shared=entry.chain in chains) for entry in self._entries()]
+
+    def _entries(self) -> list[CacheEntry]:
+        """Results and directories, the least recently used first."""
+        found = [*self.results.entries(), *(entry for kept in self._kept for entry in kept.entries())]
+        return sorted(found, key=lambda entry: entry.used)
 
     def size(self) -> int:
-        """The bytes of the layers that the cache has."""
-        return self._cache.size()
+        """The bytes of the layers that the cache has, and of what builds keep. Blocks."""
+        return self.results.size() + sum(entry.size for kept in self._kept for entry in kept.entries())
+
+    async def collect(self) -> None:
+        """After a build: forget what was used longest ago, as far as it is too much."""
+        if self._limit and await asyncio.to_thread(self.size) > self._limit:
+            await self.prune(None, all=True, keep=self._limit)
 
     async def prune(self, filters: str | None, *, all: bool = False, keep: int = 0) -> dict[str, Any]:
         """Forget results, the least recently used first, until `keep` bytes are left at most; 0 keeps none.
@@ -43,19 +62,33 @@ class BuildCacheService:
         """
         wanted = Filters.parse(filters, _FILTERS)
         moments = [times.parse(text) for name in ("until", "unused-for") for text in wanted[name]]
-        rows = {row["ID"]: row for row in self.rows()}
+        chains = {image.chain_id for image in self._images.all()} - {None}
 
         def matches(entry: CacheEntry) -> bool:
-            row = rows.get(entry.key)
+            row = _row(entry, shared=entry.chain in chains)
             old = not any(entry.used * _SECOND >= moment for moment in moments)
-            return row is not None and old and (all or not row["Shared"]) and _passes(row, wanted)
+            return old and (all or not row["Shared"]) and _passes(row, wanted)
 
         before = self._layers_size()
-        removed = await asyncio.to_thread(self._cache.prune, matches, keep=keep)
+        removed = await asyncio.to_thread(self._prune, matches, keep)
         await asyncio.to_thread(self._images.drop_layers, [entry.chain for entry in removed])
-        reclaimed = max(0, before - self._layers_size())
+        kept = sum(entry.size for entry in removed if entry.kind in _DIRECTORIES)
+        reclaimed = max(0, before - self._layers_size()) + kept
         self._events.publish("builder", "prune", "", {"reclaimed": str(reclaimed)})
         return {"CachesDeleted": [entry.key for entry in removed], "SpaceReclaimed": reclaimed}
+
+    def _prune(self, matches: Callable[[CacheEntry], bool], keep: int) -> list[CacheEntry]:
+        """Directories go first: what was in them can be sent or made again."""
+        removed: list[CacheEntry] = []
+        directories = [(kept, entry) for kept in self._kept for entry in kept.entries()]
+        left = sum(entry.size for _, entry in directories)
+        for kept, entry in sorted(directories, key=lambda each: each[1].used):
+            if keep and self.results.size() + left <= keep:
+                return removed
+            if matches(entry) and kept.remove(entry.key):
+                removed.append(entry)
+                left -= entry.size
+        return removed + self.results.prune(matches, keep=max(1, keep - left) if keep else 0)
 
     def _layers_size(self) -> int:
         return sum(layer.size for layer in self._images.layers.layers())

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from knarr.build.cache import BuildCache
 from knarr.engine import validation
+from knarr.engine.build_cache import BuildCacheService
 from knarr.engine.config import CreateBody, HostConfig
 from knarr.engine.distribution import Distribution
 from knarr.engine.image_service import ImageService
@@ -43,7 +43,7 @@ class Builds:
         launcher: Launcher,
         images: ImageService,
         distribution: Distribution,
-        cache: BuildCache,
+        cache: BuildCacheService,
     ) -> None:
         self._parts = parts
         self._launcher = launcher
@@ -56,6 +56,8 @@ class Builds:
     def start(self) -> None:
         """Remove the contexts and mounts of builds that a crash has ended."""
         shutil.rmtree(self.root / "contexts", ignore_errors=True)
+        self.cache.mounted.clean_up()
+        self.cache.contexts.clean_up()
         for path in self.mounts_root.iterdir() if self.mounts_root.exists() else []:
             if path.is_mount():
                 mounts.umount(str(path))
@@ -111,6 +113,7 @@ class Builds:
             return await self._build(options, host_config, context, report, sources)
         finally:
             await finished(asyncio.to_thread(context.close))
+            await self.cache.collect()
 
     async def _build(
         self, options: BuildOptions, host_config: HostConfig, context: Context, report: Report, sources: _Sources
@@ -125,7 +128,9 @@ class Builds:
             context,
             layers=self._parts.layers,
             images=sources,
-            results=Results(self._parts.images, self.cache, self._known(options.cache_from), no_cache=options.no_cache),
+            results=Results(
+                self._parts.images, self.cache.results, self._known(options.cache_from), no_cache=options.no_cache
+            ),
             runner=StepContainers(self._parts, self._launcher, host_config),
             caches=self.cache_directories(),
             report=told,
@@ -167,7 +172,7 @@ class Builds:
         if self._caches is None:
             from knarr.build.run_mounts import CacheDirectories
 
-            self._caches = CacheDirectories(self.root / "caches")
+            self._caches = CacheDirectories(self.cache.mounted)
         return self._caches
 
 

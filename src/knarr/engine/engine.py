@@ -100,8 +100,9 @@ class Engine:
         self.images = ImageService(images, self.events, self._containers_using, self.distribution.downloads.prune)
         self.networks = Networks(network, self._registry, self.events)
         self.memberships = Memberships(parts, launcher)
-        self.builds = Builds(parts, launcher, self.images, self.distribution, cache)
-        self.build_cache = BuildCacheService(cache, images, self.events)
+        kept = settings.data_root / "build"
+        self.build_cache = BuildCacheService(cache, kept, images, self.events, settings.build_cache_limit)
+        self.builds = Builds(parts, launcher, self.images, self.distribution, self.build_cache)
         self.system = SystemService(parts, self.containers, self.images, self.build_cache)
 
     async def start(self) -> None:

@@ -201,7 +201,8 @@ class SystemService:
         wanted = types or _OBJECTS
         usage: dict[str, Any] = {"BuildCache": [], "BuilderSize": 0}
         if "build-cache" in wanted:
-            usage = {"BuildCache": self._build_cache.rows(), "BuilderSize": self._build_cache.size()}
+            rows = await asyncio.to_thread(self._build_cache.rows)
+            usage = {"BuildCache": rows, "BuilderSize": await asyncio.to_thread(self._build_cache.size)}
         if "image" in wanted:
             usage["LayersSize"] = self._images.layers_size()
             usage["Images"] = self._images.list(shared_size=True, containers=True)

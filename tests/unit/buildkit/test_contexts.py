@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from knarr.build.kept import KeptDirectories
 from knarr.buildkit.contexts import Context, Contexts
 from knarr.buildkit.proto.fsutil_pb2 import Stat
 from knarr.errors import InvalidParameter
@@ -95,7 +96,7 @@ def test_what_a_crash_left_is_thrown_away(context: Context, tmp_path: Path) -> N
 
 
 def test_one_context_for_one_build(tmp_path: Path) -> None:
-    contexts = Contexts(tmp_path)
+    contexts = Contexts(KeptDirectories(tmp_path, "source.local", "a context"))
     first, second = contexts.take("key"), contexts.take("key")
     assert first.path != second.path
     contexts.give_back(first)
