@@ -14,7 +14,7 @@ async def list_all(request: Request) -> Answer:
 
 
 async def inspect(request: Request) -> Answer:
-    return json_answer(request.engine.networks.inspect(request.names["id"]))
+    return json_answer(request.engine.networks.inspect(request.names["id"], request.text("scope")))
 
 
 async def create(request: Request) -> Answer:

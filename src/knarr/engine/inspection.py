@@ -151,6 +151,7 @@ def endpoint_settings(asked: EndpointSettings, endpoint: Endpoint | None) -> End
         ipv6_gateway=v6.gateway if v6 else "",
         global_ipv6_address=v6.ip if v6 else "",
         global_ipv6_prefix_len=v6.prefix_length if v6 else 0,
+        dns_names=endpoint.names or None,
     )
 
 

@@ -58,6 +58,8 @@ class Memberships:
                 raise KnarrError(f"container {container.id} is not connected to network {info.name}")
             if container.system is not None:
                 await self._leave(container, info)
+            else:
+                self._launcher.note_disconnected(container, info)
             del container.record.endpoints[info.name]
             self._parts.store.save_record(container.record)
 

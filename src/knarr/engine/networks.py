@@ -9,7 +9,7 @@ from knarr.engine.config import IPAM, IPAMPool, NetworkCreate
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.registry import Registry
-from knarr.errors import Forbidden, InvalidParameter, NotFound, Unsupported
+from knarr.errors import Forbidden, InvalidParameter, NotFound, Unavailable
 from knarr.network.controller import BoundPort, Endpoint, NetworkController, NetworkInfo, NetworkRequest, Subnet
 from knarr.network.drivers import USER_MADE
 from knarr.network.model import VERSIONS
@@ -26,7 +26,7 @@ class Networks:
         self._events = events
 
     async def create(self, body: NetworkCreate) -> dict[str, Any]:
-        """Make a network; its id, as JSON. Raises InvalidParameter, Conflict, Forbidden, NotFound, Unsupported."""
+        """Make a network; its id, as JSON. Raises InvalidParameter, Conflict, Forbidden, NotFound, Unavailable."""
         network = await self._controller.create_network(_request(body))
         self._publish("create", network)
         warnings = [] if network.config else await self._controller.overlaps(network)
@@ -67,14 +67,19 @@ class Networks:
         """All networks that pass the filters, without their containers. Raises InvalidParameter."""
         wanted = Filters.parse(filters, _FILTERS)
         dangling = wanted.boolean("dangling")
+        for kind in wanted["type"]:
+            if kind not in ("builtin", "custom"):
+                raise InvalidParameter(f"invalid filter: 'type'='{kind}'")
         return [
             _json(network)
             for network in self._controller.networks()
             if _passes(wanted, network) and (dangling is None or dangling is self._is_dangling(network))
         ]
 
-    def inspect(self, reference: str) -> dict[str, Any]:
-        """One network, by name, id or the beginning of an id. Raises NotFound."""
+    def inspect(self, reference: str, scope: str = "") -> dict[str, Any]:
+        """One network, by name, id or the beginning of an id; all are of the scope "local". Raises NotFound."""
+        if scope not in ("", "local"):
+            raise NotFound(f"network {reference} not found")
         network = self._controller.network(reference)
         shown = _json(network) | {"Containers": self._containers(network)}
         return shown | {"Services": self._services(network)} if network.virtual else shown
@@ -127,11 +132,11 @@ def _published(port: BoundPort) -> str:
 
 
 def _request(body: NetworkCreate) -> NetworkRequest:
-    """Raises NotFound, Forbidden, InvalidParameter, Unsupported for what cannot be made."""
+    """Raises NotFound, Forbidden, InvalidParameter, Unavailable for what cannot be made."""
     _check_kind(body)
     ipam = body.ipam or IPAM()
     if ipam.driver not in ("", "default"):
-        raise InvalidParameter(f"unknown IPAM driver: {ipam.driver}")
+        raise NotFound(f"could not find plugin {ipam.driver} in v1 plugin registry: plugin not found")
     if ipam.options:
         raise InvalidParameter("the default IPAM driver has no options")
     return NetworkRequest(
@@ -160,13 +165,16 @@ def _check_kind(body: NetworkCreate) -> None:
     if driver in ("host", "null"):
         raise Forbidden(f'only one instance of "{driver}" network is allowed')
     if driver == "overlay":
-        raise Unsupported("This node is not a swarm manager. Overlay networks are not supported by this engine.")
+        raise Unavailable(
+            'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to '
+            "swarm and try again."
+        )
     if driver not in USER_MADE:
         raise NotFound(f"could not find plugin {driver} in v1 plugin registry: plugin not found")
     if body.ingress:
-        raise Forbidden("cannot create an ingress network: this node is not a swarm manager")
+        raise Forbidden("Ingress network can only be global scope network")
     if body.scope not in ("", "local"):
-        raise Forbidden(f"cannot create a network of the scope {body.scope}: this node is not a swarm manager")
+        raise Forbidden(f"cannot create a {body.scope} scoped network when swarm is not active")
 
 
 def _passes(filters: Filters, network: NetworkInfo) -> bool:

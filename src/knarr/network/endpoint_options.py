@@ -10,7 +10,8 @@ from knarr.network import options
 
 INTERFACE = "com.docker.network.endpoint.ifname"
 SYSCTLS = "com.docker.network.endpoint.sysctls"
-_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z]+)\.IFNAME\.([a-zA-Z0-9_]+)")
+# The docker command writes options in lower case, IFNAME as well.
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z]+)\.(?:IFNAME|ifname)\.([a-zA-Z0-9_]+)")
 
 
 def check(given: Mapping[str, str]) -> None:
