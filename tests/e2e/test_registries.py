@@ -163,6 +163,22 @@ def test_a_client_that_leaves_ends_its_pull(engine_host: Daemon, registry: Proxy
     engine_host.docker("rmi", f"{shelf.name}:1")
 
 
+def test_mirrors_and_insecure_registries_are_reloaded(new_daemon: Callable[..., Daemon], registry: Proxy) -> None:
+    Shelf(registry.name, "library/mirrored").image(archive_of({"a": b"1"}), tags=("1",))
+    daemon = new_daemon()
+    configuration = daemon.directory / "daemon.json"
+    configuration.write_text("{}")
+    daemon.flags = ["--config-file", str(configuration)]
+    daemon.start(environment={"HTTPS_PROXY": "http://127.0.0.1:1"})  # the public registry cannot be reached
+    assert daemon.docker("pull", "mirrored:1", check=False).returncode == 1
+    configuration.write_text(
+        json.dumps({"registry-mirrors": [f"http://{registry.name}"], "insecure-registries": ["x"]})
+    )
+    daemon.reload()
+    assert daemon.text("pull", "mirrored:1").splitlines()[-1] == "docker.io/library/mirrored:1"
+    assert "x" in daemon.request("GET", "/info")[1]["RegistryConfig"]["IndexConfigs"]
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_while_it_pulls(new_daemon: Callable[..., Daemon], registry: Proxy, seed: int) -> None:
     """Whatever the moment: no half image, nothing that is not used, and the next pull goes through."""

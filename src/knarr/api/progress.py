@@ -33,16 +33,23 @@ async def answer(work: Callable[[Report], Awaitable[object]], *, always_streamed
     task = asyncio.ensure_future(work(report))
     task.add_done_callback(lambda _: lines.put_nowait(None))
     if always_streamed:
-        return Stream(_stream(lines, task))
+        return Stream(await _begun(_stream(lines, task)))
     first = await lines.get()
     if first is None:
         await task
         return Response(headers=[("Content-Type", "application/json")])
-    return Stream(_stream(lines, task, first))
+    return Stream(await _begun(_stream(lines, task, first)))
+
+
+async def _begun(stream: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """A stream that ends its work when it is closed, even if not one message could be sent."""
+    await anext(stream)
+    return stream
 
 
 async def _stream(lines: _Lines, task: asyncio.Future[object], first: bytes = b"") -> AsyncGenerator[bytes, None]:
     try:
+        yield b""
         if first:
             yield first
         while (line := await lines.get()) is not None:

@@ -61,6 +61,7 @@ class Parts:
     def reload(self, config: DaemonConfig) -> None:
         """Take over what may change while the engine runs."""
         refresh(self.settings, config)
+        self.engine.distribution.reload()
 
     async def close(self, *, stop_containers: bool) -> None:
         """Let go of everything, in the opposite order."""
@@ -145,3 +146,5 @@ def refresh(settings: EngineSettings, config: DaemonConfig) -> None:
     settings.labels = config.labels
     settings.live_restore = config.live_restore
     settings.shutdown_timeout = config.shutdown_timeout
+    settings.insecure_registries = config.insecure_registries
+    settings.registry_mirrors = config.registry_mirrors

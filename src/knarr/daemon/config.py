@@ -24,7 +24,7 @@ from knarr.errors import InvalidParameter, Unsupported
 LOG_LEVELS = ("debug", "info", "warn", "error", "fatal")
 DEFAULT_GROUP = "docker"
 DEFAULT_ID_POOL = f"{1 << 30}:{1 << 29}"
-RELOADABLE = ("debug", "labels", "live-restore", "shutdown-timeout")
+RELOADABLE = ("debug", "insecure-registries", "labels", "live-restore", "registry-mirrors", "shutdown-timeout")
 
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{0,15}")

@@ -44,6 +44,7 @@ class Distribution:
     def __init__(self, store: ImageStore, events: EventBus, settings: EngineSettings) -> None:
         self._store = store
         self._events = events
+        self._engine_settings = settings
         self.settings = registry_settings(settings)
         self._threads = ThreadPoolExecutor(_AT_ONCE, "registry")
         self._running: dict[asyncio.Future[Any], Cancellation] = {}
@@ -51,6 +52,12 @@ class Distribution:
         self.downloads = Downloads(
             store.content.partial, at_once=self.settings.downloads, attempts=self.settings.attempts
         )
+
+    def reload(self) -> None:
+        """Take over what the engine's settings say of mirrors and insecure registries now."""
+        self.settings = registry_settings(self._engine_settings)
+        if self._clients is not None:
+            self._clients.transport.settings = self.settings
 
     async def close(self) -> None:
         """End all that is under way."""

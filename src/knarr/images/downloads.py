@@ -230,6 +230,8 @@ class Download:
             self._fd = self._open_file()
             self._take_up()
             self._fetch()
+        except OSError as error:
+            self.error = KnarrError(f"write {self.path}: {(error.strerror or str(error)).lower()}")
         except BaseException as error:  # noqa: BLE001  # the thread's edge: those that wait for it get it
             self.error = error
         finally:

@@ -109,3 +109,9 @@ def test_old_ones_go_at_the_next_start(tmp_path: Path) -> None:
 def test_no_digest_is_a_path(downloads: Downloads, digest: str) -> None:
     with pytest.raises(InvalidParameter, match="unsupported digest"):
         fetch(downloads, Wanted(digest, 1, all_of_it))
+
+
+def test_a_disk_that_cannot_be_written(downloads: Downloads, tmp_path: Path) -> None:
+    (tmp_path / "partial" / DIGEST[7:]).mkdir()
+    with pytest.raises(KnarrError, match=r"write .*: is a directory"):
+        fetch(downloads, Wanted(DIGEST, len(DATA), all_of_it))

@@ -102,6 +102,13 @@ def test_a_layer_on_another_base_is_not_fetched_again(
     assert len(blobs(registry, shelf, gzip.compress(shared, 1, mtime=0))) == 1
 
 
+def test_the_same_layer_twice(bench: RegistryBench, shelf: Shelf, registry: Proxy, archives: Any) -> None:
+    layer = archives.tar({"a": b"1"})
+    shelf.image(layer, layer, tags=("1",))
+    assert len(bench.pull(f"{shelf.name}:1").config.rootfs.diff_ids) == 2
+    assert len(blobs(registry, shelf, gzip.compress(layer, 1, mtime=0))) == 1
+
+
 def chunked_zstd(data: bytes) -> bytes:
     """As zstd:chunked has it: several frames, and skippable ones behind them."""
     middle = len(data) // 2
@@ -301,6 +308,7 @@ def test_a_cancelled_pull_keeps_what_came(
     cancellation = Cancellation()
     pull = Background(lambda: bench.pull(f"{shelf.name}:1", cancellation=cancellation))
     assert fault.held.wait(30)
+    bench.said.wait_for(lambda one: one["status"] == "Download complete")
     name = digest(packed)[7:19]
     bench.said.wait_for(lambda one: one.get("id") == name and bool(one.get("progressDetail", {}).get("current")))
     cancellation.cancel()

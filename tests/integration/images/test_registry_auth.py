@@ -23,6 +23,7 @@ from knarr.images.references import parse
 from knarr.images.registry import descriptions, login
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.failures import Refused, Unreachable
+from knarr.images.registry.settings import ProxySettings
 from knarr.images.store import ImageStore
 
 JOE = Credentials(user_name="joe", password="s3cret")
@@ -241,6 +242,16 @@ def test_hosts_toml(store: ImageStore, tmp_path: Path, archives: Any) -> None:
         assert bench.pull("registry.invalid/team/thing:1").repo_tags == ["registry.invalid/team/thing:1"]
         assert one.requests("GET /v2/team/thing/manifests/1.ns=registry.invalid")
         assert {seen.headers.get("x-team") for seen in two.requests("ns=registry.invalid")} == {"blue"}
+        bench.close()
+
+
+def test_through_a_proxy(store: ImageStore, tmp_path: Path, archives: Any) -> None:
+    with registries.running(tmp_path) as proxy:
+        Shelf(proxy.name, "a/b").image(archives.tar({"a": b"1"}), tags=("1",))
+        proxies = ProxySettings(http=proxy.name)
+        bench = RegistryBench(store, proxies=proxies, insecure=("registry.invalid",))
+        assert bench.pull("registry.invalid/a/b:1").size == 1
+        assert proxy.requests("GET http://registry.invalid/v2/a/b/manifests/1")
         bench.close()
 
 

@@ -56,3 +56,23 @@ def test_work_without_messages() -> None:
     answer = asyncio.run(progress.answer(nothing))
     assert isinstance(answer, Response)
     assert answer.body == b""
+
+
+def test_a_client_that_left_before_the_first_message_ends_the_work() -> None:
+    async def scenario() -> bool:
+        ended = asyncio.Event()
+
+        async def work(report: Report) -> None:
+            report({"n": 1})
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        answer = await progress.answer(work)
+        assert isinstance(answer, Stream)
+        await answer.chunks.aclose()
+        await asyncio.wait_for(ended.wait(), 10)
+        return ended.is_set()
+
+    assert asyncio.run(scenario())
