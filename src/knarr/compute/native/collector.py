@@ -8,7 +8,7 @@ for a second the oldest are lost.
 from __future__ import annotations
 
 import _thread
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 from knarr.compute.interface import JournalSettings, LogSettings
@@ -42,8 +42,8 @@ class Wire(Protocol):
 class Format(Protocol):
     """How a collector wants its messages."""
 
-    def message(self, stream: str, line: Line) -> bytes:
-        """The message for a line of a stream."""
+    def messages(self, stream: str, lines: Sequence[Line]) -> list[bytes]:
+        """The messages for lines that a stream has got at this moment."""
 
 
 class Collector:
@@ -71,8 +71,8 @@ class Collector:
         """Have a piece of output sent soon."""
         self._queue(stream, self._splitters[stream].feed(data))
 
-    def _queue(self, stream: str, lines: Iterable[Line]) -> None:
-        messages = [self._format.message(stream, line) for line in lines]
+    def _queue(self, stream: str, lines: Sequence[Line]) -> None:
+        messages = self._format.messages(stream, lines)
         if messages and self._wire.joins:
             messages = [b"".join(messages)]
         for message in messages:

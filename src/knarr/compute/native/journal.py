@@ -13,13 +13,14 @@ import fcntl
 import os
 import socket
 import time
+from collections.abc import Sequence
 
 from knarr.compute.interface import JournalSettings
 from knarr.compute.native import frames
 from knarr.compute.native.json_log import timestamp
 from knarr.compute.native.log_lines import Line
 
-_PRIORITIES = {"stdout": "6", "stderr": "3"}  # info, err
+_PRIORITIES = {"stdout": b"6", "stderr": b"3"}  # info, err
 _TIMEOUT = 10.0
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
@@ -39,22 +40,21 @@ class JournalFormat:
         self._fields = b"".join(field(key, value.encode(errors="replace")) for key, value in fields.items())
         self._entries = 0
 
-    def message(self, stream: str, line: Line) -> bytes:
-        """One entry. The ordinal is the order of entries that come in the same microsecond."""
+    def messages(self, stream: str, lines: Sequence[Line]) -> list[bytes]:
+        """An entry each. The ordinal is the order of entries that come in the same microsecond."""
+        moment = field("PRIORITY", _PRIORITIES[stream]) + field("SYSLOG_TIMESTAMP", timestamp(time.time_ns()).encode())
+        shared = moment + self._fields
+        return [self._entry(line) + shared for line in lines]
+
+    def _entry(self, line: Line) -> bytes:
         self._entries += 1
-        own = {
-            "PRIORITY": _PRIORITIES[stream],
-            "SYSLOG_TIMESTAMP": timestamp(time.time_ns()),
-            "CONTAINER_LOG_ORDINAL": str(self._entries),
-        }
+        entry = b"MESSAGE=%s\nCONTAINER_LOG_ORDINAL=%d\n" % (line.text, self._entries)  # a line has no newline
         if line.part_of:
-            own["CONTAINER_PARTIAL_ID"] = line.part_of
-            own["CONTAINER_PARTIAL_ORDINAL"] = str(line.number)
-            own["CONTAINER_PARTIAL_LAST"] = str(line.last).lower()
-            if not line.last:
-                own["CONTAINER_PARTIAL_MESSAGE"] = "true"
-        mine = b"".join(field(key, value.encode()) for key, value in own.items())
-        return field("MESSAGE", line.text) + mine + self._fields
+            last = b"true" if line.last else b"false"
+            entry += field("CONTAINER_PARTIAL_ID", line.part_of.encode())
+            entry += field("CONTAINER_PARTIAL_ORDINAL", b"%d" % line.number)
+            entry += field("CONTAINER_PARTIAL_LAST", last)
+        return entry if line.last else entry + field("CONTAINER_PARTIAL_MESSAGE", b"true")
 
 
 class JournalSocket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from knarr.compute.native.json_log import MAX_LINE
@@ -26,9 +26,15 @@ class LineSplitter:
         self._part_of = ""
         self._parts = 0
 
-    def feed(self, data: bytes) -> Iterator[Line]:
+    def feed(self, data: bytes) -> Sequence[Line]:
         """The lines and parts that are complete with `data`. Empty lines are none, as for dockerd."""
         *whole, rest = (self._pending + data).split(b"\n")
+        if self._part_of or len(rest) > MAX_LINE or max(map(len, whole), default=0) > MAX_LINE:
+            return list(self._feed(whole, rest))
+        self._pending = rest
+        return [Line(text) for text in whole if text]
+
+    def _feed(self, whole: Sequence[bytes], rest: bytes) -> Iterator[Line]:
         for text in whole:
             yield from self._split(text)
             yield from self._end_line()
@@ -56,6 +62,6 @@ class LineSplitter:
         self._parts += 1
         return Line(text, self._part_of, self._parts, last)
 
-    def rest(self) -> Iterator[Line]:
+    def rest(self) -> Sequence[Line]:
         """What has no newline at the end of all output."""
-        return self._end_line()
+        return list(self._end_line())

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from knarr.compute.interface import SyslogSettings
@@ -30,11 +31,14 @@ class SyslogFormat:
         self._host = os.uname().nodename
         self._counted = settings.network == "tcp+tls" and settings.format.startswith("rfc5424")
 
-    def message(self, stream: str, line: Line) -> bytes:
-        """One message; with the newline at its end that receivers of streams need."""
+    def messages(self, stream: str, lines: Sequence[Line]) -> list[bytes]:
+        """Messages of this moment, each with the newline at its end that receivers of streams need."""
         priority = self._settings.facility << 3 | (_ERROR if stream == "stderr" else _INFO)
-        message = f"<{priority}>{self._header(time.time_ns())}".encode() + line.text + b"\n"
-        return b"%d %s" % (len(message), message) if self._counted else message
+        header = f"<{priority}>{self._header(time.time_ns())}".encode()
+        messages = [header + line.text + b"\n" for line in lines]
+        if self._counted:
+            return [b"%d %s" % (len(message), message) for message in messages]
+        return messages
 
     def _header(self, now: int) -> str:
         settings, pid = self._settings, os.getpid()
