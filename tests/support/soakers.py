@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import os
 import random
 import tarfile
 import threading
@@ -256,9 +257,10 @@ class Soakers:
         if box.paused is not None and state["Paused"] != box.paused:
             raise Broken(f"{box.id}: Paused is {state['Paused']}, not {box.paused}: {state}")
         box.running, box.paused = state["Running"], state["Paused"]
-        if state["Running"] and not state["Restarting"]:
-            with open(f"/proc/{state['Pid']}/status"):  # it is there
-                pass
+        if state["Running"] and not state["Restarting"] and not os.path.exists(f"/proc/{state['Pid']}"):
+            again = self.ask("GET", f"/containers/{box.id}/json", expected=(200,))["State"]
+            if again["Pid"] == state["Pid"] and box.counts:  # others end by themselves
+                raise Broken(f"{box.id} is said to run, and its process is not there: {again}")
 
 
 def _archive(content: bytes) -> bytes:
