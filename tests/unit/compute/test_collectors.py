@@ -7,6 +7,7 @@ import mmap
 import os
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -143,3 +144,18 @@ def test_an_entry_too_large_for_a_datagram_is_a_sealed_file(tmp_path: Path, stac
         assert entry(file.read())["BIG"] == b"y" * (4 << 20)
         with pytest.raises(PermissionError):
             mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_WRITE)
+
+
+def test_a_collector_that_is_slow_gets_everything(stack: ExitStack) -> None:
+    """Output waits for it as long as it takes any."""
+    server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    server.settimeout(20)
+    collector = Collector(LogSettings(driver="none", sink=SyslogSettings("tcp", "127.0.0.1", server.getsockname()[1])))
+    output = b"".join(b"%d\n" % number for number in range(100_000))
+    writer = threading.Thread(target=lambda: [collector.write("stdout", output), collector.close()])
+    writer.start()
+    connection, _ = server.accept()
+    with connection, connection.makefile("rb") as lines:
+        seen = [int(next(lines).rpartition(b" ")[2]) for _ in range(100_000)]
+    writer.join()
+    assert seen == list(range(100_000))

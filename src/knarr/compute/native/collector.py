@@ -8,7 +8,7 @@ for a second the oldest are lost.
 from __future__ import annotations
 
 import _thread
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from knarr.compute.interface import JournalSettings, LogSettings
@@ -18,6 +18,7 @@ from knarr.compute.native.log_lines import Line, LineSplitter
 from knarr.compute.native.syslog import SyslogFormat, SyslogWire
 
 _DEFAULT_BUFFER = 1 << 20
+_PIECE = 16 << 10
 _PATIENCE = 1.0  # seconds that output waits for a collector that takes nothing
 _PARTING = 3.0  # seconds that the end of a shim waits for it
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between attempts to reach it
@@ -73,10 +74,8 @@ class Collector:
 
     def _queue(self, stream: str, lines: Sequence[Line]) -> None:
         messages = self._format.messages(stream, lines)
-        if messages and self._wire.joins:
-            messages = [b"".join(messages)]
-        for message in messages:
-            self._buffer.append(message)
+        for piece in _joined(messages) if self._wire.joins else messages:
+            self._buffer.append(piece)
 
     def flush(self) -> None:
         """Have unfinished last lines sent, too. Does not wait for that."""
@@ -88,6 +87,18 @@ class Collector:
         self.flush()
         self._buffer.flush(_PARTING)
         self._delivery.give_up()
+
+
+def _joined(messages: Sequence[bytes]) -> Iterator[bytes]:
+    """Messages in pieces that are sent quickly: whether a collector takes any is seen piece by piece."""
+    start = size = 0
+    for number, message in enumerate(messages):
+        size += len(message)
+        if size >= _PIECE:
+            yield b"".join(messages[start : number + 1])
+            start, size = number + 1, 0
+    if size:
+        yield b"".join(messages[start:])
 
 
 class Delivery:

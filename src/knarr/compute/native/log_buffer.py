@@ -48,7 +48,7 @@ class LogBuffer:
     def append(self, data: bytes) -> None:
         """Have whole lines written soon. The newest piece is kept whatever its size."""
         if self._patience:
-            self._await_room()
+            self._await_room(len(data))
         with self._lock:
             self._pieces.append(data)
             self._size += len(data)
@@ -56,10 +56,10 @@ class LogBuffer:
                 self._size -= len(self._pieces.popleft())
             self._wake()
 
-    def _await_room(self) -> None:
+    def _await_room(self, size: int) -> None:
         while True:
             with self._lock:
-                if self._size <= self._limit or self._stuck:
+                if not self._pieces or self._size + size <= self._limit or self._stuck:
                     return
                 self._awaits_room = True
             if not self._room.acquire(timeout=self._patience):
