@@ -22,7 +22,7 @@ def specification() -> Path:
     return Path(os.environ["KNARR_API_SPEC"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def daemon() -> Iterator[Daemon]:
     daemon = Daemon()
     daemon.start()

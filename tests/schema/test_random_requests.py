@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import busybox
 import pytest
 import requests
 import schemathesis
@@ -68,6 +69,8 @@ def _speak_of_real_things(case: Any, daemon: Daemon) -> None:
             case.path_parameters[variable] = names[resource]
     if case.operation.path == "/containers/create" and isinstance(case.body, dict):
         case.body["Image"] = "busybox:latest"
+    if daemon.request("GET", "/images/busybox:latest/json")[0] == 404:
+        daemon.docker("import", "-", "busybox:latest", input=busybox.archive())
     body = {"Image": "busybox:latest", "Cmd": ["sleep", "600"], "HostConfig": {"NetworkMode": "none"}}
     daemon.request("POST", "/containers/create?name=tried", body)
     daemon.request("POST", "/containers/tried/start")

@@ -46,7 +46,9 @@ class Tour:
 
     def make(self, method: str, target: str, body: Any = None, status: int = 201) -> dict[str, Any]:
         """As `ask`, for its document."""
-        return dict(self.ask(method, target, body, status).document)
+        document = self.ask(method, target, body, status).document
+        assert isinstance(document, dict) and "message" not in document, document
+        return document
 
     # The stations
 

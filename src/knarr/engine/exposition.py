@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from msgspec import Struct
 
 import knarr
+from knarr.engine import times
 from knarr.engine.container import Container
 from knarr.engine.metrics import family
 from knarr.engine.parts import Parts
@@ -25,6 +26,9 @@ class _Figures(Struct):
     labels: dict[str, str]
     usage: Usage
     links: dict[str, LinkCounters]
+    started_at: int
+    """Nanoseconds since 1970, as `seen_at`."""
+    seen_at: int
 
     def io(self, operation: str) -> int:
         """Bytes of block devices."""
@@ -57,6 +61,27 @@ _OF_CONTAINERS: tuple[tuple[str, str, str, Callable[[_Figures], float]], ...] = 
         lambda of: of.usage.cpu.throttled / _NANOSECONDS,
     ),
     (
+        "counter",
+        "container_cpu_cfs_periods_total",
+        "Periods in which its limit was counted",
+        lambda of: of.usage.cpu.periods,
+    ),
+    (
+        "counter",
+        "container_cpu_cfs_throttled_periods_total",
+        "Periods in which its limit kept it from running",
+        lambda of: of.usage.cpu.throttled_periods,
+    ),
+    ("gauge", "container_last_seen", "When it was looked at last, since 1970", lambda of: of.seen_at / _NANOSECONDS),
+    (
+        "gauge",
+        "container_start_time_seconds",
+        "When it was started, since 1970",
+        lambda of: of.started_at / _NANOSECONDS,
+    ),
+    ("gauge", "container_memory_rss", "Memory that is not of files", lambda of: _detail(of.usage, "rss", "anon")),
+    ("gauge", "container_memory_cache", "Memory with files", lambda of: _detail(of.usage, "cache", "file")),
+    (
         "gauge",
         "container_memory_usage_bytes",
         "Memory used, cached files included",
@@ -82,6 +107,8 @@ _OF_LINKS = (
     ("container_network_receive_bytes_total", "Bytes received", "rx_bytes"),
     ("container_network_receive_packets_total", "Packets received", "rx_packets"),
     ("container_network_receive_errors_total", "Errors while receiving", "rx_errors"),
+    ("container_network_receive_packets_dropped_total", "Packets dropped while receiving", "rx_dropped"),
+    ("container_network_transmit_packets_dropped_total", "Packets dropped while sending", "tx_dropped"),
     ("container_network_transmit_bytes_total", "Bytes sent", "tx_bytes"),
     ("container_network_transmit_packets_total", "Packets sent", "tx_packets"),
     ("container_network_transmit_errors_total", "Errors while sending", "tx_errors"),
@@ -115,6 +142,8 @@ def _of_engine(parts: Parts, engine: dict[str, str]) -> Iterator[str]:
     )
     for kind, name, help, value in single:
         yield from family(kind, f"engine_daemon_{name}", help, [({}, value)])
+    yield from family("gauge", "machine_cpu_cores", "Number of processors", [({}, parts.facts.cpu_count)])
+    yield from family("gauge", "machine_memory_bytes", "Memory of the machine", [({}, memory)])
     help = "The information related to the engine and the OS it is running on"
     labels = {"version": knarr.__version__, "graphdriver": parts.layers.driver, **engine}
     yield from family("gauge", "engine_daemon_engine_info", help, [(labels, 1)])
@@ -134,7 +163,7 @@ def _gather(containers: list[Container]) -> list[_Figures]:
         if system is not None:
             links = system.network_counters() if container.host_config.network_mode != "host" else {}
             labels = {"id": f"/docker/{container.id}", "name": container.name, "image": container.record.image_name}
-            found.append(_Figures(labels, system.usage(), links))
+            found.append(_Figures(labels, system.usage(), links, container.state.started_at, times.now()))
     return found
 
 
@@ -148,6 +177,12 @@ def _of_containers(figures: list[_Figures]) -> Iterator[str]:
             for link, counters in each.links.items()
         ]
         yield from family("counter", name, help, samples)
+
+
+def _detail(usage: Usage, first: str, second: str) -> int:
+    """A figure of memory by its name on cgroup v1 with all below it, on v1, or on v2."""
+    detail = usage.memory.detail
+    return detail.get(f"total_{first}", detail.get(first, detail.get(second, 0)))
 
 
 def _working_set(usage: Usage) -> int:
