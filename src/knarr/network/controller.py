@@ -279,7 +279,7 @@ class NetworkController:
     async def leave(self, container_id: str, network: NetworkInfo, namespace: int) -> None:
         """Remove one endpoint of a container that goes on; one that is not there is fine. Raises KnarrError, OSError.
 
-        Where it led to the world, another network that can does so from now on.
+        Where it led to the world, another network that can does so from now on, and has the published ports.
         """
         places = self._endpoints.get(container_id, {})
         endpoint = places.get(network.id)
@@ -289,9 +289,31 @@ class NetworkController:
         await asyncio.shield(self._call(self._plumbing.leave, endpoint, heirs, namespace))
         for version, heir in heirs.items():
             if current := places.get(heir.network_id):
-                places[heir.network_id] = changed = replace(current, leads=(*current.leads, version))
+                leads = tuple(sorted({*current.leads, version}))
+                places[heir.network_id] = changed = replace(current, leads=leads)
                 self._store.put_endpoint(changed)
         await self._disconnect(endpoint)
+        if endpoint.ports and heirs:
+            await self._publish_again(container_id, endpoint.ports)
+
+    async def _hand_over_ports(self, former: Endpoint) -> None:
+        """Publish the ports of an endpoint that leads no longer at the one that does now."""
+        current = self._endpoints[former.container_id][former.network_id]
+        changed = replace(current, ports=[])
+        await asyncio.shield(self._call(self._plumbing.change_ports, current, changed))
+        self._store.put_endpoint(changed)
+        self._endpoints[former.container_id][former.network_id] = changed
+        self._relays.close(former.endpoint_id)
+        self._ports.release(former.endpoint_id)
+        await self._publish_again(former.container_id, former.ports)
+
+    async def _publish_again(self, container_id: str, ports: Sequence[BoundPort]) -> None:
+        """The same ports, where they are not published any longer; a network that has none is fine."""
+        asked = [PortMapping(port.container_port, port.protocol, port.host_ip, port.host_port) for port in ports]
+        try:
+            await self.change_ports(container_id, container_id[:12], add=asked)
+        except KnarrError as error:
+            _logger.warning("ports of %s are no longer published: %s", container_id[:12], error)
 
     async def change_ports(
         self, container_id: str, name: str, *, add: Sequence[PortMapping] = (), remove: Sequence[BoundPort] = ()
@@ -395,18 +417,20 @@ class NetworkController:
     async def _join(self, request: EndpointRequest, namespace: int) -> Endpoint:
         try:
             self.check(request)
-            endpoint = await self._admit(request)
+            former = next((other for other in self.endpoints(request.container_id) if other.ports), None)
+            endpoint = await self._admit(replace(request, ports=[]) if former else request)
             try:
                 await self._call(self._plumbing.join, endpoint, namespace)
                 self._depose(endpoint)
                 await self._name(endpoint, namespace)
                 await self._relay(endpoint)
+                if former and request.ports:
+                    await self._hand_over_ports(former)
             except BaseException:
-                await self._call(self._plumbing.withdraw, endpoint)
-                self._retire(endpoint)
+                await self.leave(request.container_id, self.network(endpoint.network_id), namespace)
                 raise
             self._redirect_flows(endpoint.ports, self._sharing(endpoint))
-            return endpoint
+            return self._endpoints[endpoint.container_id][endpoint.network_id]
         finally:
             os.close(namespace)
 

@@ -12,7 +12,7 @@ from topology import Namespace, ask, route, serving
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import add_address, addresses, delete_link, new_bridge, routes
-from knarr.network.controller import EndpointRequest, NetworkRequest, NetworkSettings, Subnet
+from knarr.network.controller import EndpointRequest, NetworkRequest, NetworkSettings, PortMapping, Subnet
 
 NEIGHBOUR = "192.0.2.10"
 
@@ -318,3 +318,34 @@ def test_pools_run_out_with_a_clear_error(world) -> None:
     with pytest.raises(KnarrError, match="could not find an available, non-overlapping IPv4 address pool"):
         create(world, "three")
     assert len(world.host.links()) == 5
+
+
+def test_published_ports_go_where_the_default_route_goes(world) -> None:
+    for name in ("one", "two"):
+        create(world, name)
+    ports = [PortMapping(80, host_port=8080), PortMapping(81)]
+    first, a = connect(world, "a", "one", ports=ports)
+    request = EndpointRequest("a", network="two", ports=ports, priority=1)
+    second = world.host.run(world.controller.join(request, a.fd))
+    assert second.ports == first.ports, "random ones too"
+    assert world.controller.members(world.controller.network("one"))[0].ports == []
+    with serving(a, 80):
+        assert ask(world.outside, "192.0.2.1", 8080) == NEIGHBOUR
+        world.host.run(world.controller.leave("a", world.controller.network("two"), a.fd))
+        assert ask(world.outside, "192.0.2.1", 8080) == NEIGHBOUR
+    (last,) = world.controller.endpoints("a")
+    assert (last.ports, last.leads) == (first.ports, (4,))
+
+
+def test_a_failed_join_leaves_the_default_route_and_the_ports(world) -> None:
+    create(world, "one")
+    create(world, "two")
+    _, a = connect(world, "a", "one", ports=[PortMapping(80, host_port=8080)])
+    asked = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.nosuch=1"}
+    request = EndpointRequest("a", network="two", ports=[PortMapping(80, host_port=8080)], priority=1, options=asked)
+    with pytest.raises(KnarrError):
+        world.host.run(world.controller.join(request, a.fd))
+    assert a.links().keys() == {"lo", "eth0"}
+    with serving(a, 80), serving(world.outside, 81):
+        assert ask(world.outside, "192.0.2.1", 8080) == NEIGHBOUR
+        assert ask(a, NEIGHBOUR, 81)
