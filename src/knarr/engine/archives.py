@@ -291,9 +291,9 @@ def _extract(
     if not start:  # nothing to unpack
         return
     with ExitStack() as stack:
+        stream = stack.enter_context(Plain(source)) if detect(start) else source
         if view.ids is not None:
             stack.enter_context(making_files_as(view.ids.first, view.ids.first))
-        stream = stack.enter_context(Plain(source)) if detect(start) else source
         extraction.extract(
             ArchiveReader(stream, hashing=False),
             view.root_fd,
