@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-import weakref
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-import msgspec
-
 from knarr.build import cache
-from knarr.build.cache import BuildCache, CacheEntry
+from knarr.build.cache import CacheEntry
 from knarr.build.classic import new_id
 from knarr.build.interface import Runner, RunStep
 from knarr.build.state import State
 from knarr.build.threads import finished, in_thread
 from knarr.build.transferring import Transferring
 from knarr.build.workdir import make_directory
-from knarr.buildkit import documents, emulation, progress, timestamps
+from knarr.buildkit import documents, emulation, keys, progress, timestamps
 from knarr.buildkit.caches.importing import ImportedCache
 from knarr.buildkit.caches.records import Result
-from knarr.buildkit.contexts import Context, Contexts
+from knarr.buildkit.contexts import Context
 from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.failures import located
 from knarr.buildkit.filesync import receive
@@ -40,46 +37,17 @@ from knarr.buildkit.graph import (
     Run,
     Transfer,
 )
+from knarr.buildkit.keys import Content, Definitions
 from knarr.buildkit.options import Options
 from knarr.buildkit.progress import Progress, Vertex
 from knarr.buildkit.remote import RemoteContext
-from knarr.buildkit.sessions import Sessions
-from knarr.buildkit.workbench import Content, Workbench
+from knarr.buildkit.solver import Solver
 from knarr.errors import CommandFailed, KnarrError, NotFound, Unsupported
+from knarr.images import layer_archives
 from knarr.images.config import ContainerDefaults, ImageConfig
-from knarr.storage.layers import Layer, LayerStore
+from knarr.storage.layers import Layer
 
 _CANCELLED = "context canceled"
-_UNIMPORTANT = ("original", "location", "flags", "from_stage")  # of an instruction, for what it brings
-
-
-class Pieces:
-    """A file of pieces that are made one after the other."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-
-    def read(self, size: int, /) -> bytes:
-        """The next piece, whatever its size."""
-        return next(self._pieces, b"")
-
-
-class Solver:
-    """What evaluations share: the stores, and a lock for each result that is being made."""
-
-    def __init__(
-        self, layers: LayerStore, results: BuildCache, contexts: Contexts, sessions: Sessions, workbench: Workbench
-    ) -> None:
-        self.layers = layers
-        self.results = results
-        self.contexts = contexts
-        self.sessions = sessions
-        self.workbench = workbench
-        self._locks: weakref.WeakValueDictionary[str, asyncio.Lock] = weakref.WeakValueDictionary()
-
-    def lock(self, key: str) -> asyncio.Lock:
-        """To be held by whoever makes the result of this key: others wait, and find it in the cache."""
-        return self._locks.setdefault(key, asyncio.Lock())
 
 
 class Evaluation:
@@ -95,6 +63,7 @@ class Evaluation:
         self._digests: dict[Operation, str] = {}
         self._keys: dict[str | None, str] = {}
         self._contexts: list[Context] = []
+        self._definitions = Definitions(options, self._solve)
         self._results: dict[str, Result] = {}
         self._held: list[str] = []
         self.imports: list[ImportedCache] = []
@@ -157,10 +126,11 @@ class Evaluation:
         return list(await asyncio.gather(*(self._solve(each) for each in operations)))
 
     async def _execute(self, operation: Operation) -> Content:
-        inputs = await self._all(operation.inputs())
         vertex = self._vertex(operation)
+        known = await self._without_source(operation, vertex) if isinstance(operation, Transfer) else None
+        inputs = [] if known is not None else await self._all(operation.inputs())
         try:
-            result = await self._perform(operation, inputs, vertex)
+            result = known or await self._perform(operation, inputs, vertex)
         except asyncio.CancelledError:
             vertex.complete(error=_CANCELLED)
             raise
@@ -216,34 +186,15 @@ class Evaluation:
         parent = _chain(inputs[0]) if operation.parent is not None else None
         sources = iter(inputs[1:] if operation.parent is not None else inputs)
         contents: list[Content] = [None if each.source is None else next(sources) for each in operation.mounts]
-        definition = msgspec.json.encode(
-            [
-                operation.arguments,
-                operation.environment,
-                operation.directory,
-                operation.user,
-                operation.network,
-                operation.scripts,
-                [each.mount for each in operation.mounts],
-                list(operation.platform),
-                self._settings(),
-            ]
-        )
         seen = [
-            _mounted_digest(content, each.mount.source)
-            for each, content in zip(operation.mounts, contents, strict=True)
+            keys.content(content, each.mount.source) for each, content in zip(operation.mounts, contents, strict=True)
         ]
-        key = cache.key("run", parent or "", definition, *seen)
+        key = cache.key("run", parent or "", keys.run(operation, self._options), *seen)
 
         async def make() -> Layer | None:
             return await self._run_command(operation, parent, contents, vertex)
 
         return await self._cached(operation, key, parent, vertex, make)
-
-    def _settings(self) -> list[object]:
-        """What the build's settings change in all its steps."""
-        wanted = self._options
-        return [wanted.epoch, wanted.hosts, wanted.hostname, wanted.shm_size, [*wanted.ulimits]]
 
     async def _run_command(
         self, operation: Run, parent: str | None, contents: list[Content], vertex: Vertex
@@ -279,33 +230,76 @@ class Evaluation:
 
     async def _transfer(self, operation: Transfer, inputs: list[Content], vertex: Vertex) -> str | None:
         results = dict(zip(operation.inputs(), inputs, strict=True))
-        parent = _chain(results[operation.parent]) if operation.parent is not None else None
         source = None if operation.source is None else results[operation.source]
-        linked = operation.instruction.link
-        made = await self._copy(operation, None if linked else parent, source, vertex)
-        return await self._put_on(parent, made, vertex) if linked and parent is not None else made
+        return await self._put_on_parent(operation, await self._copy(operation, source, vertex))
 
-    async def _copy(self, operation: Transfer, below: str | None, source: Content, vertex: Vertex) -> str | None:
-        """The files on top of `below`.
+    async def _without_source(self, operation: Transfer, vertex: Vertex) -> str | None:
+        """What COPY gives, if that is known by the definition of the stage that its files come from.
 
-        There are two keys: one of all that the files come from, which is quick to tell, and one of the files
-        themselves, by which the result is found again when something else has changed there.
+        Whether it may be is told by the definitions alone: else nothing waits here, and stages begin side by side.
         """
+        promise = await self._promise(operation)
+        if not promise or not self._has(promise):
+            return None
+        found = await self._find(await self._key_by_definition(operation))
+        if found is None or found.chain is None:
+            return None
+        vertex.complete(cached=True)
+        made = self._note(operation, found)
+        return await self._put_on_parent(operation, made)
+
+    async def _promise(self, operation: Transfer) -> str:
+        """ "" for files that come from no other stage, and where nothing is to be taken from the cache."""
+        if not isinstance(operation.source, (Run, Transfer, MakeDirectory)):
+            return ""
+        definition = await self._definitions.digest(operation)
+        return cache.key("promise", definition) if definition else ""
+
+    async def _key_by_definition(self, operation: Transfer) -> str:
+        source = await self._definitions.digest(operation.source)
+        below = await self._below(operation)
+        return cache.key("files by definition", below or "", keys.files(operation, self._options), source)
+
+    def _has(self, key: str) -> bool:
+        """Whether there is a result of a key, here or in an imported cache."""
+        results = self._solver.results
+        return results.peek(key) is not None or any(each.find(key) is not None for each in self.imports)
+
+    async def _below(self, operation: Transfer) -> str | None:
+        """What the files are put on: with --link they are by themselves."""
+        if operation.instruction.link or operation.parent is None:
+            return None
+        return _chain(await self._solve(operation.parent))
+
+    async def _put_on_parent(self, operation: Transfer, made: str | None) -> str | None:
+        if not operation.instruction.link or operation.parent is None:
+            return made
+        parent = _chain(await self._solve(operation.parent))
+        return made if parent is None else await self._put_on(parent, made)
+
+    async def _copy(self, operation: Transfer, source: Content, vertex: Vertex) -> str | None:
+        """The files on top of what they are put on.
+
+        There are several keys: one of all that the files come from, which is quick to tell; one of the files
+        themselves, by which the result is found again when something else has changed there; and by definition.
+        """
+        below = await self._below(operation)
         quick = "" if operation.needs_network else await in_thread(self._quick_key, operation, below, source)
         found = None if operation.ignore_cache or not quick else await self._find(quick)
         if found is not None:
             vertex.complete(cached=True)
             return self._note(operation, found)
         made = await self._copy_files(operation, below, source, vertex)
-        if quick:
-            self._put_known(Result(quick, made, operation.name, operation.created))
+        others = [quick] if quick else []
+        if promise := await self._promise(operation):
+            others += [promise, await self._key_by_definition(operation)]
+        for key in others:
+            self._put_known(Result(key, made, operation.name, operation.created))
         return made
 
     def _quick_key(self, operation: Transfer, below: str | None, source: Content) -> str:
-        wanted = operation.instruction
-        fields = {name: getattr(wanted, name) for name in wanted.__struct_fields__ if name not in _UNIMPORTANT}
-        definition = msgspec.json.encode([type(wanted).__name__, fields, operation.directory, self._options.epoch])
-        return cache.key("files of", below or "", definition, _mounted_digest(source, ""))
+        definition = keys.files(operation, self._options)
+        return cache.key("files of", below or "", definition, *keys.sources(operation, source))
 
     async def _copy_files(self, operation: Transfer, below: str | None, source: Content, vertex: Vertex) -> str | None:
         async def tree(name: str, stack: AsyncExitStack) -> int:
@@ -330,7 +324,7 @@ class Evaluation:
 
             return await self._cached(operation, key, below, vertex, make)
 
-    async def _put_on(self, parent: str, made: str | None, vertex: Vertex) -> str | None:
+    async def _put_on(self, parent: str, made: str | None) -> str | None:
         """Layers that were made by themselves on top of others."""
         if made is None:
             return parent
@@ -343,11 +337,11 @@ class Evaluation:
         assert known is not None
         with suppress(NotFound):
             return layers.get(known).chain_id
-        return layers.apply(parent, Pieces(layers.layer_archive(made)), diff_id=own.diff_id).chain_id
+        return layers.apply(parent, layer_archives.Pieces(layers.layer_archive(made)), diff_id=own.diff_id).chain_id
 
     async def _make_directory(self, operation: MakeDirectory, inputs: list[Content], vertex: Vertex) -> str | None:
         parent = _chain(inputs[0]) if inputs else None
-        key = cache.key("workdir", parent or "", operation.path, operation.user, str(self._options.epoch))
+        key = cache.key("workdir", parent or "", keys.directory(operation, self._options))
 
         async def make() -> Layer | None:
             return await in_thread(self._directory_layer, parent, operation)
@@ -436,8 +430,3 @@ def _chain(content: Content) -> str | None:
     if isinstance(content, (Context, RemoteContext)):
         raise Unsupported("a directory of the client cannot be what a stage is built on")
     return content
-
-
-def _mounted_digest(content: Content, path: str) -> str:
-    """What tells the content of a mount from any other."""
-    return content.digest(path) if isinstance(content, (Context, RemoteContext)) else content or ""

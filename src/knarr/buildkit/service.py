@@ -13,7 +13,7 @@ from knarr.buildkit.builds import Build, Builds
 from knarr.buildkit.caches.places import LocalPlace, Place, RegistryPlace
 from knarr.buildkit.contexts import Contexts
 from knarr.buildkit.control import Control
-from knarr.buildkit.evaluation import Evaluation, Solver
+from knarr.buildkit.evaluation import Evaluation
 from knarr.buildkit.exporters.archives import ArchiveExporter
 from knarr.buildkit.exporters.files import LocalExporter, TarExporter
 from knarr.buildkit.exporters.images import ImageExporter
@@ -24,6 +24,7 @@ from knarr.buildkit.gateway import Gateway
 from knarr.buildkit.health import Health
 from knarr.buildkit.options import Options
 from knarr.buildkit.sessions import Sessions
+from knarr.buildkit.solver import Solver
 from knarr.buildkit.transport import ServerEnd
 from knarr.buildkit.usage import Usage
 from knarr.buildkit.workbench import Workbench

@@ -20,6 +20,7 @@ from knarr.build.run_mounts import CacheDirectories
 from knarr.buildkit import callbacks
 from knarr.buildkit.contexts import Context
 from knarr.buildkit.graph import MountedInput, Run
+from knarr.buildkit.keys import Content
 from knarr.buildkit.remote import RemoteContext
 from knarr.buildkit.sessions import Session
 from knarr.dockerfile.run_mounts import RunMount
@@ -27,9 +28,6 @@ from knarr.errors import InvalidParameter, NotFound, Unsupported
 from knarr.kernel import mounts, paths
 from knarr.storage import trees
 from knarr.storage.layers import LayerStore
-
-Content = str | Context | RemoteContext | None
-"""What an operation gives: a chain of layers by its id, a build context; None is a file system without layers."""
 
 _AGENT = "/run/buildkit/ssh_agent.{}"
 
