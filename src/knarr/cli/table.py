@@ -60,6 +60,7 @@ _CONTEXT: Table = {
 }
 
 _IMAGE: Table = {
+    "bootstrap": ("image_bootstrap", "Make a base image from a distribution's packages, with no registry"),
     "build": _BUILDER["build"],
     "history": ("history", "Show the steps that made an image"),
     "import": ("import_", "Make an image from a root file system's archive"),
@@ -110,7 +111,7 @@ _VOLUME: Table = {
 
 COMMANDS: Table = {
     **{name: entry for name, entry in _CONTAINER.items() if name not in ("inspect", "ls", "prune")},
-    **{name: entry for name, entry in _IMAGE.items() if name not in ("inspect", "ls", "prune", "rm")},
+    **{name: entry for name, entry in _IMAGE.items() if name not in ("bootstrap", "inspect", "ls", "prune", "rm")},
     "completion": ("completion", "Print what makes a shell complete knarr's command lines"),
     "events": _SYSTEM["events"],
     "info": _SYSTEM["info"],
