@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import http.server
 import io
+import os
+import select
 import shutil
 import subprocess
 import tarfile
@@ -170,3 +172,24 @@ def test_a_context_from_git(engine_host: Daemon, web: tuple[str, Path]) -> None:
     shutil.copytree(place / ".git", directory / "r.git")
     knarr_program.text(engine_host.host, "build", "-t", "e2e-git", f"{address}/r.git#main:part")
     assert sorted(engine_host.text("run", "--rm", "e2e-git").split()) == ["/c/Dockerfile", "/c/a"]
+
+
+def test_a_build_ends_with_its_client(engine_host: Daemon) -> None:
+    command = ["docker", "--host", engine_host.host, "build", "-"]
+    pipe = subprocess.PIPE
+    before = set(engine_host.pids())
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env={**os.environ, **CLASSIC}) as client:
+        assert client.stdin is not None and client.stdout is not None
+        client.stdin.write(b"FROM busybox\nRUN echo up; exec sleep 1000\n")
+        client.stdin.close()
+        while client.stdout.readline() != b"up\n":
+            pass
+        shims = [pid for pid in set(engine_host.pids()) - before if b"knarr-shim" in _command_line(pid)]
+        ended = os.pidfd_open(shims[0])
+        client.kill()
+    assert select.select([ended], [], [], 30)[0]
+    os.close(ended)
+
+
+def _command_line(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()

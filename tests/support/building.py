@@ -71,7 +71,7 @@ class Built:
 
 def build(
     bench: EngineBench,
-    text: str,
+    text: str | bytes,
     files: Files | None = None,
     *,
     host: HostConfig | None = None,

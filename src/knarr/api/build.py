@@ -109,6 +109,8 @@ def _json(request: Request, name: str, kind: type[decoding.T], words: str) -> de
 
 
 def _decoded(data: bytes, kind: type[decoding.T], words: str) -> decoding.T:
+    if b"\\u0000" in data:
+        raise InvalidParameter(f"{words}: a string has a NUL character")
     try:
         return msgspec.convert(decoding.parse(data), kind)
     except InvalidParameter as error:

@@ -29,7 +29,7 @@ from knarr.build.workdir import make_directory
 from knarr.dockerfile import document, expansion, instructions, reading
 from knarr.dockerfile.document import Stage
 from knarr.dockerfile.instructions import Instruction
-from knarr.errors import CommandFailed, InvalidParameter
+from knarr.errors import CommandFailed, InvalidParameter, KnarrError
 from knarr.images import changes, platforms
 from knarr.images.store import short
 from knarr.storage.layers import LayerStore
@@ -130,7 +130,11 @@ class ClassicBuild:
 
     async def _perform(self, instruction: Instruction, now: State) -> State:
         work = self._WORK.get(type(instruction), ClassicBuild._change)
-        made: State = await work(self, instruction, now)
+        try:
+            made: State = await work(self, instruction, now)
+        except OSError as error:  # the disk, or names that no file system takes
+            where = f"{error.filename!r}: " if error.filename else ""
+            raise KnarrError(f"{instruction.original.split()[0]} failed: {where}{error.strerror}") from error
         self._say(f" ---> {short(made.id)}\n")
         return made
 

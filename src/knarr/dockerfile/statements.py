@@ -29,6 +29,9 @@ class Statement(Struct, frozen=True, kw_only=True):
 
 def read(text: str) -> tuple[Directives, list[Statement]]:
     """The directives and the statements of a Dockerfile. Raises DockerfileError."""
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DockerfileError("NUL character", Location(line, line))
     lines = text.removeprefix("\ufeff").split("\n")
     found = directives.read(lines)
     return found, list(_Reader(lines, found.escape).statements())
