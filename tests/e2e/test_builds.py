@@ -19,7 +19,7 @@ import docker
 import knarr_program
 import pytest
 from docker.errors import BuildError
-from harness import Daemon
+from harness import Daemon, cgroup_directories
 
 CLASSIC = {"DOCKER_BUILDKIT": "0"}
 
@@ -177,19 +177,20 @@ def test_a_context_from_git(engine_host: Daemon, web: tuple[str, Path]) -> None:
 def test_a_build_ends_with_its_client(engine_host: Daemon) -> None:
     command = ["docker", "--host", engine_host.host, "build", "-"]
     pipe = subprocess.PIPE
-    before = set(engine_host.pids())
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, env={**os.environ, **CLASSIC}) as client:
         assert client.stdin is not None and client.stdout is not None
-        client.stdin.write(b"FROM busybox\nRUN echo up; exec sleep 1000\n")
+        client.stdin.write(b"FROM busybox\nRUN echo up; exec sleep 98765\n")
         client.stdin.close()
-        while client.stdout.readline() != b"up\n":
+        while client.stdout.readline() not in (b"up\n", b""):
             pass
-        shims = [pid for pid in set(engine_host.pids()) - before if b"knarr-shim" in _command_line(pid)]
-        ended = os.pidfd_open(shims[0])
+        ended = os.pidfd_open(_process_of(engine_host, b"98765"))
         client.kill()
     assert select.select([ended], [], [], 30)[0]
     os.close(ended)
 
 
-def _command_line(pid: int) -> bytes:
-    return Path(f"/proc/{pid}/cmdline").read_bytes()
+def _process_of(engine: Daemon, word: bytes) -> int:
+    """The process in a container of the engine that has this word in its command line."""
+    lists = [path for top in cgroup_directories(engine.cgroup) for path in top.glob("*/cgroup.procs")]
+    pids = {int(pid) for path in lists for pid in path.read_text().split()}
+    return next(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_bytes())

@@ -15,12 +15,16 @@ async def in_thread(work: Callable[..., _T], *arguments: object) -> _T:
 
 
 async def finished(work: Awaitable[_T]) -> _T:
-    """The result of `work`, which goes on to its end even if the caller is cancelled meanwhile."""
+    """The result of `work`, which goes on to its end however often the caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
         if not task.cancelled():
             task.exception()  # seen: nobody else will ask
-        raise
+        raise asyncio.CancelledError
+    return task.result()

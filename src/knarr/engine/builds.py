@@ -52,6 +52,7 @@ class Builds:
         self.cache = cache
         self.root = parts.settings.data_root / "build"
         self._caches: CacheDirectories | None = None
+        self._running: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
         """Remove the contexts and mounts of builds that a crash has ended."""
@@ -85,6 +86,19 @@ class Builds:
         subnets = self._parts.network.network("bridge").subnets
         return next((subnet.gateway for subnet in subnets if subnet.version == 4), "")
 
+    async def close(self) -> None:
+        """End the builds that run, and wait until nothing is left of them."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    def note_running(self) -> None:
+        """The task that calls this builds something: `close` is to end it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
     async def build(
         self,
         options: BuildOptions,
@@ -105,6 +119,7 @@ class Builds:
         validation.validate_create(CreateBody(image="build", host_config=host_config), self._parts.facts)
         for reference in options.tags:
             self._parts.images.check_name(reference)
+        self.note_running()
         context = await in_thread(Context, self.root / "contexts" / secrets.token_hex(8))
         try:
             # a thread that waits for a client is not to be waited for: the connection's end wakes it

@@ -117,6 +117,7 @@ class Engine:
     async def shutdown(self, *, stop_containers: bool) -> None:
         """Stop serving; containers go on, or are stopped within the time that the settings give them."""
         self._lifecycle.begin_shutdown()
+        await self.builds.close()
         if stop_containers:
             timeout = self._settings.shutdown_timeout
             running = [container for container in self._registry.all() if container.running]
