@@ -147,7 +147,7 @@ class HostPorts:
             undo.callback(self._let_go, done)
             for port in ports:
                 try:
-                    if any(_place(port) == _place(other) for other in mine):
+                    if group and any(_place(port) == _place(other) for other in mine):
                         raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
                     self._hold(port, addresses, group)
                 except OSError as error:
