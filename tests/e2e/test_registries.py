@@ -179,6 +179,26 @@ def test_mirrors_and_insecure_registries_are_reloaded(new_daemon: Callable[..., 
     assert "x" in daemon.request("GET", "/info")[1]["RegistryConfig"]["IndexConfigs"]
 
 
+def test_a_stopped_engine_goes_on_where_it_was(new_daemon: Callable[..., Daemon], registry: Proxy) -> None:
+    layer = archive_of({"big": noise(3_000_000, 6)})
+    shelf = Shelf(registry.name, "e/stopped")
+    shelf.image(layer, tags=("1",))
+    is_layer = f"GET .*/e/stopped/blobs/{digest(gzip.compress(layer, 1, mtime=0))}"
+    fault = registry.fault(is_layer, hold=1_000_000)
+    daemon = new_daemon()
+    daemon.start()
+    with subprocess.Popen(["docker", "-H", daemon.host, "pull", f"{shelf.name}:1"], stdout=subprocess.PIPE) as pull:
+        assert fault.held.wait(30)
+        assert daemon.stop() == 0  # waits for no registry
+        pull.kill()
+    fault.go_on.set()
+    (part,) = (daemon.data_root / "content" / "partial").iterdir()
+    size = part.stat().st_size
+    daemon.start()
+    daemon.docker("pull", f"{shelf.name}:1")
+    assert registry.requests(is_layer)[-1].headers.get("Range", "bytes=0-") == f"bytes={size}-"
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_killed_while_it_pulls(new_daemon: Callable[..., Daemon], registry: Proxy, seed: int) -> None:
     """Whatever the moment: no half image, nothing that is not used, and the next pull goes through."""

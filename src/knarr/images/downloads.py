@@ -203,7 +203,7 @@ class Download:
                 self.changed.wait()
             if self.error is not None:
                 raise self.error
-        return Follower(self, cancellation)
+            return Follower(self, cancellation)
 
     def wait(self, cancellation: Cancellation) -> None:
         """Return when it is complete. Raises Cancelled, and its own errors."""

@@ -104,10 +104,21 @@ def test_a_named_file_must_exist(tmp_path: Path) -> None:
         ({"default_ipc_mode": "host"}, 'IPC mode "host" is not supported as default value'),
         ({"default_shm_size": "much"}, "default-shm-size: invalid size: 'much'"),
         ({"default_address_pools": [{"base": "x", "size": 3}]}, "invalid CIDR address: x"),
+        ({"max_concurrent_downloads": 0}, "invalid max concurrent downloads: 0"),
+        ({"registry_mirrors": ["mirror.example"]}, 'invalid mirror: "mirror.example" is not a http or https address'),
+        ({"registry_mirrors": ["https://m.example/?a"]}, "path, query, or fragment at end of the URI"),
+        ({"insecure_registries": ["http://a"]}, "insecure registry http://a should not contain '://'"),
+        ({"insecure_registries": ["10.0.0.0/99"]}, "invalid CIDR address: 10.0.0.0/99"),
+        ({"proxies": {"ftp-proxy": "x"}}, "proxies"),
     ],
 )
 def test_senseless_values(tmp_path: Path, settings: dict[str, object], words: str) -> None:
     assert words in refusal(tmp_path, **settings)
+
+
+def test_proxies_stand_together_in_the_file(tmp_path: Path) -> None:
+    loaded = load(tmp_path, proxies={"https-proxy": "http://p.example:3128", "no-proxy": "a.example"})
+    assert (loaded.http_proxy, loaded.https_proxy, loaded.no_proxy) == ("", "http://p.example:3128", "a.example")
 
 
 def test_relative_paths_are_those_of_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
