@@ -11,7 +11,7 @@ from knarr.errors import InvalidParameter, NotFound
 from knarr.images import config, layouts, platforms, selection
 from knarr.images.cancellation import Cancellation
 from knarr.images.compression import Plain, Readable, Source
-from knarr.images.downloads import Download, Downloads, Restarted, Wanted
+from knarr.images.downloads import Downloads
 from knarr.images.layouts import Descriptor, Index, Manifest
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform
@@ -23,6 +23,7 @@ from knarr.images.registry.failures import Refused
 from knarr.images.registry.repository import BlobStream, Document, Repository, connect
 from knarr.images.registry.transport import Transport
 from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
+from knarr.images.transfer import Download, Restarted, Wanted
 from knarr.images.turns import Turns
 
 _MAX_DEPTH = 4  # of indexes in indexes

@@ -11,8 +11,9 @@ import pytest
 
 from knarr.errors import InvalidParameter, KnarrError
 from knarr.images.cancellation import Cancellation
-from knarr.images.downloads import Downloads, Wanted
+from knarr.images.downloads import Downloads
 from knarr.images.progress import LayerProgress
+from knarr.images.transfer import Wanted
 
 DATA = os.urandom(3000)
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()

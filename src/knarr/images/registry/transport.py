@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import email.utils
-import socket
-import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import urllib3
 from msgspec import Struct
-from urllib3.connection import HTTPConnection, HTTPSConnection
 
 import knarr
-from knarr.errors import InvalidParameter
 from knarr.images.cancellation import Cancellation
-from knarr.images.registry import failures, proxies
+from knarr.images.registry import connections, failures, proxies
 from knarr.images.registry.endpoint import Endpoint
 from knarr.images.registry.failures import Refused, Unreachable
 from knarr.images.registry.settings import RegistrySettings
 
 USER_AGENT = f"knarr/{knarr.__version__}"
-CONNECT_SECONDS = 15.0
-STALL_SECONDS = 60.0
-_POOLED = 8
 _MAX_REDIRECTIONS = 10
 _REDIRECTIONS = {301, 302, 303, 307, 308}
 _PASSING = {429, 500, 502, 503, 504}  # may be over in a moment
@@ -158,7 +151,7 @@ class Transport:
         pool = self._pool(endpoint, request.url)
         stack = ExitStack()
         try:
-            with _interruptible(cancellation):
+            with connections.interruptible(cancellation):
                 response = pool.request(
                     request.method,
                     request.url,
@@ -183,7 +176,7 @@ class Transport:
         key = (endpoint.verify, endpoint.authorities, endpoint.client, proxy, url.startswith("https:"))
         with self._lock:
             if key not in self._pools:
-                self._pools[key] = _new_pool(endpoint, proxy, secure=url.startswith("https:"))
+                self._pools[key] = connections.new_pool(endpoint, proxy, secure=url.startswith("https:"))
             return self._pools[key]
 
 
@@ -219,96 +212,6 @@ def _retry_after(text: str, otherwise: float) -> float:
         except ValueError:
             seconds = otherwise
     return min(max(seconds, 0.0), _LONGEST_DELAY)
-
-
-# -- connections
-
-
-def _new_pool(endpoint: Endpoint, proxy: str, *, secure: bool) -> urllib3.PoolManager:
-    options: dict[str, Any] = {
-        "maxsize": _POOLED,
-        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=STALL_SECONDS),
-    }
-    if secure:
-        options["ssl_context"] = _tls_context(endpoint)
-    pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
-    pool.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
-    return pool
-
-
-def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if not endpoint.verify:
-        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the administrator has decided so
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    try:
-        for path in endpoint.authorities:
-            context.load_verify_locations(path)
-        if endpoint.client is not None:
-            context.load_cert_chain(*endpoint.client)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(str(path) for path in (*endpoint.authorities, *(endpoint.client or ())) if path)
-        raise InvalidParameter(f"cannot read the certificates for {endpoint.url} ({files}): {error}") from error
-    return context
-
-
-_local = threading.local()
-
-
-@contextmanager
-def _interruptible(cancellation: Cancellation) -> Iterator[None]:
-    """Let the requests that this thread makes be broken off while they wait for their answer."""
-    _local.cancellation = cancellation
-    try:
-        yield
-    finally:
-        _local.cancellation = None
-
-
-class _Interrupted:
-    """Part of a connection: its waiting for the peer ends when the thread's work is cancelled."""
-
-    def request(self, *arguments: Any, **options: Any) -> None:
-        with self._watched():
-            super().request(*arguments, **options)  # type: ignore[misc]
-
-    def getresponse(self) -> Any:
-        with self._watched():
-            return super().getresponse()  # type: ignore[misc]
-
-    @contextmanager
-    def _watched(self) -> Iterator[None]:
-        cancellation: Cancellation | None = getattr(_local, "cancellation", None)
-        if cancellation is None:
-            yield
-            return
-        with cancellation.breaking(self._break):
-            yield
-
-    def _break(self) -> None:
-        sock = getattr(self, "sock", None)
-        if sock is not None:
-            try:
-                sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # not connected any more
-
-
-class _PlainConnection(_Interrupted, HTTPConnection):
-    pass
-
-
-class _SecureConnection(_Interrupted, HTTPSConnection):
-    pass
-
-
-class _PlainPool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _PlainConnection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
 
 
 def _shut_down(response: urllib3.BaseHTTPResponse) -> None:
