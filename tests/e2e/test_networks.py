@@ -154,3 +154,12 @@ def bridges() -> set[str]:
     """The links that belong to networks, of any engine here."""
     with NetlinkSocket() as sock:
         return {link.name for link in rtnetlink.links(sock) if link.kind == "bridge"}
+
+
+def test_a_macvlan_container_restarts_with_its_own_mac(docker: Docker, name: str) -> None:
+    docker("network", "create", "-d", "macvlan", "--subnet", "10.177.1.0/24", name)
+    place = f"name={name},mac-address=02:42:0a:00:00:99"
+    docker("run", "-d", "--name", f"{name}-1", "--network", place, "busybox", "sleep", "1000")
+    for _ in range(3):
+        docker("restart", "-t", "0", f"{name}-1")
+    assert "02:42:0a:00:00:99" in docker("exec", f"{name}-1", "ip", "link", "show", "eth0")

@@ -81,6 +81,12 @@ class Bridge:
             interfaces.remove(self._netlink, endpoint.host_interface)
             raise KnarrError(f"failed to attach {endpoint.host_interface} to {self.name}: {error.strerror}") from error
 
+    def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        """See `NetworkDriver`: the host's end says all."""
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """See `NetworkDriver`: with the host's end goes the other."""
+
     def remove(self) -> None:
         """See `NetworkDriver`: a bridge that was there before stays, without our addresses."""
         present = {link.name: link for link in rtnetlink.links(self._netlink)}.get(self.name)

@@ -484,13 +484,16 @@ class NetworkController:
                 raise InvalidParameter(f"{request.mac} is not a valid mac address") from error
 
     async def _admit(self, request: EndpointRequest) -> Endpoint:
-        """An endpoint, with an address that may just be on its way back from another."""
+        """An endpoint, with addresses that may just be on their way back from another."""
+        sweep = self._sweep if self._sweep is not None and not self._sweep.done() else None
+        if sweep is not None and request.mac:
+            await asyncio.shield(sweep)
         try:
             return self._take(request)
         except KnarrError:
-            if self._sweep is None or self._sweep.done():
+            if sweep is None:
                 raise
-        await asyncio.shield(self._sweep)
+        await asyncio.shield(sweep)
         return self._take(request)
 
     def _take(self, request: EndpointRequest) -> Endpoint:

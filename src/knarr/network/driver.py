@@ -13,8 +13,8 @@ from knarr.network.sandbox import Sandbox
 class NetworkDriver(Protocol):
     """The kernel's side of one network.
 
-    All methods block for as long as the kernel needs and raise `KnarrError` or `OSError`. They are
-    called by one thread at a time. Interfaces of endpoints that have gone are deleted without the driver's help.
+    All methods block for as long as the kernel needs and raise `KnarrError` or `OSError`. They are called by one thread
+    at a time, `detach` by another. Ends of endpoints on the host are deleted without the driver's help.
     """
 
     @property
@@ -27,6 +27,12 @@ class NetworkDriver(Protocol):
 
     def attach(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
         """Give the sandbox an interface with the endpoint's addresses and routes. A failure leaves nothing behind."""
+
+    def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        """Take over an endpoint that a former run has attached."""
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """The container has ended or left: take away what would be in the way of another with the same addresses."""
 
     def remove(self) -> None:
         """Undo `ensure`; a network that is not there is fine."""

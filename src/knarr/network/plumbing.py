@@ -177,8 +177,11 @@ class Plumbing:
         finally:
             os.close(namespace)
         try:
-            if all(link.name != endpoint.interface for link in rtnetlink.links(sandbox.netlink)):
-                self._drivers[endpoint.network_id].attach(endpoint, sandbox)
+            driver = self._drivers[endpoint.network_id]
+            if any(link.name == endpoint.interface for link in rtnetlink.links(sandbox.netlink)):
+                driver.adopt(endpoint, sandbox)
+            else:
+                driver.attach(endpoint, sandbox)
         finally:
             sandbox.close()
 
@@ -309,6 +312,9 @@ class Plumbing:
     def clean_up(self, gone: Sequence[Endpoint]) -> None:
         """Delete interfaces, and cut the connections that go on in the kernel's tables without an end."""
         interfaces.remove_all(self._removal, [entry.host_interface for entry in gone if entry.host_interface])
+        for endpoint in gone:
+            if driver := self._drivers.get(endpoint.network_id):
+                driver.detach(endpoint)
         with NetlinkSocket(NETLINK_NETFILTER) as netfilter:
             for endpoint in gone:
                 if endpoint.published:

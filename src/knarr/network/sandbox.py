@@ -62,6 +62,10 @@ class Sandbox:
         if settings:
             inside_network(self.fd, lambda: sysctls.write_all(settings))
 
+    def another_socket(self) -> NetlinkSocket:
+        """A netlink socket inside, the caller's: as long as it is open the namespace is there. Raises OSError."""
+        return inside_network(self.fd, NetlinkSocket)
+
     def detach(self) -> int:
         """The namespace's descriptor, now the caller's; the rest is closed."""
         fd, self.fd = self.fd, -1

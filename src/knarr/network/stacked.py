@@ -36,9 +36,14 @@ class Stacked:
         self._parent = parent_name(network)
         self._index = 0
         self._netlink = NetlinkSocket()
+        # By endpoint, a socket in the container's namespace. The kernel takes its time to end a namespace that nobody
+        # is in, and as long as the interface is there the parent takes no other one with its MAC address.
+        self._inside: dict[str, NetlinkSocket] = {}
 
     def close(self) -> None:
-        """Close the socket; the parent stays."""
+        """Close the sockets; the parent and what is on it stay."""
+        for endpoint_id in list(self._inside):
+            self._inside.pop(endpoint_id).close()
         self._netlink.close()
 
     def ensure(self, endpoints: Sequence[Endpoint]) -> None:
@@ -60,6 +65,17 @@ class Stacked:
         except OSError as error:
             interfaces.remove(sandbox.netlink, endpoint.interface)
             raise KnarrError(f"failed to set up {endpoint.interface}: {error.strerror}") from error
+        self.adopt(endpoint, sandbox)
+
+    def adopt(self, endpoint: Endpoint, sandbox: Sandbox) -> None:
+        """See `NetworkDriver`."""
+        self._inside[endpoint.endpoint_id] = sandbox.another_socket()
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """See `NetworkDriver`."""
+        if inside := self._inside.pop(endpoint.endpoint_id, None):
+            with inside:
+                interfaces.remove(inside, endpoint.interface)
 
     def remove(self) -> None:
         """See `NetworkDriver`: the parent goes if the network has made it."""

@@ -152,3 +152,30 @@ def test_remove_undoes_ensure(site: Site) -> None:
     site.driver.remove()
     site.driver.remove()
     assert site.host.links().keys() == before
+
+
+def test_what_was_detached_is_not_in_the_way(site: Site) -> None:
+    """Also while the former container's namespace has not ended yet."""
+    site.ensure()
+    endpoint = site.endpoint("one", mac="" if site.network.driver == "ipvlan" else "02:42:0a:09:00:09")
+    for _ in range(3):
+        site.attach(endpoint)
+        site.driver.detach(endpoint)
+        if endpoint.host_interface:
+            site.host.netlink(rtnetlink.delete_link(endpoint.host_interface))
+
+
+def test_another_run_takes_over(site: Site) -> None:
+    site.ensure()
+    endpoint = site.endpoint("one", mac="" if site.network.driver == "ipvlan" else "02:42:0a:09:00:09")
+    sandbox = site.sandbox()
+    site.driver.attach(endpoint, sandbox)
+    site.driver.close()
+    site.driver = site.host.call(drivers.make, site.network, SETTINGS)
+    site.ensure(endpoint)
+    site.driver.adopt(endpoint, sandbox)
+    site.driver.detach(endpoint)
+    if endpoint.host_interface:
+        site.host.netlink(rtnetlink.delete_link(endpoint.host_interface))
+    site.attach(endpoint)
+    site.driver.close()
