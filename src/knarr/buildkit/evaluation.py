@@ -246,6 +246,7 @@ class Evaluation:
             return None
         vertex.complete(cached=True)
         made = self._note(operation, found)
+        self._remember(Result(promise, made, operation.name, operation.created))
         return await self._put_on_parent(operation, made)
 
     async def _promise(self, operation: Transfer) -> str:
@@ -288,9 +289,10 @@ class Evaluation:
         found = None if operation.ignore_cache or not quick else await self._find(quick)
         if found is not None:
             vertex.complete(cached=True)
-            return self._note(operation, found)
-        made = await self._copy_files(operation, below, source, vertex)
-        others = [quick] if quick else []
+            made = self._note(operation, found)
+        else:
+            made = await self._copy_files(operation, below, source, vertex)
+        others = [quick] if quick and found is None else []
         if promise := await self._promise(operation):
             others += [promise, await self._key_by_definition(operation)]
         for key in others:
