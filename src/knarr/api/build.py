@@ -19,6 +19,7 @@ _CLASSIC = "1"
 
 
 async def build(request: Request) -> Answer:
+    """`rm` and `forcerm` need nothing: no command of a build leaves a container, whatever becomes of it."""
     from knarr.build.options import BuildOptions
 
     _refuse_unsupported(request)

@@ -10,6 +10,7 @@ from typing import cast
 
 from knarr.build import fetching
 from knarr.build.selection import cleaned
+from knarr.build.threads import in_thread
 from knarr.errors import InvalidParameter, NotFound
 from knarr.ignore import Patterns, read
 from knarr.images.compression import Plain, Readable, Source
@@ -54,7 +55,9 @@ class Context:
         if remote and fetching.is_git(remote):
             await self._clone(fetching.parse_git(remote))
         elif remote and fetching.is_url(remote):
-            dockerfile = await asyncio.to_thread(self._download, remote, dockerfile)
+            # not waited for if cancelled: it uses nothing of the context but a name for its file
+            found = await asyncio.to_thread(fetching.download, remote, self.path / "download")
+            dockerfile = await in_thread(self._take_download, found.path, dockerfile)
         elif remote not in ("", "client-session"):
             raise InvalidParameter(f"unable to prepare context: path {remote!r} not found")
         else:
@@ -67,14 +70,14 @@ class Context:
             unpack(reader, self.root_fd, whiteouts=False)
             reader.drain()
 
-    def _download(self, url: str, dockerfile: str) -> str:
-        found = fetching.download(url, self.path / "download")
-        with found.path.open("rb") as file:
+    def _take_download(self, path: Path, dockerfile: str) -> str:
+        """Unpack what was fetched, or take it for the Dockerfile: the Dockerfile's name."""
+        with path.open("rb") as file:
             if is_archive(file.read(1024)):
                 file.seek(0)
                 self._unpack(file)
                 return dockerfile
-        os.rename(found.path, self.path / "files" / _DOCKERFILE)
+        os.rename(path, self.path / "files" / _DOCKERFILE)
         return _DOCKERFILE
 
     async def _clone(self, repository: fetching.Repository) -> None:

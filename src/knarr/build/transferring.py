@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import posixpath
@@ -123,7 +124,7 @@ class Transferring:
 
     async def _add_download(self, url: str, instruction: Add, transfer: Transfer, stack: AsyncExitStack) -> None:
         path, fd = self._directory(stack)
-        found = await in_thread(fetching.download, url, path / "download")
+        found = await asyncio.to_thread(fetching.download, url, path / "download")
         if not found.name and transfer.wants_name:
             raise InvalidParameter(f"cannot determine filename for source {url}")
         name = found.name or "download"

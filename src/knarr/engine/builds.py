@@ -114,15 +114,14 @@ class Builds:
         Raises InvalidParameter, NotFound, CommandFailed, KnarrError. Cancelled, it ends what it runs.
         """
         from knarr.build.context import Context
-        from knarr.build.threads import finished, in_thread
+        from knarr.build.threads import finished
 
         validation.validate_create(CreateBody(image="build", host_config=host_config), self._parts.facts)
         for reference in options.tags:
             self._parts.images.check_name(reference)
         self.note_running()
-        context = await in_thread(Context, self.root / "contexts" / secrets.token_hex(8))
+        context = Context(self.root / "contexts" / secrets.token_hex(8))
         try:
-            # a thread that waits for a client is not to be waited for: the connection's end wakes it
             await context.fill(archive, options.remote, options.dockerfile)
             sources = _Sources(self._images, self._distribution, _known_credentials(credentials or {}), pull=pull)
             return await self._build(options, host_config, context, report, sources)
