@@ -33,6 +33,7 @@ class Downloads:
         self._threads = ThreadPoolExecutor(at_once, "download")
         self._lock = threading.Lock()
         self._running: dict[str, Download] = {}
+        self._forgotten: set[str] = set()  # what goes as soon as it does not run any more
         self._forget_old()
 
     @contextmanager
@@ -49,6 +50,7 @@ class Downloads:
                 path = self._directory / wanted.digest.removeprefix("sha256:")
                 download = Download(wanted, path, self._attempts, after=download)
                 self._running[wanted.digest] = download
+                self._forgotten.discard(wanted.digest)
                 self._threads.submit(self._run, download)
             download.watch(progress)
         try:
@@ -66,11 +68,16 @@ class Downloads:
     def _drop_ended(self, download: Download) -> None:
         if download.ended and not download.wanted and self._running.get(download.digest) is download:
             del self._running[download.digest]
+            if download.digest in self._forgotten:
+                self._forgotten.remove(download.digest)
+                self._path(download.digest).unlink(missing_ok=True)
 
     def forget(self, digest: str) -> None:
-        """The blob is where it belongs: what was kept for a later attempt can go, unless somebody reads it."""
+        """The blob is where it belongs: what was kept for a later attempt can go, once nobody reads it."""
         with self._lock:
-            if digest not in self._running:
+            if digest in self._running:
+                self._forgotten.add(digest)
+            else:
                 self._path(digest).unlink(missing_ok=True)
 
     def prune(self) -> int:

@@ -97,6 +97,15 @@ def all_of_it(offset: int, _: Cancellation) -> Stream:
     return Stream(DATA, offset)
 
 
+def test_what_still_runs_is_forgotten_at_its_end(downloads: Downloads, tmp_path: Path) -> None:
+    with downloads.using(Wanted(DIGEST, len(DATA), all_of_it), progress()) as download:
+        download.wait(Cancellation())
+        downloads.forget(DIGEST)
+        assert (tmp_path / "partial" / DIGEST[7:]).exists()
+    downloads.close()
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
 def test_old_ones_go_at_the_next_start(tmp_path: Path) -> None:
     old, new = tmp_path / ("0" * 64), tmp_path / ("1" * 64)
     for path in (old, new):

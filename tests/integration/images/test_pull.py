@@ -318,7 +318,7 @@ def test_a_cancelled_pull_keeps_what_came(
     assert not place.layers.layers()
     again = RegistryBench(place.reopen())
     again.pull(f"{shelf.name}:1")
-    again.close()
+    again.close()  # its threads have ended
     (first, second) = blobs(registry, shelf, packed)
     assert first.headers.get("Range") is None and second.headers["Range"].startswith("bytes=")
     assert len(blobs(registry, shelf, gzip.compress(small, 1, mtime=0))) == 1
