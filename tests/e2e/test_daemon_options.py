@@ -109,3 +109,16 @@ def test_two_daemons_side_by_side(engine_host: Daemon, new_daemon: NewDaemon, bu
     second.docker("rm", "-f", "same-name")
     assert engine_host.text("exec", "same-name", "echo", "still here") == "still here"
     engine_host.docker("rm", "-f", "same-name")
+
+
+def test_the_networks_options(new_daemon: NewDaemon, busybox_archive: bytes) -> None:
+    flags = ["--ipv6", "--bip6", "fd89::1/64", "--default-address-pool", "base=10.89.0.0/16,size=24"]
+    daemon = new_daemon(*flags, "--default-network-opt", "bridge=com.docker.network.driver.mtu=1400")
+    daemon.start()
+    daemon.docker("import", "-", "busybox", input=busybox_archive)
+    assert "fd89::2/64" in daemon.text("run", "--rm", "busybox", "ip", "-6", "addr", "show", "eth0")
+    daemon.text("network", "create", "mine")
+    assert daemon.text("network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "mine").startswith("10.89.")
+    assert "mtu 1400" in daemon.text("run", "--rm", "--network", "mine", "busybox", "ip", "link", "show", "eth0")
+    assert daemon.text("info", "-f", "{{json .DefaultAddressPools}}") == '[{"Base":"10.89.0.0/16","Size":24}]'
+    daemon.text("network", "rm", "mine")

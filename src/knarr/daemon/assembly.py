@@ -123,6 +123,7 @@ def engine_settings(config: DaemonConfig) -> EngineSettings:
         dns=config.dns,
         dns_search=config.dns_search,
         dns_opts=config.dns_opts,
+        address_pools=[(pool.base, pool.size) for pool in config.default_address_pools],
         insecure_registries=config.insecure_registries,
         registry_mirrors=config.registry_mirrors,
         max_concurrent_downloads=config.max_concurrent_downloads,

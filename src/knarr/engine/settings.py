@@ -36,6 +36,7 @@ class EngineSettings(Struct, kw_only=True):
     dns: list[str] = field(default_factory=list)
     dns_search: list[str] = field(default_factory=list)
     dns_opts: list[str] = field(default_factory=list)
+    address_pools: list[tuple[str, int]] = field(default_factory=list)
     build_cache_limit: int = 0
     insecure_registries: list[str] = field(default_factory=list)
     registry_mirrors: list[str] = field(default_factory=list)

@@ -175,7 +175,7 @@ class SystemService:
             "RuncCommit": {"ID": ""},
             "InitCommit": {"ID": ""},
             "ProductLicense": "",
-            "DefaultAddressPools": [],
+            "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools],
             "Warnings": [],
         }
 
