@@ -12,12 +12,9 @@ from harness import Daemon
 _ELSEWHERE = {
     "GET /containers/{id}/attach/ws",  # hijacked, as POST /session
     "POST /session",
-    "POST /build",  # these need a registry, a builder or plugins
-    "POST /build/prune",
-    "POST /auth",
+    "POST /auth",  # these need a registry or plugins
     "GET /distribution/{name}/json",
     "GET /images/search",
-    "POST /images/{name}/push",
     "GET /plugins/privileges",
     "POST /plugins/create",
     "POST /plugins/pull",

@@ -56,6 +56,7 @@ class Tour:
         """All of it."""
         self.system()
         self.images()
+        self.builds()
         self.volumes()
         self.networks()
         self.containers()
@@ -82,6 +83,16 @@ class Tour:
             self.ask("GET", f"/images/json{query}")
         self.ask("DELETE", "/images/toured:one")
         self.ask("DELETE", "/images/imported")
+
+    def builds(self) -> None:
+        context = _tar({"Dockerfile": f"FROM {IMAGE}\nRUN echo built > /built\nLABEL a=b\n".encode()})
+        self.ask("POST", "/build?t=built", context, type="application/x-tar")
+        self.ask("POST", "/build", _tar({"Dockerfile": b"NONSENSE\n"}), 400, type="application/x-tar")
+        self.ask("GET", "/images/built/json")
+        self.ask("GET", "/system/df")
+        self.ask("DELETE", "/images/built")
+        self.ask("POST", "/build/prune?all=1")
+        self.ask("POST", "/images/no-such-image/push")  # told in the stream
 
     def volumes(self) -> None:
         self.make("POST", "/volumes/create", {})

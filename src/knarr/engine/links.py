@@ -34,10 +34,10 @@ def check(parts: Parts, links: list[str]) -> None:
             raise InvalidParameter(f"could not get container for {name}: {error}") from None
 
 
-def shown(container: Container) -> list[str] | None:
+def shown(container: Container) -> list[str]:
     """As inspect shows them: "/db:/web/alias"."""
     found = [parse(link) for link in container.host_config.links or []]
-    return [f"/{name}:/{container.name}/{alias}" for name, alias in found] or container.host_config.links
+    return [f"/{name}:/{container.name}/{alias}" for name, alias in found]
 
 
 def hosts(parts: Parts, container: Container) -> list[tuple[str, str]]:
