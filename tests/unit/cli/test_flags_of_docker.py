@@ -12,6 +12,7 @@ from knarr.cli.command import Command
 _KINDS = {"strings": "list"}  # comma separated words and repeated ones: knarr takes both as the latter
 _CLUSTER = "of a swarm's cluster volumes"
 _CONTENT_TRUST = "content trust ended with its server"
+_BUILDS = ("build", "builder build", "image build")
 _MISSING = {
     "checkpoint": "checkpoints need CRIU",
     "completion powershell": "not a shell of Linux",
@@ -33,9 +34,12 @@ _MISSING = {
         )
     },
     "volume ls --cluster": _CLUSTER,
+    **{f"{path} --compress": "the context goes over a socket as it is" for path in _BUILDS},
+    **{f"{path} --isolation": "of Windows" for path in _BUILDS},
     "volume update": _CLUSTER,
 }
-_COMING = ("build", "builder", "image build", "manifest")
+_COMING = {"manifest", *(f"{path} --ulimit" for path in _BUILDS)}
+"""Not yet; these may be here any day."""
 
 
 def _rows() -> list[list[str]]:
@@ -53,8 +57,7 @@ def _command(path: str) -> Command | None:
 
 
 def _is_missing(path: str, flag: str) -> bool:
-    known = (path, path.split(" ")[0], f"{path} --{flag}")
-    return any(name in _MISSING for name in known) or path.startswith(_COMING)
+    return any(name in _MISSING or name in _COMING for name in (path, path.split(" ")[0], f"{path} --{flag}"))
 
 
 @pytest.mark.parametrize("row", _rows(), ids=lambda row: f"{row[0]} {row[1]}".strip())
