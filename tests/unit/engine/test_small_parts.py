@@ -93,4 +93,4 @@ def test_attributes_of_events() -> None:
 def test_links_as_inspect_shows_them() -> None:
     linked = container(name="web", host_config={"links": ["db:d", "/cache"]})
     assert links.shown(linked) == ["/db:/web/d", "/cache:/web/cache"]
-    assert links.shown(container()) is None
+    assert links.shown(container()) == []
