@@ -19,7 +19,7 @@ def written(path: Path, *pieces: tuple[str, bytes], **settings: object) -> list[
     for stream, data in pieces:
         log.write(stream, data)
     log.close()
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_bytes().splitlines()]  # of text that would split at U+0085, too
 
 
 def texts(records: list[dict[str, object]]) -> list[object]:
