@@ -18,6 +18,7 @@ ROOT = Path(knarr.__file__).parent
 BELOW = {
     "cli": {"client"},
     "embedding": {"client"},
+    "runtime": {"compute", "kernel"},
     "client": set[str](),
     "daemon": {"api", "build", "engine", "images", "network", "storage", "compute", "kernel"},
     "api": {"build", "buildkit", "engine", "images", "compute"},

@@ -8,6 +8,7 @@ import os
 import select
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,13 +22,15 @@ from knarr.errors import InvalidParameter, NotFound
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup, detect
 
-RUNTIMES = ["knarr", "runc", *(["crun"] if detect().mode != "hybrid" else [])]  # crun refuses v1 and v2 side by side
+OWN = "knarr-runtime"
+RUNTIMES = ["knarr", OWN, "runc", *(["crun"] if detect().mode != "hybrid" else [])]  # crun wants v1 or v2, not both
 
 
 @pytest.fixture(params=RUNTIMES)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """A bench for each backend."""
-    bench = Bench(tmp_path, "" if request.param == "knarr" else shutil.which(request.param) or request.param)
+    program = shutil.which(request.param, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    bench = Bench(tmp_path, "" if request.param == "knarr" else program or request.param)
     yield bench
     bench.close()
 

@@ -25,7 +25,7 @@ from knarr.compute.spec import Seccomp, SeccompArg, SeccompSyscall
 from knarr.errors import InvalidParameter
 from knarr.kernel import seccomp
 
-_RETURNS = {
+ACTIONS = {
     "SCMP_ACT_KILL": seccomp.RET_KILL_THREAD,
     "SCMP_ACT_KILL_THREAD": seccomp.RET_KILL_THREAD,
     "SCMP_ACT_KILL_PROCESS": seccomp.RET_KILL_PROCESS,
@@ -41,7 +41,7 @@ _FLAGS = {
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": seccomp.FLAG_SPEC_ALLOW,
     "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV": seccomp.FLAG_WAIT_KILLABLE_RECV,
 }
-_OPERATORS = frozenset(
+OPERATORS = frozenset(
     {
         "SCMP_CMP_NE",
         "SCMP_CMP_LT",
@@ -63,7 +63,7 @@ class _Architecture(NamedTuple):
     narrow: bool = False
 
 
-_ARCHITECTURES = {
+ARCHITECTURES = {
     "SCMP_ARCH_X86_64": _Architecture(seccomp.AUDIT_ARCH_X86_64),
     "SCMP_ARCH_X86": _Architecture(seccomp.AUDIT_ARCH_I386, narrow=True),
     "SCMP_ARCH_X32": _Architecture(seccomp.AUDIT_ARCH_X86_64, x32=True, narrow=True),
@@ -146,9 +146,9 @@ def flags(profile: Seccomp) -> int:
 
 
 def _verdict(action: str, errno_ret: int | None) -> int:
-    if action not in _RETURNS:
+    if action not in ACTIONS:
         raise InvalidParameter(f"seccomp action {action} is not supported")
-    value = _RETURNS[action]
+    value = ACTIONS[action]
     if action in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE"):
         return value | ((errno.EPERM if errno_ret is None else errno_ret) & 0xFFFF)
     return value
@@ -190,10 +190,10 @@ class _Compiler:
         )
         self._calls = profile.syscalls
         names = dict.fromkeys([_NATIVE, *profile.architectures])
-        unknown = [name for name in names if name not in _ARCHITECTURES]
+        unknown = [name for name in names if name not in ARCHITECTURES]
         if unknown:
             raise InvalidParameter(f"seccomp architecture {unknown[0]} is not supported")
-        self._architectures = [_ARCHITECTURES[name] for name in names]
+        self._architectures = [ARCHITECTURES[name] for name in names]
         self._reversed: list[tuple[int, int, int, int]] = []
         self._returns: dict[int, int] = {}
 
@@ -320,7 +320,7 @@ def _alternatives(call: SeccompSyscall, narrow: bool) -> list[tuple[_Condition, 
 def _checked(arg: SeccompArg, narrow: bool) -> _Condition:
     if not 0 <= arg.index <= 5:
         raise InvalidParameter(f"invalid seccomp argument index: {arg.index}")
-    if arg.op not in _OPERATORS:
+    if arg.op not in OPERATORS:
         raise InvalidParameter(f"invalid seccomp operator: {arg.op}")
     return _Condition(arg.index, arg.op, arg.value, arg.value_two, narrow)
 

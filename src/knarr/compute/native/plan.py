@@ -27,7 +27,7 @@ class ProcessPlan(Struct):
     """A program and what it runs as. `capabilities` None keeps all; `seccomp` is a BPF program, b"" for none.
 
     `rlimits` are (resource number, soft, hard); `env` are b"KEY=value"; `keyring` names the new session keyring,
-    "" keeps the caller's.
+    "" keeps the caller's. `preserve_fds` descriptors after the streams are the program's too.
     """
 
     args: list[str]
@@ -49,6 +49,7 @@ class ProcessPlan(Struct):
     rows: int = 0
     columns: int = 0
     init: bool = False
+    preserve_fds: int = 0
 
 
 class CgroupWrite(Struct, frozen=True):

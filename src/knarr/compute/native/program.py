@@ -68,7 +68,7 @@ def become(process: ProcessPlan, sync: Line) -> NoReturn:
         _join_keyring(process.keyring)
     os.umask(process.umask)
     give_streams(process.uid, process.gid)
-    processes.close_range_cloexec(3)
+    processes.close_range_cloexec(3 + process.preserve_fds)
     entered = _change_directory(process.cwd)
     if process.no_new_privileges:
         processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)

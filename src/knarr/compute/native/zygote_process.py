@@ -1,8 +1,7 @@
 """The zygote as knarrd's child process: started from a read-only view of the interpreter, asked for shims.
 
-A container's process must never get hold of a writable way to the host's interpreter (CVE-2019-5736). The zygote, and
-so every shim and every process on its way into a container, is executed from a detached read-only bind mount of the
-interpreter's file: /proc/PID/exe leads nowhere else, and no mount namespace has it.
+Every shim, and every process on its way into a container, is the zygote's child: see `interpreter` for what it is
+executed from.
 """
 
 from __future__ import annotations
@@ -11,11 +10,10 @@ import os
 import socket
 import subprocess
 import sys
-import sysconfig
 
+from knarr.compute.native import interpreter
 from knarr.compute.native.messages import BUNDLE_SHIM, SHIM, USER_NAMESPACE
 from knarr.errors import KnarrError
-from knarr.kernel import mounts
 
 _PROGRAM = """\
 import os, socket, sys
@@ -38,22 +36,21 @@ class ZygoteProcess:
     def start(self) -> None:
         """Start the process. Raises OSError."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        interpreter = mounts.open_tree(mounts.AT_FDCWD, os.path.realpath(sys.executable), clone=True)
+        read_only = interpreter.open_read_only()
         try:
-            mounts.mount_setattr(interpreter, set=mounts.MOUNT_ATTR_RDONLY)
-            program = _PROGRAM.format(path=sys.path, interpreter_fd=interpreter, control_fd=theirs.fileno())
+            program = _PROGRAM.format(path=sys.path, interpreter_fd=read_only, control_fd=theirs.fileno())
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", "-c", program],
-                executable=f"/proc/self/fd/{interpreter}",
-                pass_fds=[interpreter, theirs.fileno()],
+                executable=f"/proc/self/fd/{read_only}",
+                pass_fds=[read_only, theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=None,
-                env=_environment(),
+                env=interpreter.environment(),
                 cwd="/",
             )
         finally:
-            os.close(interpreter)
+            os.close(read_only)
             theirs.close()
         self._control = ours
 
@@ -112,10 +109,3 @@ def _is_connected(sock: socket.socket) -> bool:
         return True
     except OSError:
         return False
-
-
-def _environment() -> dict[str, str]:
-    """An interpreter with a shared library is found by the loader although the executable has no directory."""
-    if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
-        return {}
-    return {"LD_LIBRARY_PATH": str(sysconfig.get_config_var("LIBDIR") or "")}

@@ -1,0 +1,222 @@
+"""create and start: from a bundle to a running program, by two commands."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from knarr.compute.interface import CreateRequest
+from knarr.compute.native import hooks, launch, planner, stage
+from knarr.compute.native.hooks import HookFailed, HookPlan
+from knarr.compute.native.launch import Given, Launched, LaunchError
+from knarr.compute.native.launcher import ExecDefaults
+from knarr.compute.native.plan import Plan
+from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
+from knarr.errors import Conflict, InvalidParameter
+from knarr.kernel import capabilities, cgroups, mounts, namespaces, processes
+from knarr.runtime import console, ending
+from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
+
+CONFIG_NAME = "config.json"
+_DEVICES = [
+    *(DeviceRule(True, kind, access="m") for kind in ("c", "b")),
+    *(DeviceRule(True, "c", 1, minor, "rwm") for minor in (3, 5, 7, 8, 9)),
+    *(DeviceRule(True, "c", 5, minor, "rwm") for minor in (0, 2)),
+    DeviceRule(True, "c", 136, None, "rwm"),
+]
+"""What runc allows every container on top of its rules: to make nodes, the default devices, terminals."""
+
+
+class Wish(NamedTuple):
+    """How a container is to be created. Without `console_socket` a terminal's master is given back."""
+
+    id: str
+    bundle: str
+    pid_file: str = ""
+    console_socket: str = ""
+    preserve_fds: int = 0
+
+
+def host() -> planner.Host:
+    """What plans depend on."""
+    return planner.Host(
+        cgroups.detect(), capabilities.own_bounding(), capabilities.own_permitted(), capabilities.last_cap()
+    )
+
+
+def read_spec(bundle: str) -> RuntimeSpec:
+    """A bundle's configuration. Raises InvalidParameter."""
+    try:
+        return msgspec.json.decode((Path(bundle) / CONFIG_NAME).read_bytes(), type=RuntimeSpec)
+    except FileNotFoundError:
+        raise InvalidParameter(f"JSON specification file {CONFIG_NAME} not found") from None
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"{CONFIG_NAME}: {error}") from None
+
+
+def create(store: Store, wish: Wish) -> tuple[Container, Launched]:
+    """A container whose program waits. Raises KnarrError, LaunchError, OSError; then nothing is left of it."""
+    bundle = os.path.realpath(wish.bundle)
+    spec = read_spec(bundle)
+    directory = store.make(wish.id)
+    with ExitStack() as undo:
+        undo.callback(store.remove, wish.id)
+        plan = _plan(wish, spec, directory)
+        container = _container(wish.id, bundle, spec, plan)
+        launched = _launch(store, container, spec, plan, wish)
+        undo.callback(launch.give_up, launched, plan.cgroup)
+        container.pid, container.pid_started = launched.pid, processes.start_time(launched.pid) or 0
+        if launched.terminal is not None and wish.console_socket:
+            console.send(launched.terminal, wish.console_socket)
+        store.save(container)
+        if wish.pid_file:
+            write_pid(wish.pid_file, launched.pid)
+        undo.pop_all()
+    return container, launched
+
+
+def _plan(wish: Wish, spec: RuntimeSpec, directory: Path) -> Plan:
+    if spec.root is None:
+        raise InvalidParameter("root is not set in the runtime spec")
+    if not any(namespace.type == "mount" for namespace in spec.linux.namespaces):
+        spec.linux.namespaces.append(Namespace("mount"))
+    if spec.linux.resources is not None and spec.linux.resources.devices:
+        spec.linux.resources.devices += _DEVICES
+    given = spec.process
+    planned = given if given is not None and given.args else Process(args=["/"])  # start will refuse it
+    request = CreateRequest(wish.id, msgspec.structs.replace(spec, process=planned), directory, -1)
+    plan = planner.plan_system(request, host())
+    plan.process.preserve_fds = wish.preserve_fds
+    plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, os.path.realpath(wish.bundle), spec.annotations)
+    return plan
+
+
+def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container:
+    assert spec.root is not None
+    after = spec.hooks
+    cgroup = msgspec.structs.replace(plan.cgroup, writes=[], device_program=b"")
+    return Container(
+        id=id,
+        bundle=bundle,
+        rootfs=os.path.join(bundle, spec.root.path),
+        created=time.time_ns(),
+        cgroup=cgroup,
+        process=spec.process if spec.process is not None and spec.process.args else None,
+        owner=os.geteuid(),
+        oci_version=spec.oci_version,
+        annotations=spec.annotations,
+        has_users=plan.has_users,
+        owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
+        defaults=ExecDefaults(plan.process.seccomp, plan.process.seccomp_flags, plan.process.oom_score_adj),
+        poststart=_planned(after.poststart) if after else [],
+        poststop=_planned(after.poststop) if after else [],
+    )
+
+
+def _planned(given: list[Hook]) -> list[HookPlan]:
+    return [planner.plan_hook(hook) for hook in given]
+
+
+def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, wish: Wish) -> Launched:
+    directory = store.directory(wish.id)
+    root = mounts.open_tree(mounts.AT_FDCWD, container.rootfs, clone=True, recursive=True)
+    gate = stage.Gate(_make_fifo(directory / START_FIFO), _make_fifo(directory / FAILURE_FIFO))
+    for fd in range(3, 3 + wish.preserve_fds):
+        os.set_inheritable(fd, True)
+    try:
+        return launch.launch(
+            plan,
+            Given(
+                root,
+                streams=None if plan.process.terminal else (0, 1, 2),
+                gate=gate,
+                sibling=False,
+                before_build=_runtime_hooks(store, container, spec),
+            ),
+        )
+    finally:
+        gate.close()
+
+
+def _make_fifo(path: Path) -> int:
+    os.mkfifo(path, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+
+def _runtime_hooks(store: Store, container: Container, spec: RuntimeSpec) -> Callable[[int], None] | None:
+    if spec.hooks is None or not (spec.hooks.prestart or spec.hooks.create_runtime):
+        return None
+    planned = _planned([*spec.hooks.prestart, *spec.hooks.create_runtime])
+
+    def run(pid: int) -> None:
+        told = store.told(container, "created")
+        told.pid = pid
+        try:
+            hooks.run_all(planned, told)
+        except HookFailed as error:
+            raise LaunchError(str(error)) from None
+
+    return run
+
+
+def write_pid(path: str, pid: int) -> None:
+    """Write a --pid-file at once, so that nobody reads half of it."""
+    temporary = f"{path}.{os.getpid()}"
+    Path(temporary).write_text(str(pid))
+    os.rename(temporary, path)
+
+
+def start(store: Store, container: Container) -> None:
+    """Let the program of a created container run. Raises Conflict, LaunchError with what kept it from running."""
+    status = store.status(container)
+    if status != "created":
+        raise Conflict(f"cannot start a container in the {status} state")
+    if container.process is None:
+        raise InvalidParameter("cannot start a container without a process: it is not set in the runtime spec")
+    failure = _open_gate(store.directory(container.id))
+    if failure is not None:
+        raise LaunchError(failure.text, failure.code)
+    try:
+        hooks.run_all(container.poststart, store.told(container, "running"))
+    except HookFailed as error:
+        ending.end(container)
+        ending.delete(store, container)
+        raise LaunchError(str(error)) from None
+
+
+def _open_gate(directory: Path) -> stage.Failure | None:
+    """Say START, and read what the process has to say until execve closes its end."""
+    failures = os.open(directory / FAILURE_FIFO, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        try:
+            gate = os.open(directory / START_FIFO, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:  # ENXIO: nobody waits
+            raise Conflict("cannot start a container that has stopped") from None
+        os.write(gate, stage.START)
+        os.close(gate)
+        message = _read_to_end(failures)
+    finally:
+        os.close(failures)
+    for name in (START_FIFO, FAILURE_FIFO):
+        with suppress(FileNotFoundError):
+            os.unlink(directory / name)
+    return stage.decode_failure(message[1:]) if message.startswith(stage.FAILED) else None
+
+
+def _read_to_end(fd: int) -> bytes:
+    poller = select.poll()
+    poller.register(fd, select.POLLIN)
+    data = b""
+    while True:
+        poller.poll()
+        piece = os.read(fd, 1 << 16)
+        if not piece:
+            return data
+        data += piece

@@ -1,0 +1,76 @@
+"""kill and delete: signals to a container, and its end."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+from contextlib import suppress
+
+from knarr.compute.native import hooks
+from knarr.compute.native.hooks import HookFailed
+from knarr.compute.native.launch import open_cgroup
+from knarr.errors import Conflict, InvalidParameter
+from knarr.kernel import processes
+from knarr.runtime.containers import Container, Store, open_main
+
+
+def parse_signal(text: str) -> int:
+    """A signal by number or by name, with SIG or without. Raises InvalidParameter."""
+    if text.isdecimal() and int(text) in signal.valid_signals():
+        return int(text)
+    name = text.upper().removeprefix("SIG")
+    try:
+        return signal.Signals[f"SIG{name}"]
+    except KeyError:
+        raise InvalidParameter(f"unknown signal {text!r}") from None
+
+
+def kill(store: Store, container: Container, number: int, *, everyone: bool = False) -> None:
+    """Signal the main process, or all. Raises Conflict unless it is created or runs."""
+    if everyone:
+        for pid in open_cgroup(container.cgroup).pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+        return
+    if store.status(container) == "stopped":
+        raise Conflict("container not running")
+    pidfd = open_main(container)
+    try:
+        processes.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        raise Conflict("container not running") from None
+    finally:
+        os.close(pidfd)
+
+
+def end(container: Container) -> None:
+    """SIGKILL to all of it; returns when the main process has ended."""
+    try:
+        pidfd = open_main(container)
+    except Conflict:
+        pass
+    else:
+        with suppress(ProcessLookupError):
+            processes.pidfd_send_signal(pidfd, signal.SIGKILL)
+        cgroup = open_cgroup(container.cgroup)
+        with suppress(OSError):
+            cgroup.thaw()
+        select.select([pidfd], [], [])
+        os.close(pidfd)
+    open_cgroup(container.cgroup).kill()
+
+
+def delete(store: Store, container: Container, *, force: bool = False) -> None:
+    """Free what create has made. Raises Conflict unless it has stopped, or with `force` is killed first."""
+    status = store.status(container)
+    if status != "stopped" and not force:
+        raise Conflict(f"cannot delete container {container.id} that is not stopped: {status}")
+    end(container)
+    open_cgroup(container.cgroup).remove()
+    store.remove(container.id)
+    try:
+        hooks.run_all(container.poststop, store.told(container, "stopped"))
+    except HookFailed as error:  # a warning (runtime.md, "Lifecycle", step 13)
+        print(f"warning: {error}", file=sys.stderr)

@@ -1,0 +1,123 @@
+"""exec: one more process in a running container."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import NamedTuple
+
+import msgspec
+
+from knarr.compute.native import launch, planner, stage
+from knarr.compute.native.exec_process import PROCESS, Place, fork_into
+from knarr.compute.native.launch import LaunchError, open_cgroup
+from knarr.compute.native.plan import ProcessPlan
+from knarr.compute.spec import Capabilities, Process, User
+from knarr.errors import Conflict, InvalidParameter
+from knarr.runtime import creating
+from knarr.runtime.containers import Container, Store, open_main
+
+
+class Started(NamedTuple):
+    """A process that runs; the descriptors are the receiver's."""
+
+    pid: int
+    pidfd: int
+    terminal: int | None
+
+
+class Changes(NamedTuple):
+    """What an exec has otherwise than the container's own process."""
+
+    args: list[str]
+    env: list[str]
+    cwd: str = ""
+    user: str = ""
+    groups: tuple[int, ...] = ()
+    terminal: bool = False
+    capabilities: tuple[str, ...] = ()
+    no_new_privileges: bool = False
+
+
+def process(container: Container, changes: Changes) -> Process:
+    """The process that is asked for. Raises InvalidParameter."""
+    if not changes.args:
+        raise InvalidParameter("exec args cannot be empty")
+    own = container.process or Process()
+    made = msgspec.structs.replace(
+        own,
+        args=changes.args,
+        env=[*own.env, *changes.env],
+        cwd=changes.cwd or own.cwd,
+        terminal=changes.terminal,
+        no_new_privileges=own.no_new_privileges or changes.no_new_privileges,
+        user=_user(changes.user, own.user),
+        console_size=None,
+    )
+    if changes.groups:
+        made.user = msgspec.structs.replace(made.user, additional_gids=[*made.user.additional_gids, *changes.groups])
+    if changes.capabilities:
+        made.capabilities = _with(made.capabilities or Capabilities(), changes.capabilities)
+    return made
+
+
+def _user(text: str, own: User) -> User:
+    if not text:
+        return own
+    uid, _, gid = text.partition(":")
+    try:
+        return msgspec.structs.replace(own, uid=int(uid), gid=int(gid) if gid else own.gid)
+    except ValueError:
+        raise InvalidParameter(f"parsing {text} as UID:GID failed") from None
+
+
+def _with(sets: Capabilities, names: tuple[str, ...]) -> Capabilities:
+    return Capabilities(
+        bounding=[*sets.bounding, *names],
+        effective=[*sets.effective, *names],
+        permitted=[*sets.permitted, *names],
+        inheritable=sets.inheritable,
+        ambient=[*sets.ambient, *names],
+    )
+
+
+def start(
+    store: Store, container: Container, wanted: Process, *, ignore_paused: bool = False, keep: int = 0
+) -> Started:
+    """Start it as our child. `keep` descriptors from 3 on are its too. Raises Conflict, LaunchError, KnarrError."""
+    status = store.status(container)
+    if status == "stopped":
+        raise Conflict("cannot exec in a stopped container")
+    if status == "paused" and not ignore_paused:
+        raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
+    defaults = container.defaults
+    plan = planner.plan_process(wanted, creating.host(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
+    plan.preserve_fds = keep
+    for fd in range(3, 3 + keep):
+        os.set_inheritable(fd, True)
+    pidfd = open_main(container)
+    try:
+        return _enter(Place(pidfd, open_cgroup(container.cgroup), container.has_users), plan)
+    finally:
+        os.close(pidfd)
+
+
+def _enter(place: Place, plan: ProcessPlan) -> Started:
+    sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with sync:
+        intermediate = fork_into(place, plan, theirs, None if plan.terminal else (0, 1, 2))
+        theirs.close()
+        pid, pidfd, terminal, failed = 0, -1, None, None
+        while (message := launch.receive(sync)).kind:
+            if message.kind == PROCESS:
+                pid, pidfd = int(message.body), message.fds[0]
+            elif message.kind == stage.TERMINAL:
+                terminal = message.fds[0]
+            elif message.kind == stage.FAILED:
+                failed = message.failure()
+    os.waitpid(intermediate, 0)
+    if failed is not None:
+        raise LaunchError(failed.text, failed.code)
+    if not pid:
+        raise LaunchError("the process ended before it was set up")
+    return Started(pid, pidfd, terminal)

@@ -1,0 +1,83 @@
+"""pause, resume, update: a container's cgroup while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from knarr.compute.native import limits
+from knarr.compute.native.launch import open_cgroup
+from knarr.compute.spec import BlockIO, Cpu, Memory, Pids, Resources
+from knarr.errors import Conflict, InvalidParameter, KnarrError
+from knarr.kernel.cgroups import Hierarchies
+from knarr.runtime.containers import Container, Store
+
+
+class Wanted(NamedTuple):
+    """`update`'s flags; None and "" change nothing. Sizes in bytes, times in microseconds."""
+
+    memory: int | None = None
+    memory_reservation: int | None = None
+    memory_swap: int | None = None
+    cpu_shares: int | None = None
+    cpu_quota: int | None = None
+    cpu_period: int | None = None
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int | None = None
+    blkio_weight: int | None = None
+
+
+def pause(store: Store, container: Container) -> None:
+    """Freeze it. Raises Conflict unless it is created or runs, OSError."""
+    if (status := store.status(container)) not in ("created", "running"):
+        raise Conflict(f"container not running or created: {status}")
+    open_cgroup(container.cgroup).freeze()
+
+
+def resume(store: Store, container: Container) -> None:
+    """Thaw it. Raises Conflict unless it is paused, OSError."""
+    if store.status(container) != "paused":
+        raise Conflict("container not paused")
+    open_cgroup(container.cgroup).thaw()
+
+
+def update(store: Store, container: Container, resources: Resources) -> None:
+    """Change limits. Raises Conflict if it has stopped, InvalidParameter with the file that did not take its value."""
+    if store.status(container) == "stopped":
+        raise Conflict("container not running")
+    plan = container.cgroup
+    cgroup = open_cgroup(plan)
+    for write in limits.writes(resources, Hierarchies(plan.mode, plan.controllers, plan.unified), update=True):
+        try:
+            cgroup.write(write.controller, write.file, write.value)
+        except OSError as error:
+            if not write.optional:
+                raise KnarrError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+
+
+def read(path: str) -> Resources:
+    """Limits from a file, "-" for standard input. Raises InvalidParameter, OSError."""
+    source = "/dev/stdin" if path == "-" else path
+    try:
+        return msgspec.json.decode(Path(source).read_bytes(), type=Resources)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"{path}: {error}") from None
+
+
+def resources(wanted: Wanted) -> Resources:
+    """The flags as the specification's resources."""
+    return Resources(
+        memory=Memory(limit=wanted.memory, reservation=wanted.memory_reservation, swap=wanted.memory_swap),
+        cpu=Cpu(
+            shares=wanted.cpu_shares,
+            quota=wanted.cpu_quota,
+            period=wanted.cpu_period,
+            cpus=wanted.cpuset_cpus or None,
+            mems=wanted.cpuset_mems or None,
+        ),
+        pids=Pids(wanted.pids_limit) if wanted.pids_limit is not None else None,
+        block_io=BlockIO(weight=wanted.blkio_weight) if wanted.blkio_weight is not None else None,
+    )

@@ -1,0 +1,425 @@
+"""The knarr-runtime command: runc's command line (runc(8)), as containerd, Docker and podman call it.
+
+Exit statuses: the program's own for `run` and an attached `exec`; 1 for what went wrong here, 255 in `exec`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from knarr import __version__
+from knarr.compute.native import interpreter
+from knarr.compute.native.hooks import HookFailed
+from knarr.compute.native.launch import LaunchError, reap
+from knarr.errors import KnarrError, NotFound, Unsupported
+from knarr.kernel import processes
+from knarr.runtime import console, creating, ending
+from knarr.runtime.containers import Container, Store
+from knarr.runtime.creating import Wish
+
+_FAILED, _EXEC_FAILED = 1, 255
+_INTO_CONTAINERS = {"create", "run", "exec"}
+_FORWARDED = signal.valid_signals() - {
+    *(signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGWINCH, signal.SIGURG),
+}
+
+
+_SEALED = """\
+import os, sys
+sys.path[:] = {path!r}
+os.close({fd})
+from knarr.runtime.main import serve
+serve(sys.argv[1:])
+"""
+
+
+def main() -> None:
+    """Run one command and exit: what leads into a container in an interpreter that cannot be written to."""
+    arguments = sys.argv[1:]
+    if not _INTO_CONTAINERS.isdisjoint(arguments):
+        _seal(arguments)
+    serve(arguments)
+
+
+def _seal(arguments: list[str]) -> NoReturn:
+    fd = interpreter.open_read_only()
+    os.set_inheritable(fd, True)
+    program = _SEALED.format(path=sys.path, fd=fd)
+    line = [sys.executable, "-I", "-S", "-B", "-c", program, *arguments]
+    os.execve(f"/proc/self/fd/{fd}", line, {**os.environ, **interpreter.environment()})
+
+
+def serve(arguments: list[str]) -> NoReturn:
+    """Run one command and exit."""
+    options = _parser().parse_args(arguments)
+    try:
+        sys.exit(_COMMANDS[options.command](options) or 0)
+    except (KnarrError, LaunchError, HookFailed, OSError) as error:
+        _report(options, str(error))
+        sys.exit(_EXEC_FAILED if options.command == "exec" else _FAILED)
+
+
+def _report(options: argparse.Namespace, text: str) -> None:
+    print(f"knarr-runtime {options.command} failed: {text}", file=sys.stderr)
+    if not options.log:
+        return
+    from knarr.runtime import reporting
+
+    entry = {"level": "error", "msg": f"knarr-runtime {options.command} failed: {text}", "time": reporting.now()}
+    line = json.dumps(entry) if options.log_format == "json" else f'time="{entry["time"]}" level=error msg={text!r}'
+    with open(options.log, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+# -- commands -----------------------------------------------------------------------------------------------------
+
+
+def _create(options: argparse.Namespace) -> None:
+    _refuse(options)
+    spec = creating.read_spec(options.bundle)
+    console.check(bool(spec.process and spec.process.terminal), True, options.console_socket)
+    creating.create(_store(options), _wish(options))
+
+
+def _run(options: argparse.Namespace) -> int:
+    _refuse(options)
+    store = _store(options)
+    spec = creating.read_spec(options.bundle)
+    terminal = bool(spec.process and spec.process.terminal)
+    console.check(terminal, options.detach, options.console_socket)
+    if not options.detach:
+        processes.mask_signals(_FORWARDED)  # they wait until there is somebody to forward them to
+    container, launched = creating.create(store, _wish(options))
+    try:
+        creating.start(store, container)
+    except BaseException:
+        ending.delete(store, container, force=True)
+        raise
+    if options.detach:
+        return 0
+    code = _attend(launched.pidfd, launched.terminal if not options.console_socket else None)
+    if not options.keep:
+        ending.delete(store, container, force=True)
+    return code
+
+
+def _attend(pidfd: int, terminal: int | None) -> int:
+    """Be the program's stand-in until it ends: signals go to it, its terminal is ours. Its exit code."""
+    for number in _FORWARDED:
+        signal.signal(number, lambda got, _: _forward(pidfd, got))
+    processes.mask_signals(set())
+    if terminal is not None:
+        console.relay(terminal, pidfd)
+    return reap(pidfd)
+
+
+def _forward(pidfd: int, number: int) -> None:
+    try:
+        processes.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        pass
+
+
+def _start(options: argparse.Namespace) -> None:
+    store, container = _find(options)
+    creating.start(store, container)
+
+
+def _kill(options: argparse.Namespace) -> None:
+    number = ending.parse_signal(options.signal)
+    store, container = _find(options)
+    ending.kill(store, container, number, everyone=options.all)
+
+
+def _delete(options: argparse.Namespace) -> None:
+    store = _store(options)
+    try:
+        container = store.load(options.id)
+    except NotFound:
+        if not options.force:
+            raise
+        store.remove(options.id)  # the rests of a creation that was cut short
+        return
+    ending.delete(store, container, force=options.force)
+
+
+def _exec(options: argparse.Namespace) -> int:
+    from knarr.runtime import executing
+
+    _refuse(options)
+    store, container = _find(options)
+    wanted = _process(options, container)
+    console.check(wanted.terminal, options.detach, options.console_socket)
+    if not options.detach:
+        processes.mask_signals(_FORWARDED)
+    started = executing.start(store, container, wanted, ignore_paused=options.ignore_paused, keep=options.preserve_fds)
+    terminal = started.terminal
+    if terminal is not None and options.console_socket:
+        console.send(terminal, options.console_socket)
+        terminal = None
+    if options.pid_file:
+        creating.write_pid(options.pid_file, started.pid)
+    return 0 if options.detach else _attend(started.pidfd, terminal)
+
+
+def _process(options: argparse.Namespace, container: Container) -> Any:
+    import msgspec
+
+    from knarr.compute.spec import Process
+    from knarr.errors import InvalidParameter
+    from knarr.runtime import executing
+
+    if options.process:
+        try:
+            with open(options.process, "rb") as file:
+                return msgspec.json.decode(file.read(), type=Process)
+        except msgspec.MsgspecError as error:
+            raise InvalidParameter(f"{options.process}: {error}") from None
+    changes = executing.Changes(
+        args=options.args,
+        env=options.env,
+        cwd=options.cwd,
+        user=options.user,
+        groups=tuple(options.additional_gids),
+        terminal=options.tty,
+        capabilities=tuple(options.cap),
+        no_new_privileges=options.no_new_privs,
+    )
+    return executing.process(container, changes)
+
+
+def _state(options: argparse.Namespace) -> None:
+    from knarr.runtime import reporting
+
+    print(reporting.state(*_find(options)))
+
+
+def _list(options: argparse.Namespace) -> None:
+    from knarr.runtime import reporting
+
+    text = reporting.listing(_store(options), options.format, quiet=options.quiet)
+    if text:
+        print(text)
+
+
+def _ps(options: argparse.Namespace) -> None:
+    from knarr.runtime import reporting
+
+    _, container = _find(options)
+    print(reporting.processes(container, options.format, options.args))
+
+
+def _events(options: argparse.Namespace) -> None:
+    from knarr.runtime import reporting
+
+    reporting.watch(*_find(options), options.interval, once=options.stats)
+
+
+def _pause(options: argparse.Namespace) -> None:
+    from knarr.runtime import limiting
+
+    limiting.pause(*_find(options))
+
+
+def _resume(options: argparse.Namespace) -> None:
+    from knarr.runtime import limiting
+
+    limiting.resume(*_find(options))
+
+
+def _update(options: argparse.Namespace) -> None:
+    from knarr.runtime import limiting
+
+    flags = limiting.Wanted(**{name: getattr(options, name) for name in limiting.Wanted._fields})
+    wanted = limiting.read(options.resources) if options.resources else limiting.resources(flags)
+    limiting.update(*_find(options), wanted)
+
+
+def _features(options: argparse.Namespace) -> None:
+    from knarr.runtime import reporting
+
+    print(reporting.features())
+
+
+def _spec(options: argparse.Namespace) -> None:
+    from knarr.runtime import template
+
+    template.write(options.bundle)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "create": _create,
+    "start": _start,
+    "run": _run,
+    "state": _state,
+    "kill": _kill,
+    "delete": _delete,
+    "exec": _exec,
+    "list": _list,
+    "ps": _ps,
+    "events": _events,
+    "pause": _pause,
+    "resume": _resume,
+    "update": _update,
+    "features": _features,
+    "spec": _spec,
+}
+
+
+def _store(options: argparse.Namespace) -> Store:
+    return Store(options.root)
+
+
+def _find(options: argparse.Namespace) -> tuple[Store, Container]:
+    store = _store(options)
+    return store, store.load(options.id)
+
+
+def _wish(options: argparse.Namespace) -> Wish:
+    return Wish(options.id, options.bundle, options.pid_file, options.console_socket, options.preserve_fds)
+
+
+def _refuse(options: argparse.Namespace) -> None:
+    if options.systemd_cgroup:
+        raise Unsupported("--systemd-cgroup: knarr-runtime makes its cgroups itself")
+
+
+# -- the command line ---------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("knarr-runtime", description="An OCI runtime with runc's command line.")
+    version = f"knarr-runtime version {__version__}\nspec: 1.2.0"
+    parser.add_argument("-v", "--version", action="version", version=version)
+    parser.add_argument("--root", default="/run/knarr-runtime", metavar="DIR", help="where containers are remembered")
+    parser.add_argument("--log", default="", metavar="FILE", help="where errors are written too")
+    parser.add_argument("--log-format", choices=("text", "json"), default="text")
+    parser.add_argument("--debug", action="store_true", help="accepted for runc's sake: errors are all there is to log")
+    parser.add_argument("--systemd-cgroup", action="store_true", help="refused: there is no systemd to ask")
+    parser.add_argument("--rootless", default="auto", metavar="WHEN", help="accepted for runc's sake")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (text, add) in _ARGUMENTS.items():
+        add(commands.add_parser(name, help=text, description=text))
+    return parser
+
+
+Parser = argparse.ArgumentParser
+
+
+def _id(parser: Parser) -> None:
+    parser.add_argument("id", metavar="ID")
+
+
+def _launch(parser: Parser) -> None:
+    parser.add_argument("-b", "--bundle", default=".", metavar="DIR")
+    parser.add_argument("--console-socket", default="", metavar="PATH")
+    parser.add_argument("--pid-file", default="", metavar="FILE")
+    parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
+    parser.add_argument("--no-pivot", action="store_true", help="the root is always changed with pivot_root")
+    parser.add_argument("--no-new-keyring", action="store_true", help="there is always a new one")
+    _id(parser)
+
+
+def _launch_and_stay(parser: Parser) -> None:
+    parser.add_argument("-d", "--detach", action="store_true")
+    parser.add_argument("--keep", action="store_true", help="leave the container when its program has ended")
+    parser.add_argument("--no-subreaper", action="store_true")
+    _launch(parser)
+
+
+def _kill_arguments(parser: Parser) -> None:
+    parser.add_argument("-a", "--all", action="store_true")
+    _id(parser)
+    parser.add_argument("signal", nargs="?", default="TERM", metavar="SIGNAL")
+
+
+def _delete_arguments(parser: Parser) -> None:
+    parser.add_argument("-f", "--force", action="store_true")
+    _id(parser)
+
+
+def _exec_arguments(parser: Parser) -> None:
+    parser.add_argument("--console-socket", default="", metavar="PATH")
+    parser.add_argument("--cwd", default="", metavar="DIR")
+    parser.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument("-t", "--tty", action="store_true")
+    parser.add_argument("-u", "--user", default="", metavar="UID[:GID]")
+    parser.add_argument("-g", "--additional-gids", action="append", type=int, default=[], metavar="GID")
+    parser.add_argument("-p", "--process", default="", metavar="FILE")
+    parser.add_argument("-d", "--detach", action="store_true")
+    parser.add_argument("--pid-file", default="", metavar="FILE")
+    parser.add_argument("--no-new-privs", action="store_true")
+    parser.add_argument("-c", "--cap", action="append", default=[], metavar="NAME")
+    parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
+    parser.add_argument("--ignore-paused", action="store_true")
+    _id(parser)
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="PROGRAM …")
+
+
+def _list_arguments(parser: Parser) -> None:
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table")
+    parser.add_argument("-q", "--quiet", action="store_true")
+
+
+def _ps_arguments(parser: Parser) -> None:
+    parser.add_argument("-f", "--format", choices=("table", "json"), default="table")
+    _id(parser)
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="PS-OPTION …")
+
+
+def _events_arguments(parser: Parser) -> None:
+    parser.add_argument("--interval", type=_seconds, default=5.0, metavar="TIME")
+    parser.add_argument("--stats", action="store_true", help="once, then exit")
+    _id(parser)
+
+
+def _seconds(text: str) -> float:
+    """A duration as Go writes it, of one unit."""
+    for suffix, factor in (("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0)):
+        if text.endswith(suffix):
+            return float(text.removesuffix(suffix)) * factor
+    return float(text)
+
+
+def _update_arguments(parser: Parser) -> None:
+    parser.add_argument("-r", "--resources", default="", metavar="FILE", help="JSON; - is standard input")
+    for flag in ("memory", "memory-reservation", "memory-swap", "pids-limit", "blkio-weight"):
+        parser.add_argument(f"--{flag}", type=int, metavar="N")
+    parser.add_argument("--cpu-share", dest="cpu_shares", type=int, metavar="N")
+    for flag in ("cpu-quota", "cpu-period"):
+        parser.add_argument(f"--{flag}", type=int, metavar="MICROSECONDS")
+    for flag in ("cpuset-cpus", "cpuset-mems"):
+        parser.add_argument(f"--{flag}", default="", metavar="LIST")
+    _id(parser)
+
+
+def _bundle(parser: Parser) -> None:
+    parser.add_argument("-b", "--bundle", default=".", metavar="DIR")
+
+
+_ARGUMENTS: dict[str, tuple[str, Callable[[Parser], None]]] = {
+    "create": ("create a container", _launch),
+    "start": ("start the program of a created container", _id),
+    "run": ("create and start a container", _launch_and_stay),
+    "state": ("print the state of a container", _id),
+    "kill": ("send a signal to a container", _kill_arguments),
+    "delete": ("free what a container has", _delete_arguments),
+    "exec": ("run one more program in a container", _exec_arguments),
+    "list": ("list containers", _list_arguments),
+    "ps": ("list the processes of a container", _ps_arguments),
+    "events": ("print what a container uses", _events_arguments),
+    "pause": ("freeze a container", _id),
+    "resume": ("thaw a container", _id),
+    "update": ("change the limits of a container", _update_arguments),
+    "features": ("print what this runtime can do", lambda parser: None),
+    "spec": ("write a new configuration", _bundle),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,343 @@
+"""knarr-runtime as engines call it: what the specification's life cycle, hooks and runc's users rely on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from compute_bench import make_root, runtime_spec
+
+from knarr.compute.spec import DeviceRule, Hook, Hooks, Resources, RuntimeSpec
+from knarr.kernel import processes
+from knarr.kernel.cgroups import Cgroup, detect
+
+PROGRAM = Path(sys.executable).with_name("knarr-runtime")
+
+
+class Runtime:
+    """The command with a root of its own, and a bundle."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.bundle = directory / "bundle"
+        self.bundle.mkdir()
+        make_root(self.bundle / "rootfs")
+        self.id = f"rt-{uuid.uuid4().hex[:12]}"
+
+    def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [str(PROGRAM), "--root", str(self.directory / "root"), *words]
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL} | options
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=self.bundle, **settings)
+
+    def ok(self, *words: str, **options: Any) -> str:
+        """A command that must succeed; what it prints."""
+        done = self(*words, **options)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def configure(self, spec: RuntimeSpec) -> None:
+        spec.linux.cgroups_path = f"/knarr-test-{self.id}"
+        (self.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
+
+    def create(self, *args: str) -> None:
+        """A container that waits, its output going nowhere: pipes of ours would stay open with it."""
+        self.configure(runtime_spec(*args))
+        self.quietly("create", self.id)
+
+    def quietly(self, *words: str) -> None:
+        """A command that must succeed and leaves something running behind."""
+        command = [str(PROGRAM), "--root", str(self.directory / "root"), *words]
+        null = subprocess.DEVNULL
+        subprocess.run(command, cwd=self.bundle, stdin=null, stdout=null, stderr=null, timeout=30, check=True)
+
+    def up(self, *args: str) -> None:
+        """A container that runs."""
+        self.create(*args)
+        self.ok("start", self.id)
+
+    def status(self) -> str:
+        status: str = json.loads(self.ok("state", self.id))["status"]
+        return status
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    runtime = Runtime(tmp_path)
+    yield runtime
+    runtime("delete", "--force", runtime.id)
+    assert not Cgroup(detect(), f"/knarr-test-{runtime.id}").exists()
+
+
+def test_a_life_in_steps(runtime: Runtime) -> None:
+    runtime.create("sleep", "60")
+    state = json.loads(runtime.ok("state", runtime.id))
+    assert (state["id"], state["status"], state["bundle"]) == (runtime.id, "created", str(runtime.bundle))
+    runtime.ok("start", runtime.id)
+    assert runtime.status() == "running"
+    runtime.ok("kill", runtime.id, "KILL")
+    _await_end(state["pid"])
+    assert runtime.status() == "stopped"
+    runtime.ok("delete", runtime.id)
+    assert "container does not exist" in runtime("state", runtime.id).stderr
+
+
+def _await_end(pid: int) -> None:
+    """A process that is nobody's child here."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    select.select([pidfd], [], [], 10)
+    os.close(pidfd)
+
+
+def test_the_program_does_not_run_before_its_start(runtime: Runtime) -> None:
+    runtime.create("touch", "/tmp/ran")
+    assert not (runtime.bundle / "rootfs/tmp/ran").exists()
+    pid = json.loads(runtime.ok("state", runtime.id))["pid"]
+    runtime.ok("start", runtime.id)
+    _await_end(pid)
+    assert (runtime.bundle / "rootfs/tmp/ran").exists()
+
+
+def test_run_gives_output_and_exit_code(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sh", "-c", "echo out; echo err >&2; exit 7"))
+    done = runtime("run", runtime.id)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+    assert runtime.ok("list", "-q") == ""
+
+
+def test_run_reads_what_we_read(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("cat"))
+    assert runtime.ok("run", runtime.id, stdin=None, input="through") == "through"
+
+
+def test_what_is_not_allowed_has_no_effect(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    for words, error in (
+        (("start", runtime.id), "cannot start a container in the running state"),
+        (("create", runtime.id), "container with given ID already exists"),
+        (("delete", runtime.id), "that is not stopped: running"),
+        (("resume", runtime.id), "container not paused"),
+        (("kill", runtime.id, "NONSENSE"), "unknown signal"),
+        (("state", "../x"), "invalid container ID format: ../x"),
+        (("state", ".."), "invalid container ID format: .."),
+        (("state", "x" * 300), "invalid container ID format"),
+        (("start", "nobody"), "container does not exist"),
+    ):
+        done = runtime(*words)
+        assert (done.returncode, error in done.stderr) == (1, True), done.stderr
+    assert runtime.status() == "running"
+
+
+def test_a_program_that_is_not_there_is_told_by_start(runtime: Runtime) -> None:
+    runtime.create("no-such-program")
+    done = runtime("start", runtime.id)
+    assert 'exec: "no-such-program": executable file not found in $PATH' in done.stderr
+    assert runtime.status() == "stopped"
+
+
+def test_no_process_can_be_created_but_not_started(runtime: Runtime) -> None:
+    spec = runtime_spec("x")
+    spec.process = None
+    runtime.configure(spec)
+    runtime.quietly("create", runtime.id)
+    assert "without a process" in runtime("start", runtime.id).stderr
+
+
+def test_a_failed_create_leaves_nothing(runtime: Runtime) -> None:
+    spec = runtime_spec("true")
+    spec.mounts.append(spec.mounts[0].__class__("/x", "no-such-fs", "x"))
+    runtime.configure(spec)
+    assert "no-such-fs" in runtime("create", runtime.id).stderr
+    assert list((runtime.directory / "root").iterdir()) == []
+
+
+def test_errors_are_logged_as_json(runtime: Runtime) -> None:
+    log = runtime.directory / "log"
+    assert runtime("--log", str(log), "--log-format", "json", "state", "nobody").returncode == 1
+    (entry,) = map(json.loads, log.read_text().splitlines())
+    assert (entry["level"], "container does not exist" in entry["msg"]) == ("error", True)
+
+
+def test_hooks_in_their_order_and_places(runtime: Runtime) -> None:
+    noted = runtime.directory / "noted"
+    spec = runtime_spec("true")
+
+    def hook(name: str, shell: str, path: str) -> list[Hook]:
+        return [Hook(shell, ["sh", "-c", f"echo {name} $(grep -o 'status\":\"[a-z]*' | cut -c10-) >>{path}"])]
+
+    outside = {name: hook(name, "/bin/sh", str(noted)) for name in ("prestart", "createRuntime", "createContainer")}
+    spec.hooks = Hooks(
+        prestart=outside["prestart"],
+        create_runtime=outside["createRuntime"],
+        create_container=outside["createContainer"],
+        start_container=[Hook("/bin/sh", ["sh", "-c", "cat >/tmp/told"])],
+        poststart=hook("poststart", "/bin/sh", str(noted)),
+        poststop=hook("poststop", "/bin/sh", str(noted)),
+    )
+    runtime.configure(spec)
+    runtime.ok("run", runtime.id)
+    assert noted.read_text().split() == [
+        *("prestart", "created", "createRuntime", "created", "createContainer", "created"),
+        *("poststart", "running", "poststop", "stopped"),
+    ]
+    told = json.loads((runtime.bundle / "rootfs/tmp/told").read_text())
+    assert (told["id"], told["pid"]) == (runtime.id, 1)
+
+
+@pytest.mark.parametrize("name", ["prestart", "create_runtime", "create_container", "start_container"])
+def test_a_failing_hook_fails_the_command(runtime: Runtime, name: str) -> None:
+    spec = runtime_spec("touch", "/tmp/ran")
+    spec.hooks = Hooks(**{name: [Hook("/bin/false", ["false"])]})
+    runtime.configure(spec)
+    done = runtime("run", runtime.id)
+    assert "hook /bin/false: exit status 1" in done.stderr
+    assert not (runtime.bundle / "rootfs/tmp/ran").exists()
+    assert runtime.ok("list", "-q") == ""
+
+
+def test_a_hook_that_takes_too_long(runtime: Runtime) -> None:
+    spec = runtime_spec("true")
+    spec.hooks = Hooks(create_runtime=[Hook("/bin/sleep", ["sleep", "60"], timeout=1)])
+    runtime.configure(spec)
+    assert "ran past its timeout of 1 s" in runtime("run", runtime.id).stderr
+
+
+def test_exec(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    script = "echo $A $(pwd) $(id -u) $(hostname); exit 5"
+    done = runtime("exec", "-e", "A=b", "--cwd", "/tmp", "-u", "7:8", runtime.id, "sh", "-c", script)
+    assert (done.returncode, done.stdout) == (5, "b /tmp 7 box\n")
+    done = runtime("exec", runtime.id, "no-such-program")
+    assert (done.returncode, "executable file not found in $PATH" in done.stderr) == (255, True)
+
+
+def test_exec_in_the_background(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    pid_file = runtime.directory / "pid"
+    process = {"args": ["sleep", "50"], "cwd": "/", "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0}}
+    (runtime.directory / "process.json").write_text(json.dumps(process))
+    command = ["exec", "--detach", "--pid-file", str(pid_file), "--process", str(runtime.directory / "process.json")]
+    runtime.quietly(*command, runtime.id)
+    assert int(pid_file.read_text()) in json.loads(runtime.ok("ps", "-f", "json", runtime.id))
+
+
+def test_paused(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    runtime.ok("pause", runtime.id)
+    assert runtime.status() == "paused"
+    assert "cannot exec in a paused container" in runtime("exec", runtime.id, "true").stderr
+    runtime.ok("resume", runtime.id)
+    assert runtime.status() == "running"
+
+
+def test_limits_and_figures(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    runtime.ok("update", "--resources", "-", runtime.id, stdin=None, input=json.dumps({"pids": {"limit": 77}}))
+    assert json.loads(runtime.ok("events", "--stats", runtime.id))["data"]["pids"] == {"current": 1, "limit": 77}
+
+
+def test_a_terminal_by_socket(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "tty; echo $TERM", terminal=True)
+    runtime.configure(spec)
+    assert "without setting console socket" in runtime("create", runtime.id).stderr
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(f"{runtime.directory}/tty")
+        listener.listen()
+        runtime.ok("create", "--console-socket", f"{runtime.directory}/tty", runtime.id)
+        connection, _ = listener.accept()
+    with connection:
+        _, (master,), _, _ = socket.recv_fds(connection, 100, 1)
+    runtime.ok("start", runtime.id)
+    assert os.read(master, 100).startswith(b"/dev/pts/0")
+    os.close(master)
+
+
+def test_our_own_terminal_is_joined_with_the_containers(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sh", "-c", "read line; echo got $line; tty; exit 4", terminal=True))
+    master, slave = pty.openpty()
+    command = [str(PROGRAM), "--root", str(runtime.directory / "root"), "run", runtime.id]
+    with subprocess.Popen(command, cwd=runtime.bundle, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        os.write(master, b"word\r")
+        seen = b""
+        while b"/dev/pts/0" not in seen:
+            seen += os.read(master, 1000)
+        assert b"got word" in seen
+        assert process.wait(30) == 4
+    os.close(master)
+
+
+def test_descriptors_are_kept_only_where_asked(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("ls", "/proc/self/fd"))
+    reader, writer = os.pipe()
+    try:
+        os.dup2(reader, 3)
+        os.set_inheritable(3, True)
+        kept = runtime.ok("run", "--preserve-fds", "1", runtime.id, pass_fds=[3])
+        closed = runtime.ok("run", runtime.id, pass_fds=[3])
+    finally:
+        for fd in (reader, writer):
+            os.close(fd)
+    assert (kept.split(), closed.split()) == (["0", "1", "2", "3", "4"], ["0", "1", "2", "3"])
+
+
+def test_signals_reach_the_program(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sh", "-c", "trap 'exit 9' TERM; echo on; while :; do sleep 0.1; done"))
+    command = [str(PROGRAM), "--root", str(runtime.directory / "root"), "run", runtime.id]
+    with subprocess.Popen(command, cwd=runtime.bundle, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"on\n"
+        process.terminate()
+        assert process.wait(30) == 9
+
+
+def test_the_interpreter_cannot_be_written_to_from_a_container(runtime: Runtime) -> None:
+    runtime.create("true")
+    pid = json.loads(runtime.ok("state", runtime.id))["pid"]
+    own = os.stat(sys.executable)
+    info = os.stat(f"/proc/{pid}/exe")
+    assert (info.st_dev, info.st_ino) == (own.st_dev, own.st_ino)
+    with pytest.raises(OSError, match=r"Read-only file system|Text file busy"):
+        os.close(os.open(f"/proc/{pid}/exe", os.O_WRONLY))
+    assert processes.start_time(pid)
+
+
+def test_a_new_configuration_runs(runtime: Runtime) -> None:
+    runtime.ok("spec")
+    assert "Remove it first" in runtime("spec").stderr
+    config = json.loads((runtime.bundle / "config.json").read_text())
+    config["process"] |= {"terminal": False, "args": ["/bin/sh", "-c", "echo well"]}
+    config["linux"]["cgroupsPath"] = f"/knarr-test-{runtime.id}"
+    (runtime.bundle / "config.json").write_text(json.dumps(config))
+    assert runtime.ok("run", runtime.id) == "well\n"
+
+
+def test_features() -> None:
+    features = json.loads(subprocess.check_output([str(PROGRAM), "features"]))
+    assert features["ociVersionMin"] == "1.0.0"
+    assert "SCMP_ACT_ERRNO" in features["linux"]["seccomp"]["actions"]
+
+
+def test_what_it_cannot_do_is_refused(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("true"))
+    assert "makes its cgroups itself" in runtime("--systemd-cgroup", "create", runtime.id).stderr
+
+
+def test_devices_that_every_container_may_use(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "echo x >/dev/null && head -c1 /dev/zero | wc -c; mknod /tmp/k c 1 11; cat /tmp/k")
+    spec.linux.resources = Resources(devices=[DeviceRule(False, access="rwm")])
+    runtime.configure(spec)
+    done = runtime("run", runtime.id)
+    assert (done.stdout.strip(), "Operation not permitted" in done.stderr) == ("1", True)
