@@ -1,7 +1,7 @@
 """The containers below a root directory: what has to be remembered of each between two commands.
 
 ROOT/ID/state.json       the container, written atomically
-ROOT/ID/start, failure   two FIFOs, while it waits to be started (see compute/native/stage.py, Gate)
+ROOT/ID/start, failure   two FIFOs, while it waits to be started (see compute/native/gate.py)
 """
 
 from __future__ import annotations

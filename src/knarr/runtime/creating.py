@@ -14,6 +14,7 @@ import msgspec
 
 from knarr.compute.interface import CreateRequest
 from knarr.compute.native import hooks, launch, planner, stage
+from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan
 from knarr.compute.native.launch import Given, Launched, LaunchError
 from knarr.compute.native.launcher import ExecDefaults
@@ -127,7 +128,7 @@ def _planned(given: list[Hook]) -> list[HookPlan]:
 def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, wish: Wish) -> Launched:
     directory = store.directory(wish.id)
     root = mounts.open_tree(mounts.AT_FDCWD, container.rootfs, clone=True, recursive=True)
-    gate = stage.Gate(_make_fifo(directory / START_FIFO), _make_fifo(directory / FAILURE_FIFO))
+    gate = Gate(_make_fifo(directory / START_FIFO), _make_fifo(directory / FAILURE_FIFO))
     for fd in range(3, 3 + wish.preserve_fds):
         os.set_inheritable(fd, True)
     try:

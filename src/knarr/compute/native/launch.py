@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from typing import NamedTuple
 
 from knarr.compute.native import frames, stage
+from knarr.compute.native.gate import Gate
 from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
 from knarr.kernel import bpf, namespaces, processes
@@ -120,7 +121,7 @@ class Given(NamedTuple):
     user_fd: int | None = None
     stdin_open: bool = False
     streams: tuple[int, int, int] | None = None
-    gate: stage.Gate | None = None
+    gate: Gate | None = None
     sibling: bool = True
     before_build: Callable[[int], None] | None = None
 

@@ -11,14 +11,12 @@ import os
 import resource
 import signal
 import stat
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from knarr.compute.native import init
+from knarr.compute.native.gate import Line
 from knarr.compute.native.plan import ProcessPlan
 from knarr.kernel import capabilities, processes, seccomp
-
-if TYPE_CHECKING:
-    from knarr.compute.native.stage import Line
 
 
 class StageError(Exception):

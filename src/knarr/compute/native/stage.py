@@ -17,6 +17,7 @@ from typing import NoReturn
 import msgspec
 
 from knarr.compute.native import hooks
+from knarr.compute.native.gate import Gate, Line
 from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
 from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
@@ -38,33 +39,6 @@ class Failure(msgspec.Struct):
 
 
 decode_failure = msgspec.msgpack.Decoder(Failure).decode
-
-
-class Gate:
-    """A start by another process than the one that waited for READY: two FIFOs (fifo(7)), each open both ways here.
-
-    START comes by the one; a failure goes by the other, which its reader sees closed by execve.
-    """
-
-    def __init__(self, start_fd: int, failure_fd: int) -> None:
-        self.start_fd = start_fd
-        self.failure_fd = failure_fd
-
-    def recv(self, count: int) -> bytes:
-        """Wait for bytes."""
-        return os.read(self.start_fd, count)
-
-    def send(self, data: bytes) -> int:
-        """Tell the one who starts."""
-        return os.write(self.failure_fd, data)
-
-    def close(self) -> None:
-        """Close both."""
-        os.close(self.start_fd)
-        os.close(self.failure_fd)
-
-
-Line = socket.socket | Gate
 
 
 class Inherited(msgspec.Struct):

@@ -6,7 +6,6 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING
 
 from knarr.compute.native import launch, run_directory, stage
 from knarr.compute.native.exec_process import SYSTEM_ENDED, AddedProcess, Answer
@@ -14,10 +13,8 @@ from knarr.compute.native.launch import LaunchError
 from knarr.compute.native.messages import BundleExec
 from knarr.compute.native.reactor import READ, Reactor
 from knarr.compute.oci import command
+from knarr.compute.oci.system import BundleSystem
 from knarr.kernel import processes, terminals
-
-if TYPE_CHECKING:
-    from knarr.compute.oci.shim import BundleSystem
 
 Pipes = tuple[int | None, int, int]
 

@@ -18,22 +18,10 @@ from knarr.compute.native.messages import Done
 from knarr.compute.native.reactor import READ
 from knarr.compute.native.shim import Shim
 from knarr.compute.native.system import LiveSystem
-from knarr.compute.oci import command, launcher
+from knarr.compute.oci import launcher
 from knarr.compute.oci.exec_process import BundleProcess
+from knarr.compute.oci.system import BundleSystem
 from knarr.kernel import processes
-
-
-class BundleSystem(LiveSystem):
-    """A running system and the runtime that knows it."""
-
-    def __init__(self, report: Report, pidfd: int, oom_fd: int | None) -> None:
-        super().__init__(report, pidfd, oom_fd)
-        self.command = report.command
-        self.run_dir = report.run_dir
-
-    def _free(self) -> None:
-        command.delete(self.command, self.run_dir, self.id)
-        super()._free()
 
 
 class BundleShim(Shim):
