@@ -1,6 +1,7 @@
 """The daemon's own nftables table in the kernel: its state, and the transactions that change it.
 
-Everything is in one table (`rules.table_text`), made from nothing in the transaction that removes the former one.
+Everything is in one table (`rules.table_text`). It is made from nothing, in the transaction that removes the former
+one, at the start and after damage; apart from that a change concerns only the elements and chains of what has changed.
 
 A user's own filters belong into a table of their own, with a chain at another priority of the forward hook: what any
 chain drops is dropped.
@@ -16,7 +17,7 @@ from knarr.kernel.nftables import Nftables, NftablesError
 from knarr.network import balancing
 from knarr.network.balancing import Balance
 from knarr.network.model import Endpoint
-from knarr.network.rules import BridgeRules, port_commands, table_text
+from knarr.network.rules import BridgeRules, additions, overlap, port_commands, removals, table_text
 
 
 class Firewall:
@@ -30,10 +31,29 @@ class Firewall:
         self._balances: dict[str, Balance] = {}
 
     def serve(self, bridges: Sequence[BridgeRules]) -> None:
-        """These are the bridges from now on. Raises NftablesError; then nothing has changed."""
+        """Replace the table; these are the bridges from now on. Raises NftablesError; then nothing has changed."""
+        self._to_bridges(bridges, [], anew=True)
+
+    def add_bridge(self, bridge: BridgeRules) -> None:
+        """A bridge has come. Raises NftablesError; then nothing has changed."""
+        self._to_bridges([*self._bridges, bridge], additions(self._table, bridge))
+
+    def remove_bridge(self, interface: str) -> None:
+        """A bridge is about to go; one that is not there is fine. Raises NftablesError; then nothing has changed."""
+        bridge = next((each for each in self._bridges if each.interface == interface), None)
+        if bridge is not None:
+            rest = [each for each in self._bridges if each is not bridge]
+            shared = any(overlap(bridge, other) for other in rest)
+            self._to_bridges(rest, removals(self._table, bridge), anew=shared)
+
+    def _to_bridges(self, bridges: Sequence[BridgeRules], commands: list[str], *, anew: bool = False) -> None:
+        """To other bridges, by `commands` or by making the table `anew`."""
         former, self._bridges = self._bridges, bridges
         try:
-            self.rebuild(self._published.values())
+            if anew:
+                self.rebuild(self._published.values())
+            else:
+                self._change(self._published, commands)
         except NftablesError:
             self._bridges = former
             raise

@@ -128,8 +128,9 @@ class Plumbing:
         """Make a network. Raises KnarrError, OSError; then nothing of it is left."""
         try:
             self._open(network, ())
-            self._firewall.serve(self._rules())
-            self.exempt()
+            if rules := self._drivers[network.id].rules:
+                self._firewall.add_bridge(rules)
+                self.exempt()
         except BaseException:
             self.remove(network)
             raise
@@ -206,8 +207,9 @@ class Plumbing:
         if driver is None:
             return
         try:
-            self._firewall.serve(self._rules())
-            self.exempt()
+            if driver.rules:
+                self._firewall.remove_bridge(driver.rules.interface)
+                self.exempt()
             driver.remove()
         finally:
             driver.close()

@@ -1,17 +1,20 @@
 """The daemon's nftables table as nft(8) text: which packets reach containers, and how they are translated. Pure.
 
 A published port is one element of a map, so that a packet's way is equally short with one port and with thousands.
+A bridge is some elements too, and a short chain that only packets from its own subnet pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from knarr.network.model import VERSIONS, BoundPort, Endpoint, IPNetwork
 
 _ANY = ("0.0.0.0", "::")
+_OPEN_MODES = {"nat-unprotected": "unprotected", "routed": "routed"}
+"""Gateway modes that let packets in, and the sets of the bridges that have them."""
 
 
 class BridgeRules(Struct, frozen=True):
@@ -43,23 +46,23 @@ class BridgeRules(Struct, frozen=True):
 
 def table_text(table: str, bridges: Sequence[BridgeRules]) -> str:
     """The whole table, in place of a former one, without a published port."""
-    names = ", ".join(f'"{bridge.interface}"' for bridge in bridges)
-    inside = _elements_of(f'"{bridge.interface}" . "{bridge.interface}"' for bridge in bridges if bridge.connected)
-    internal = _elements_of(f'"{bridge.interface}"' for bridge in bridges if bridge.internal)
-    unprotected, routed = _in_mode(bridges, "nat-unprotected"), _in_mode(bridges, "routed")
-    trusted = _elements_of(f'"{name}" . "{bridge.interface}"' for bridge in bridges for name in bridge.trusted)
-    masquerade = "\n".join(_masquerade(bridge) for bridge in bridges)
     maps = "".join(_maps(version) for version in VERSIONS)
+    sources = _sources(bridges)
+    chains = "\n".join(
+        f"    chain {_chain(bridge, subnet)} {{ {'; '.join(_masquerade(bridge, subnet))}; }}"
+        for subnet, bridge in sources.items()
+    )
+    elements = "\n".join(_element_commands(table, "add", _elements(bridges, sources)))
     return f"""
 table inet {table}
 delete table inet {table}
 table inet {table} {{
-    set bridges {{ type ifname; elements = {{ {names} }}; }}
-    set within {{ type ifname . ifname; {inside}}}
-    set internal {{ type ifname; {internal}}}
-    set unprotected {{ type ifname . nf_proto; {unprotected}}}
-    set routed {{ type ifname . nf_proto; {routed}}}
-    set trusted {{ type ifname . ifname; {trusted}}}
+    set bridges {{ type ifname; }}
+    set within {{ type ifname . ifname; }}
+    set internal {{ type ifname; }}
+    set unprotected {{ type ifname . nf_proto; }}
+    set routed {{ type ifname . nf_proto; }}
+    set trusted {{ type ifname . ifname; }}
 {maps}
     # Containers reach a bridge with route_localnet, so that loopback can reach them: nothing may use it the other
     # way, and nothing from outside may be translated before the kernel would have dropped it as a martian.
@@ -106,13 +109,27 @@ table inet {table} {{
         ip daddr . meta l4proto . th dport @opened4 accept
         ip6 daddr . meta l4proto . th dport @opened6 accept
     }}
-{_refusal(bridges)}
+
+    # Nobody is ready behind a virtual address: the host, whose address it is, is not meant either.
+    chain input {{
+        type filter hook input priority filter; policy accept;
+        ip daddr @refused4 ct state new jump refusal
+        ip6 daddr @refused6 ct state new jump refusal
+    }}
+    chain refusal {{
+        meta l4proto tcp reject with tcp reset
+        meta l4proto {{ udp, sctp }} reject with icmpx port-unreachable
+    }}
+
     chain masquerade_source {{
         type nat hook postrouting priority srcnat; policy accept;
         oifname @bridges ip saddr 127.0.0.0/8 masquerade
-{masquerade}
+        ip saddr vmap @sources4
+        ip6 saddr vmap @sources6
     }}
+{chains}
 }}
+{elements}
 """
 
 
@@ -127,6 +144,8 @@ def _maps(version: int) -> str:
     set opened{version} {{ type {address} . {port}; }}
     map virtual{version} {{ type ifname . {address} : verdict; }}
     map virtual_here{version} {{ type {address} : verdict; }}
+    set refused{version} {{ type {address}; }}
+    map sources{version} {{ type {address} : verdict; flags interval; }}
 """
 
 
@@ -144,50 +163,85 @@ def _translations() -> str:
     return "\n".join(f"        {line}" for line in lines)
 
 
-def _refusal(bridges: Sequence[BridgeRules]) -> str:
-    """Nobody is ready behind a virtual address: the host, whose address it is, is not meant either."""
-    lines = []
-    virtual = [text for bridge in bridges for texts in bridge.virtual.values() for text in texts]
-    for version in VERSIONS:
-        family = "ip" if version == 4 else "ip6"
-        addresses = [text for text in virtual if (":" in text) is (version == 6)]
-        if addresses:
-            here = f"        ct state new {family} daddr {{ {', '.join(addresses)} }} meta l4proto"
-            lines += [f"{here} tcp reject with tcp reset", f"{here} {{ udp, sctp }} reject with icmpx port-unreachable"]
-    if not lines:
-        return ""
-    return "\n".join(("    chain input {", "        type filter hook input priority filter;", *lines, "    }"))
+def additions(table: str, bridge: BridgeRules) -> list[str]:
+    """The commands that bring a bridge into the table; they fail if its subnets overlap another's."""
+    chains = {f"inet {table} {_chain(bridge, subnet)}": _masquerade(bridge, subnet) for subnet in bridge.subnets}
+    return [
+        *(f"add chain {chain}" for chain in chains),
+        *(f"add rule {chain} {rule}" for chain, rules in chains.items() for rule in rules),
+        *_element_commands(table, "add", _elements([bridge], dict.fromkeys(bridge.subnets, bridge))),
+    ]
 
 
-def _masquerade(bridge: BridgeRules) -> str:
-    """Out of another interface containers have the host's address. To a published port of their own bridge they have
-    the gateway's, or the answer would go directly to them, from an address that they have not called."""
-    lines = []
-    for subnet in bridge.subnets:
-        source = f"{'ip6' if subnet.version == 6 else 'ip'} saddr {subnet}"
-        lines.append(f'        oifname "{bridge.interface}" {source} ct status dnat masquerade')
-        if bridge.masquerade and not bridge.internal and bridge.mode(subnet.version) != "routed":
-            host_address = bridge.host_addresses.get(subnet.version)
-            target = (
-                f"snat {'ip6' if subnet.version == 6 else 'ip'} to {host_address}" if host_address else "masquerade"
-            )
-            lines.append(f'        oifname != "{bridge.interface}" {source} {target}')
-    return "\n".join(lines)
+def removals(table: str, bridge: BridgeRules) -> list[str]:
+    """The commands that take a bridge out whose subnets overlap no other's."""
+    chains = [f"inet {table} {_chain(bridge, subnet)}" for subnet in bridge.subnets]
+    return [
+        *_element_commands(table, "delete", _elements([bridge], dict.fromkeys(bridge.subnets, bridge))),
+        *(f"flush chain {chain}" for chain in chains),
+        *(f"delete chain {chain}" for chain in chains),
+    ]
 
 
-def _in_mode(bridges: Sequence[BridgeRules], mode: str) -> str:
-    return _elements_of(
-        f'"{bridge.interface}" . ipv{version}'
-        for bridge in bridges
-        for version in VERSIONS
-        if bridge.mode(version) == mode
+def overlap(one: BridgeRules, other: BridgeRules) -> bool:
+    """Whether bridges have addresses in common: a default bridge that was given another subnet may."""
+    return any(
+        mine.version == theirs.version and mine.overlaps(theirs) for mine in one.subnets for theirs in other.subnets
     )
 
 
-def _elements_of(items: Iterable[str]) -> str:
-    """A set's elements; empty braces are no nft syntax."""
-    text = ", ".join(items)
-    return f"elements = {{ {text} }}; " if text else ""
+def _elements(bridges: Iterable[BridgeRules], sources: Mapping[IPNetwork, BridgeRules]) -> dict[str, list[str]]:
+    """What is in sets and maps because of bridges."""
+    elements: dict[str, list[str]] = {}
+    for name, element in dict.fromkeys(each for bridge in bridges for each in _memberships(bridge)):
+        elements.setdefault(name, []).append(element)
+    for subnet, bridge in sources.items():
+        elements.setdefault(f"sources{subnet.version}", []).append(f"{subnet} : jump {_chain(bridge, subnet)}")
+    return elements
+
+
+def _memberships(bridge: BridgeRules) -> Iterator[tuple[str, str]]:
+    """Sets and a bridge's elements of them."""
+    name = f'"{bridge.interface}"'
+    yield "bridges", name
+    if bridge.connected:
+        yield "within", f"{name} . {name}"
+    if bridge.internal:
+        yield "internal", name
+    for version in VERSIONS:
+        if where := _OPEN_MODES.get(bridge.mode(version)):
+            yield where, f"{name} . ipv{version}"
+    for interface in bridge.trusted:
+        yield "trusted", f'"{interface}" . {name}'
+    for text in (text for texts in bridge.virtual.values() for text in texts):
+        yield f"refused{6 if ':' in text else 4}", text
+
+
+def _sources(bridges: Iterable[BridgeRules]) -> dict[IPNetwork, BridgeRules]:
+    """Whose the subnets are. The kernel takes no overlapping ones: of these the largest counts."""
+    owners = {subnet: bridge for bridge in reversed(list(bridges)) for subnet in bridge.subnets}
+    sources: dict[IPNetwork, BridgeRules] = {}
+    last: IPNetwork | None = None
+    for subnet in sorted(owners, key=lambda each: (each.version, int(each.network_address), each.prefixlen)):
+        if last is None or last.version != subnet.version or not last.overlaps(subnet):
+            sources[subnet] = owners[subnet]
+            last = subnet
+    return sources
+
+
+def _chain(bridge: BridgeRules, subnet: IPNetwork) -> str:
+    return f"source{subnet.version}_{bridge.network_id[:12]}"
+
+
+def _masquerade(bridge: BridgeRules, subnet: IPNetwork) -> list[str]:
+    """Out of another interface containers have the host's address. To a published port of their own bridge they have
+    the gateway's, or the answer would go directly to them, from an address that they have not called."""
+    rules = [f'oifname "{bridge.interface}" ct status dnat masquerade']
+    if bridge.masquerade and not bridge.internal and bridge.mode(subnet.version) != "routed":
+        host_address = bridge.host_addresses.get(subnet.version)
+        target = f"snat {'ip6' if subnet.version == 6 else 'ip'} to {host_address}" if host_address else "masquerade"
+        rules.append(f'oifname != "{bridge.interface}" {target}')
+    return rules
 
 
 def port_commands(table: str, endpoint: Endpoint, verb: str) -> list[str]:
@@ -203,6 +257,10 @@ def port_commands(table: str, endpoint: Endpoint, verb: str) -> list[str]:
     for address in endpoint.addresses if endpoint.opened else ():
         keys = [f"{address.ip} . {protocol} . {number}" for protocol, number in endpoint.opened]
         elements[f"opened{address.version}"] = keys
+    return _element_commands(table, verb, elements)
+
+
+def _element_commands(table: str, verb: str, elements: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"{verb} element inet {table} {name} {{ {', '.join(keys)} }}" for name, keys in elements.items()]
 
 

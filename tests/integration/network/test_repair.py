@@ -12,6 +12,7 @@ import pytest
 from topology import ask, serving
 
 from knarr.kernel import rtnetlink
+from knarr.network import options
 from knarr.network.controller import NetworkRequest, PortMapping
 
 HOST = "192.0.2.1"
@@ -19,8 +20,8 @@ PORT = PortMapping(80, host_port=8080)
 DEADLINE = 20.0
 
 
-def nft(world, command: str) -> str:
-    return world.host.call(subprocess.run, ["nft", command], check=True, capture_output=True, text=True).stdout
+def nft(world, *command: str) -> str:
+    return world.host.call(subprocess.run, ["nft", *command], check=True, capture_output=True, text=True).stdout
 
 
 def delete(world, interface: str) -> None:
@@ -96,6 +97,42 @@ def test_repair_does_not_cut_connections(up) -> None:
         accepted.settimeout(3)
         client.send(b"!")
         assert accepted.recv(1) == b"!"
+
+
+def table(world) -> str:
+    return nft(world, f"list table inet {world.controller._plumbing.table}")
+
+
+def handle(world) -> str:
+    """The table's number, which another one in its place would not have."""
+    return nft(world, "-a", f"list table inet {world.controller._plumbing.table}").split("\n")[0]
+
+
+VARIETIES = {
+    "plain": {},
+    "both versions": {"ipv6": True},
+    "internal": {"internal": True},
+    "balanced": {"options": {options.LOADBALANCE: "web"}},
+    "routed": {"options": {options.GATEWAY_MODE[4]: "routed", options.TRUSTED: "eth7"}},
+}
+
+
+@pytest.mark.parametrize("variety", VARIETIES.values(), ids=list(VARIETIES))
+def test_a_network_changes_the_table_as_one_made_anew_would(world, variety: dict) -> None:
+    before = table(world)
+    network = world.host.run(world.controller.create_network(NetworkRequest("n", **variety)))
+    during = table(world)
+    world.host.run(world.controller.repair())
+    assert table(world) == during != before
+    world.host.run(world.controller.remove_network(network))
+    assert table(world) == before
+
+
+def test_a_network_comes_and_goes_in_the_same_table(world) -> None:
+    before = handle(world)
+    network = world.host.run(world.controller.create_network(NetworkRequest("n")))
+    world.host.run(world.controller.remove_network(network))
+    assert handle(world) == before
 
 
 @pytest.mark.skipif(shutil.which("iptables-nft") is None, reason="no iptables")

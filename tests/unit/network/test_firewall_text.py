@@ -4,7 +4,7 @@ from ipaddress import IPv4Network
 
 from knarr.network.firewall import Firewall
 from knarr.network.model import Address, BoundPort, Endpoint
-from knarr.network.rules import BridgeRules, table_text
+from knarr.network.rules import BridgeRules, additions, table_text
 
 BRIDGE = BridgeRules("knarr0", [IPv4Network("172.17.0.0/16")])
 
@@ -34,12 +34,31 @@ def test_table_replaces_its_former_self() -> None:
     assert lines[1:4] == ["table inet knarr", "delete table inet knarr", "table inet knarr {"]
 
 
-def test_one_masquerading_rule_for_each_bridge() -> None:
-    other = BridgeRules("br-1", [IPv4Network("172.18.0.0/16")])
-    text = table_text("knarr", [BRIDGE, other])
-    assert 'oifname != "knarr0" ip saddr 172.17.0.0/16 masquerade' in text
-    assert 'oifname != "br-1" ip saddr 172.18.0.0/16 masquerade' in text
-    assert 'elements = { "knarr0" . "knarr0", "br-1" . "br-1" };' in text
+OTHER = BridgeRules("br-1", [IPv4Network("172.18.0.0/16")], network_id="b")
+
+
+def test_a_bridge_is_a_chain_and_elements() -> None:
+    assert additions("knarr", OTHER) == [
+        "add chain inet knarr source4_b",
+        'add rule inet knarr source4_b oifname "br-1" ct status dnat masquerade',
+        'add rule inet knarr source4_b oifname != "br-1" masquerade',
+        'add element inet knarr bridges { "br-1" }',
+        'add element inet knarr within { "br-1" . "br-1" }',
+        "add element inet knarr sources4 { 172.18.0.0/16 : jump source4_b }",
+    ]
+
+
+def test_of_overlapping_subnets_the_largest_counts() -> None:
+    inner = BridgeRules("br-2", [IPv4Network("172.18.4.0/24")], network_id="c")
+    text = table_text("knarr", [inner, OTHER])
+    assert "add element inet knarr sources4 { 172.18.0.0/16 : jump source4_b }" in text
+
+
+def test_a_bridge_whose_subnet_is_anothers_too_goes_with_a_new_table() -> None:
+    recorder = Recorder()
+    inner = BridgeRules("br-2", [IPv4Network("172.18.4.0/24")], network_id="c")
+    Firewall(recorder, "knarr", [inner, OTHER]).remove_bridge("br-1")  # type: ignore[arg-type]
+    assert recorder.commands == [table_text("knarr", [inner])]
 
 
 def test_ports_are_elements_of_two_maps() -> None:
