@@ -108,7 +108,8 @@ def _trust(bridges: Iterable[str]) -> None:
     if path is None:
         _logger.warning("firewalld forwards nothing of ours, and there is no firewall-cmd to tell it")
         return
-    for bridge in bridges:
+    present = _run(path, "--zone=trusted", "--list-interfaces").split()
+    for bridge in (bridge for bridge in bridges if bridge not in present):
         _run(path, "--zone=trusted", f"--change-interface={bridge}")
 
 
