@@ -270,7 +270,7 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "host-gateway-ip": ("",),
     "host-gateway-ips": ([],),
     "init-path": ("",),
-    "ip6tables": (True, False),
+    "ip6tables": (True,),
     "iptables": (True,),
     "node-generic-resources": ([],),
     "oom-score-adjust": (0,),

@@ -66,6 +66,12 @@ def test_what_knarr_lacks_is_refused_by_name(tmp_path: Path) -> None:
         load(tmp_path, cdi_spec_dirs=["/etc/cdi"])
 
 
+@pytest.mark.parametrize("name", ["iptables", "ip6tables"])
+def test_firewall_rules_cannot_be_left_out(tmp_path: Path, name: str) -> None:
+    with pytest.raises(Unsupported, match=f"{name}: knarr does not have this option"):
+        load(tmp_path, **{name: False})
+
+
 def test_what_knarr_lacks_may_be_switched_off(tmp_path: Path) -> None:
     load(tmp_path, raw_logs=False, selinux_enabled=False, features={})
 
