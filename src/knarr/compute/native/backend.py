@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -27,21 +25,19 @@ from knarr.compute.interface import (
     RecoveredExec,
     StartFailed,
 )
-from knarr.compute.native import limits, messages, planner, user_spaces
+from knarr.compute.native import limits, messages, planner, remains, user_spaces
 from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.native.messages import AttachSpec, Done
 from knarr.compute.native.mount_options import id_map
 from knarr.compute.native.plan import CgroupPlan, CgroupWrite, Plan
 from knarr.compute.native.program import is_refused_value
-from knarr.compute.native.run_directory import EXIT_NAME, SOCKET_NAME, STATE_NAME, Exit, State
+from knarr.compute.native.run_directory import STATE_NAME, State
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import IdMapping, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
-from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, processes
+from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters
 from knarr.kernel.cgroups import Cgroup
-
-_log = logging.getLogger(__name__)
 
 _CGROUP_LINK = "cgroup"
 """In the run directory, leads nowhere: the cgroup's path, for as long as there is no state yet that says more."""
@@ -125,7 +121,7 @@ class NativeBackend:
         except BaseException as error:
             shutil.rmtree(run_dir, ignore_errors=True)
             if isinstance(error, ShimLost):
-                await asyncio.to_thread(_clear_cgroup, open_cgroup(cgroup))
+                await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
             raise
         return connection, done.pid
 
@@ -142,7 +138,7 @@ class NativeBackend:
         except FileNotFoundError:
             await asyncio.to_thread(self._clear_unfinished, run_dir)
             return None
-        connection = _connect(run_dir)
+        connection = remains.connect(run_dir)
         if connection is not None:
             system = self._system(id, state.pid, run_dir, state.cgroup, connection)
             try:
@@ -154,7 +150,7 @@ class NativeBackend:
             else:
                 system.recover_execs(hello.execs)
                 return system
-        status = await asyncio.to_thread(_bury, run_dir, state)
+        status = await asyncio.to_thread(remains.bury, run_dir, state)
         shutil.rmtree(run_dir, ignore_errors=True)
         return status
 
@@ -166,7 +162,7 @@ class NativeBackend:
         with suppress(FileNotFoundError):
             path = os.readlink(run_dir / _CGROUP_LINK)
             shutil.rmtree(run_dir, ignore_errors=True)
-            _clear_cgroup(Cgroup(self._host.hierarchies, path))
+            remains.clear_cgroup(Cgroup(self._host.hierarchies, path))
         shutil.rmtree(run_dir, ignore_errors=True)
 
     async def close(self) -> None:
@@ -202,66 +198,6 @@ def _raise_failure(done: Done) -> None:
         raise InvalidParameter(done.error)
     if done.error:
         raise StartFailed(done.error, done.code)
-
-
-def _connect(run_dir: Path) -> Connection | None:
-    """Connect to a shim's socket; None where nobody listens any more."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    directory = os.open(run_dir, os.O_PATH | os.O_CLOEXEC)
-    try:
-        sock.connect(f"/proc/self/fd/{directory}/{SOCKET_NAME}")  # the path itself may be too long for sun_path
-    except (ConnectionRefusedError, FileNotFoundError, BlockingIOError):  # the last: it has not listened for long
-        sock.close()
-        return None
-    finally:
-        os.close(directory)
-    return Connection(sock)
-
-
-def _bury(run_dir: Path, state: State) -> ExitStatus:
-    """What became of a system whose shim is gone. One that outlived its shim is killed: nobody owns its streams."""
-    try:
-        exit = msgspec.json.decode((run_dir / EXIT_NAME).read_bytes(), type=Exit)
-    except FileNotFoundError:
-        pass
-    else:
-        return ExitStatus(exit.code, exit.at, exit.oom_killed)
-    _kill_orphan(state)
-    return _lost_status()
-
-
-def _lost_status() -> ExitStatus:
-    return ExitStatus(137, time.time_ns(), error="the container's shim was killed")
-
-
-def _kill_orphan(state: State) -> None:
-    with suppress(ProcessLookupError):
-        pidfd = processes.pidfd_open(state.pid)
-        try:
-            if processes.is_alive(state.pid, state.pid_started):
-                processes.pidfd_send_signal(pidfd, 9)
-        finally:
-            os.close(pidfd)
-    _clear_cgroup(open_cgroup(state.cgroup))
-
-
-def _kill_shim(id: str, run_dir: Path) -> None:
-    with suppress(FileNotFoundError, ProcessLookupError):
-        state = msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
-        pidfd = processes.pidfd_open(state.shim_pid)  # first, so that what is read next is about this process
-        try:
-            if id.encode() in Path(f"/proc/{state.shim_pid}/cmdline").read_bytes():
-                processes.pidfd_send_signal(pidfd, SIGKILL)
-        finally:
-            os.close(pidfd)
-
-
-def _clear_cgroup(cgroup: Cgroup) -> None:
-    cgroup.kill()
-    try:
-        cgroup.remove()
-    except OSError as error:  # a member in uninterruptible sleep
-        _log.warning("cgroup %s stays: %s", cgroup.path, error)
 
 
 class NativeExec:
@@ -336,7 +272,7 @@ class NativeSystem:
     def _on_lost(self) -> None:
         """The shim is gone. If it did not say how the system ended, it was killed: so is the system."""
         for execution in self._execs.values():
-            _settle(execution.exited, _lost_status())
+            _settle(execution.exited, remains.lost_status())
         self._execs.clear()
         if not self.exited.done():
             self._burial = asyncio.ensure_future(self._bury())
@@ -345,7 +281,7 @@ class NativeSystem:
         state = State(self.pid, 0, 0, self._cgroup_plan)
         with suppress(OSError, msgspec.DecodeError):
             state = msgspec.json.decode((self._run_dir / STATE_NAME).read_bytes(), type=State)
-        status = await asyncio.to_thread(_bury, self._run_dir, state)
+        status = await asyncio.to_thread(remains.bury, self._run_dir, state)
         _settle(self.exited, status)
 
     async def _ask(self, message: messages.AnyRequest, fds: list[int] | None = None) -> Done:
@@ -380,7 +316,7 @@ class NativeSystem:
         except TimeoutError:
             if signal != SIGKILL:
                 raise KnarrError(f"container {self.id}: its shim does not answer") from None
-            await asyncio.to_thread(_kill_shim, self.id, self._run_dir)  # at whose end the system is buried
+            await asyncio.to_thread(remains.kill_shim, self.id, self._run_dir)  # at whose end the system is buried
             return
         if done.missing:
             raise NotFound(f"container {self.id} is not running")
