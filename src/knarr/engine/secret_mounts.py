@@ -14,11 +14,11 @@ from pathlib import Path
 
 from knarr.compute.spec import Mount
 from knarr.engine.config import SecretReference
+from knarr.engine.memory_mounts import FLAGS, MemoryMounts
 from knarr.errors import InvalidParameter
 from knarr.kernel import mounts
 
 DIRECTORY = "/run/secrets"
-_FLAGS = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _OPTIONS = ["rbind", "ro", "rprivate", "nosuid", "nodev", "noexec"]
 _SHARED = "shared"
 _ROOM = 64 << 10  # bytes for directories, and what a page leaves unused
@@ -42,16 +42,13 @@ def path_of(reference: SecretReference) -> str:
     return posixpath.normpath(posixpath.join(DIRECTORY, reference.target))
 
 
-class SecretMounts:
+class SecretMounts(MemoryMounts):
     """The directory with those mounts."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
 
     def make(self, id: str, references: Sequence[SecretReference], contents: Sequence[bytes]) -> list[Mount]:
         """Write the files of a container that is to start; how to mount them. Blocks. Raises OSError."""
         self.remove(id)  # of a run that a reboot ended
-        directory = self._root / id
+        directory = self.path(id)
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.mkdir(mode=0o700)
         room = _ROOM * (1 + len(contents)) + sum(map(len, contents))
@@ -68,28 +65,13 @@ class SecretMounts:
             _write(source, reference, content)
         return list(made.values())
 
-    def remove(self, id: str) -> None:
-        """Take them away. None is fine."""
-        path = self._root / id
-        if not path.exists():
-            return
-        if path.is_mount():
-            mounts.umount(str(path))
-        os.rmdir(path)
-
-    def retain(self, ids: set[str]) -> None:
-        """Remove those of all other containers."""
-        for name in os.listdir(self._root) if self._root.exists() else []:
-            if name not in ids:
-                self.remove(name)
-
 
 def _mount(path: str, options: str) -> None:
     """Its pages are not to be written to a swap device, which Linux can promise from 6.4 on."""
     try:
-        mounts.mount("secrets", path, "tmpfs", _FLAGS, f"{options},noswap")
+        mounts.mount("secrets", path, "tmpfs", FLAGS, f"{options},noswap")
     except OSError:
-        mounts.mount("secrets", path, "tmpfs", _FLAGS, options)
+        mounts.mount("secrets", path, "tmpfs", FLAGS, options)
 
 
 def _write(path: Path, reference: SecretReference, content: bytes) -> None:
