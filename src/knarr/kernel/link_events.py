@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import errno
 import socket
 import struct
 
@@ -44,11 +43,8 @@ class LinkDeletions:
 
     def read(self) -> list[str] | None:
         """Names of interfaces that have gone; None if so many that some were lost."""
-        try:
-            messages = self._listener.receive()
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
+        messages = self._listener.receive()
+        if messages is None:
             return None
         names = (attributes(body, _INTERFACE_HEADER).get(IFLA_IFNAME, b"") for _, body in messages)
         return [name.rstrip(b"\0").decode() for name in names]

@@ -6,6 +6,7 @@ network namespace of the thread that made it, whoever uses it later.
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -214,14 +215,18 @@ class NetlinkListener:
         """Stop listening; closing twice is fine."""
         self._socket.close()
 
-    def receive(self) -> list[Reply]:
-        """What has come. Raises OSError: ENOBUFS if some of it was lost."""
+    def receive(self) -> list[Reply] | None:
+        """What has come; None if so much that some of it was lost. Raises OSError."""
         found: list[Reply] = []
         while True:
             try:
                 data = self._socket.recv(_BUFFER)
             except BlockingIOError:
                 return found
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                return None
             found += [Reply(kind, body) for kind, _, _, body in _split(data)]
 
 

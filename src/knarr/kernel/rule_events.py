@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import struct
 
@@ -46,11 +45,8 @@ class RuleEvents:
 
     def read(self) -> list[RuleChange] | None:
         """What has happened; None if so much that some of it was lost."""
-        try:
-            messages = self._listener.receive()
-        except OSError as error:
-            if error.errno != errno.ENOBUFS:
-                raise
+        messages = self._listener.receive()
+        if messages is None:
             return None
         found = []
         for kind, body in messages:
