@@ -19,14 +19,6 @@ from knarr.storage.trees import owned
 from knarr.storage.unpack import Entries
 
 _NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
-_KINDS = {
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
 
 
 Identify = Callable[[bytes], bytes | None]
@@ -107,7 +99,7 @@ class Copy:
                 self._add(_joined(name, path), info, root_fd, _joined(base, path))
 
     def _add(self, name: bytes, info: os.stat_result, root_fd: int, source: bytes) -> None:
-        if stat.S_IFMT(info.st_mode) not in _KINDS:  # a socket
+        if stat.S_IFMT(info.st_mode) not in tar.KIND_OF_FILE:  # a socket
             return
         ownership = self._ownership
         mode = info.st_mode
@@ -161,7 +153,7 @@ class Copy:
             yield entry
 
     def _entry(self, item: _Item) -> Entry:
-        kind = _KINDS[stat.S_IFMT(item.mode)]
+        kind = tar.KIND_OF_FILE[stat.S_IFMT(item.mode)]
         entry = Entry(item.name, kind, stat.S_IMODE(item.mode))
         entry.uid, entry.gid = item.owner
         entry.mtime_ns = self._moment if item.mtime_ns is None else item.mtime_ns

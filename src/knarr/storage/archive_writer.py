@@ -19,14 +19,6 @@ _END = bytes(2 * BLOCK)
 _MAX_OCTAL_7 = 0o7777777
 _MAX_OCTAL_11 = 0o77777777777
 _SECOND = 1_000_000_000
-_KINDS = {
-    stat.S_IFREG: tar.REGULAR,
-    stat.S_IFDIR: tar.DIRECTORY,
-    stat.S_IFLNK: tar.SYMLINK,
-    stat.S_IFCHR: tar.CHARACTER,
-    stat.S_IFBLK: tar.BLOCK_DEVICE,
-    stat.S_IFIFO: tar.FIFO,
-}
 
 
 def header(entry: Entry) -> bytes:
@@ -144,7 +136,7 @@ class TreePacker:
             return
         try:
             info = os.stat(name, dir_fd=parent, follow_symlinks=False)
-            kind = _KINDS.get(stat.S_IFMT(info.st_mode))
+            kind = tar.KIND_OF_FILE.get(stat.S_IFMT(info.st_mode))
             if kind is None:
                 return
             entry = _entry(prefix + path, kind, info)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -32,6 +33,16 @@ PAX_GLOBAL = b"g"
 GNU_LONG_NAME = b"L"
 GNU_LONG_LINK = b"K"
 GNU_SPARSE = b"S"
+
+KIND_OF_FILE = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}
+"""By the file type of st_mode. A socket has none."""
 
 MAX_PATH = 4096
 MAX_NAME = 255
