@@ -8,11 +8,30 @@ from contextlib import ExitStack
 from knarr.build.threads import in_thread
 from knarr.buildkit.exporters.request import Job
 from knarr.buildkit.filesend import Tree, send_file, send_tree
+from knarr.buildkit.progress import Vertex
 from knarr.storage import archive_writer
 from knarr.storage import tar_format as tar
 from knarr.storage.archive_writer import TreePacker, tree_names
 from knarr.storage.layers import LayerStore
 from knarr.storage.tar_format import Entry
+
+
+class _Count:
+    """Bytes that have been sent, which the client is shown."""
+
+    def __init__(self, vertex: Vertex, what: str) -> None:
+        self._vertex = vertex
+        self._what = what
+        self._sent = 0
+
+    def __call__(self, size: int) -> None:
+        """So many more have."""
+        self._sent += size
+        self._vertex.status(self._what, self._sent)
+
+    def finish(self) -> None:
+        """All have."""
+        self._vertex.status(self._what, self._sent, completed=True)
 
 
 class LocalExporter:
@@ -24,19 +43,13 @@ class LocalExporter:
     async def export(self, job: Job) -> dict[str, str]:
         """Send the files. Raises KnarrError."""
         job.wanted.refuse()
-        sent = 0
-
-        def count(size: int) -> None:
-            nonlocal sent
-            sent += size
-            job.vertex.status("copying files", sent)
-
+        count = _Count(job.vertex, "copying files")
         with ExitStack() as stack:
             tree = Tree()
             for prefix, root in _roots(job, self._layers, stack):
                 await in_thread(tree.add, root, prefix)
             await send_tree(job.session, job.wanted.number, tree, count)
-        job.vertex.status("copying files", sent, completed=True)
+        count.finish()
         return {}
 
 
@@ -49,17 +62,11 @@ class TarExporter:
     async def export(self, job: Job) -> dict[str, str]:
         """Send the archive. Raises KnarrError."""
         job.wanted.refuse()
-        sent = 0
-
-        def count(size: int) -> None:
-            nonlocal sent
-            sent += size
-            job.vertex.status("sending tarball", sent)
-
+        count = _Count(job.vertex, "sending tarball")
         with ExitStack() as stack:
             pieces = _archive(_roots(job, self._layers, stack))
             await send_file(job.session, job.wanted.number, pieces, {}, count)
-        job.vertex.status("sending tarball", sent, completed=True)
+        count.finish()
         return {}
 
 
