@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from knarr.buildkit.proto import control_pb2 as pb
-from knarr.buildkit.proto import ops_pb2
 
 STDOUT, STDERR = 1, 2
 _PIECE = 1 << 20  # bytes of output in one message: clients take 16 MiB
@@ -154,20 +153,6 @@ class Vertex:
         copy = pb.VertexStatus()
         copy.CopyFrom(status)
         self._tell(pb.StatusResponse(statuses=[copy]))
-
-    def warn(self, short: str, detail: str, url: str, source: ops_pb2.SourceInfo, first: int, last: int) -> None:
-        """Tell of something doubtful in the lines `first` to `last` of a source."""
-        ranges = [ops_pb2.Range(start=ops_pb2.Position(line=first), end=ops_pb2.Position(line=last))]
-        warning = pb.VertexWarning(
-            vertex=self.digest,
-            level=1,
-            short=short.encode(),
-            detail=[detail.encode()],
-            url=url,
-            info=source,
-            ranges=ranges,
-        )
-        self._tell(pb.StatusResponse(warnings=[warning]))
 
     def _show(self) -> None:
         copy = pb.Vertex()

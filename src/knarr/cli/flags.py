@@ -110,14 +110,6 @@ def value(names: str, metavar: str, help: str, parse: Parser, default: object = 
     return Flag(names, metavar, help, parse, default, hidden=hidden)
 
 
-def key_value(word: str) -> tuple[str, str]:
-    """For maps: `key=value`."""
-    key, separator, content = word.partition("=")
-    if not separator:
-        raise ValueError(f"invalid argument {word!r}: expected key=value".replace("'", '"'))
-    return key, content
-
-
 class Options:
     """What a command line gave: flags by their long names, and the arguments after them."""
 

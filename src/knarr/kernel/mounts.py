@@ -59,7 +59,6 @@ _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
-_FSCONFIG_SET_FD = 5
 _FSCONFIG_CMD_CREATE = 6
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
@@ -88,11 +87,6 @@ def fsconfig_string(fd: int, key: str, value: str | bytes) -> None:
 def fsconfig_flag(fd: int, key: str) -> None:
     """Set the option `key` on a filesystem context."""
     syscall(syscalls.SYS_fsconfig, fd, _FSCONFIG_SET_FLAG, key.encode(), None, 0)
-
-
-def fsconfig_fd(fd: int, key: str, value: int) -> None:
-    """Set the option `key` to the object that descriptor `value` refers to."""
-    syscall(syscalls.SYS_fsconfig, fd, _FSCONFIG_SET_FD, key.encode(), None, value)
 
 
 def fsconfig_create(fd: int) -> None:
