@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import registries
+from registries import Proxy
+from registry_bench import RegistryBench
 
 from knarr.database import Database
 from knarr.images import importer, platforms, references
@@ -156,3 +159,16 @@ def make_image(store: ImageStore) -> Callable[..., Image]:
         return importer.import_archive(store, wanted, io.BytesIO(make_tar({"file": content.encode()})))
 
     return make
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def bench(store: ImageStore) -> Iterator[RegistryBench]:
+    bench = RegistryBench(store)
+    yield bench
+    bench.close()

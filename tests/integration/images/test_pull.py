@@ -26,24 +26,11 @@ from knarr.images.store import ImageStore
 BLOB = "GET .*/blobs/"
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def shelf(registry: Proxy, request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """A repository of the test's own; what was asked of the registry is counted from here on."""
     yield Shelf(registry.name, "t/" + request.node.name.partition("[")[0].lower().strip("_"))
     registry.faults.clear()
-
-
-@pytest.fixture
-def bench(store: ImageStore) -> Iterator[RegistryBench]:
-    bench = RegistryBench(store)
-    yield bench
-    bench.close()
 
 
 def big_layer(archives: Any, seed: int = 1, size: int = 3_000_000) -> bytes:

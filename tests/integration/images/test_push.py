@@ -12,7 +12,6 @@ from typing import Any
 
 import publishing
 import pytest
-import registries
 import zstandard
 from publishing import Shelf, descriptor, digest, noise
 from registries import Proxy
@@ -27,25 +26,12 @@ from knarr.images.registry.failures import Refused
 from knarr.images.store import ImageStore
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
-    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
-        yield proxy
-
-
 @pytest.fixture
 def shelf(registry: Proxy, request: pytest.FixtureRequest) -> Iterator[Shelf]:
     """A repository of the test's own."""
     registry.seen.clear()
     yield Shelf(registry.name, "p/" + request.node.name.partition("[")[0].lower())
     registry.faults.clear()
-
-
-@pytest.fixture
-def bench(store: ImageStore) -> Iterator[RegistryBench]:
-    bench = RegistryBench(store)
-    yield bench
-    bench.close()
 
 
 def load(store: ImageStore, archives: Any, *layers: bytes, name: str) -> Any:

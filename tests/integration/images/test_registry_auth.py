@@ -30,13 +30,6 @@ JOE = Credentials(user_name="joe", password="s3cret")
 ANN = Credentials(user_name=USER, password=PASSWORD)
 
 
-@pytest.fixture
-def bench(store: ImageStore) -> Iterator[RegistryBench]:
-    bench = RegistryBench(store)
-    yield bench
-    bench.close()
-
-
 def at(credentials: Credentials, proxy: Proxy) -> Credentials:
     return Credentials(
         user_name=credentials.user_name, password=credentials.password, server_address=f"http://{proxy.name}/v2/"
