@@ -40,11 +40,15 @@ class World:
         self._database.close()
 
     def connect(self, name: str, *ports: PortMapping, **more: Any) -> tuple[Endpoint, Namespace]:
-        request = EndpointRequest(name, name=name, ports=list(ports), **more)
+        request = EndpointRequest(name, **{"name": name, "ports": list(ports), **more})
         endpoint, fd = self.host.run(self.controller.connect(request))
         container = self.namespaces[name] = Namespace(fd)
         self._containers.append(container)
         return endpoint, container
+
+    def join(self, name: str, network: str, **more: Any) -> tuple[Endpoint, Namespace]:
+        """The same in a network of the test's own."""
+        return self.connect(name, network=network, **more)
 
     def disconnect(self, name: str) -> None:
         self.host.run(self.controller.disconnect(name))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from ipaddress import ip_interface
 
 import pytest
-from topology import Namespace, ask, route, serving
+from topology import ask, route, serving
 
 from knarr.errors import InvalidParameter
 from knarr.kernel.nftables import Nftables
 from knarr.kernel.rtnetlink import add_address
-from knarr.network.controller import EndpointRequest, NetworkRequest, PortMapping, Subnet
+from knarr.network.controller import NetworkRequest, PortMapping, Subnet
 
 NEIGHBOUR, NEIGHBOUR_6 = "192.0.2.10", "2001:db8::10"
 SUBNETS = [Subnet("10.9.0.0/24"), Subnet("fd09::/64")]
@@ -22,9 +22,7 @@ def start(world, *ports: PortMapping, **options: str):
     """A container in a network with these options, to which the neighbour has routes."""
     request = NetworkRequest("one", SUBNETS, ipv6=True, options=options)
     world.host.run(world.controller.create_network(request))
-    endpoint, fd = world.host.run(world.controller.connect(EndpointRequest("a", network="one", ports=list(ports))))
-    container = Namespace(fd)
-    world._containers.append(container)
+    endpoint, container = world.connect("a", *ports, network="one")
     route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
     route(world.outside, "fd09::/64", "eth0", "2001:db8::1")
     return endpoint, container

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 import pytest
-from topology import Namespace, ask, route, serving
+from topology import ask, route, serving
 
 from knarr.errors import Forbidden, InvalidParameter, KnarrError
 from knarr.kernel import rtnetlink
@@ -18,14 +18,6 @@ ULA = IPv6Network("fd00::/8")
 def create(world, name: str, *subnets: Subnet, **more):
     request = NetworkRequest(name, subnets=list(subnets), **{"ipv6": True, **more})
     return world.host.run(world.controller.create_network(request))
-
-
-def connect(world, name: str, network: str, **more):
-    request = EndpointRequest(name, network=network, name=name, **more)
-    endpoint, fd = world.host.run(world.controller.connect(request))
-    container = Namespace(fd)
-    world._containers.append(container)
-    return endpoint, container
 
 
 def address(endpoint) -> str:
@@ -42,7 +34,7 @@ def test_a_network_gets_a_unique_local_subnet(world) -> None:
 
 def test_containers_reach_each_other_and_the_outside_with_the_hosts_address(world) -> None:
     create(world, "one")
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80, version=6), serving(world.outside, 81, version=6):
         assert ask(a, address(there), 80)
         assert ask(a, NEIGHBOUR, 81) == "2001:db8::1"
@@ -50,7 +42,7 @@ def test_containers_reach_each_other_and_the_outside_with_the_hosts_address(worl
 
 def test_addresses_are_ready_when_the_container_starts(world) -> None:
     create(world, "one")
-    _, a = connect(world, "a", "one")
+    _, a = world.join("a", "one")
     with a.call(rtnetlink.NetlinkSocket) as sock:
         found = [entry for entry in rtnetlink.addresses(sock) if entry.interface.version == 6]
     assert not [entry.interface for entry in found if entry.tentative]
@@ -59,7 +51,7 @@ def test_addresses_are_ready_when_the_container_starts(world) -> None:
 def test_a_network_without_ipv4(world) -> None:
     network = create(world, "six", ipv4=False)
     assert network.versions == (6,)
-    (here, a), (there, b) = connect(world, "a", "six"), connect(world, "b", "six")
+    (here, a), (there, b) = world.join("a", "six"), world.join("b", "six")
     assert [entry.version for entry in here.addresses] == [6]
     with serving(b, 80, version=6), serving(world.outside, 81, version=6):
         assert ask(a, address(there), 80) == address(here)
@@ -69,11 +61,11 @@ def test_a_network_without_ipv4(world) -> None:
 
 def test_static_addresses_gateway_range_and_reserved(world) -> None:
     create(world, "one", Subnet("fd01::/64", "fd01::fe", "fd01::100/120", {"x": "fd01::100"}))
-    assert address(connect(world, "a", "one")[0]) == "fd01::101"
-    endpoint, _ = connect(world, "b", "one", addresses=["fd01::7"])
+    assert address(world.join("a", "one")[0]) == "fd01::101"
+    endpoint, _ = world.join("b", "one", addresses=["fd01::7"])
     assert (address(endpoint), endpoint.address(6).gateway) == ("fd01::7", "fd01::fe")
     with pytest.raises(InvalidParameter, match="does not belong to any"):
-        connect(world, "c", "one", addresses=["fd02::7"])
+        world.join("c", "one", addresses=["fd02::7"])
 
 
 def test_subnets_are_checked(world) -> None:
@@ -91,14 +83,14 @@ def test_subnets_are_checked(world) -> None:
 def test_exhausted(world) -> None:
     create(world, "one", Subnet("fd01::/126"))
     for name in "ab":
-        connect(world, name, "one")
+        world.join(name, "one")
     with pytest.raises(KnarrError, match="no available IPv6 addresses"):
-        connect(world, "c", "one")
+        world.join("c", "one")
 
 
 def test_nobody_outside_reaches_a_container(world) -> None:
     create(world, "one", Subnet("fd01::/64"))
-    there, b = connect(world, "b", "one")
+    there, b = world.join("b", "one")
     route(world.outside, "fd01::/64", "eth0", "2001:db8::1")
     with serving(b, 80, version=6):
         assert ask(world.outside, address(there), 80, timeout=0.5) is None
@@ -108,7 +100,7 @@ def test_nobody_outside_reaches_a_container(world) -> None:
 def test_networks_are_apart_and_internal_ones_shut(world) -> None:
     for name, internal in (("one", False), ("two", False), ("shut", True)):
         create(world, name, internal=internal)
-    (_, a), (there, b), (_, c) = (connect(world, *pair) for pair in (("a", "one"), ("b", "two"), ("c", "shut")))
+    (_, a), (there, b), (_, c) = (world.join(*pair) for pair in (("a", "one"), ("b", "two"), ("c", "shut")))
     with serving(b, 80, version=6), serving(world.outside, 81, version=6):
         assert ask(a, address(there), 80, timeout=0.5) is None
         assert ask(c, NEIGHBOUR, 81, timeout=0.5) is None
@@ -125,11 +117,11 @@ def test_the_default_bridge_has_it_when_told_to(world) -> None:
 
 def test_a_restart_keeps_it(world) -> None:
     create(world, "one")
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     world.stop_controller()
     world.new_controller()
     assert address(world.controller.endpoint("b")) == address(there)
-    later, _ = connect(world, "c", "one")
+    later, _ = world.join("c", "one")
     assert address(later) not in (address(there), address(world.controller.endpoint("a")))
     with serving(b, 80, version=6), serving(world.outside, 81, version=6):
         assert ask(a, address(there), 80)
@@ -139,7 +131,7 @@ def test_a_restart_keeps_it(world) -> None:
 def test_each_version_has_its_own_way_out(world) -> None:
     create(world, "four", ipv6=False)
     create(world, "six", ipv4=False)
-    _, a = connect(world, "a", "four")
+    _, a = world.join("a", "four")
     world.host.run(world.controller.join(EndpointRequest("a", network="six"), a.fd))
     with serving(world.outside, 81), serving(world.outside, 82, version=6):
         assert ask(a, "192.0.2.10", 81) == "192.0.2.1"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from topology import Namespace, ask, serving
+from topology import ask, serving
 
 from knarr.errors import Forbidden, InvalidParameter
-from knarr.network.controller import EndpointRequest, NetworkRequest, Subnet
+from knarr.network.controller import NetworkRequest, Subnet
 
 SUBNET = Subnet("192.0.2.0/24", "192.0.2.1", "192.0.2.128/25")
 
@@ -17,9 +17,7 @@ def create(world, name: str, driver: str = "macvlan", subnet: Subnet = SUBNET, *
 
 
 def connect(world, name: str, network: str, **more):
-    endpoint, fd = world.host.run(world.controller.connect(EndpointRequest(name, network=network, name=name, **more)))
-    container = Namespace(fd)
-    world._containers.append(container)
+    endpoint, container = world.join(name, network, **more)
     return endpoint.addresses[0].ip, container
 
 

@@ -7,7 +7,7 @@ import os
 from ipaddress import ip_interface
 
 import pytest
-from topology import Namespace, ask, route, serving
+from topology import ask, route, serving
 
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
 from knarr.kernel.netlink import NetlinkSocket
@@ -21,17 +21,9 @@ def create(world, name: str, **more):
     return world.host.run(world.controller.create_network(NetworkRequest(name, **more)))
 
 
-def connect(world, name: str, network: str, **more):
-    request = EndpointRequest(name, network=network, name=name, **more)
-    endpoint, fd = world.host.run(world.controller.connect(request))
-    container = Namespace(fd)
-    world._containers.append(container)
-    return endpoint, container
-
-
 def test_containers_of_one_network_reach_each_other_and_the_outside(world) -> None:
     create(world, "one")
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80), serving(world.outside, 81):
         assert ask(a, there.addresses[0].ip, 80)
         assert ask(a, NEIGHBOUR, 81)
@@ -40,14 +32,14 @@ def test_containers_of_one_network_reach_each_other_and_the_outside(world) -> No
 def test_networks_do_not_reach_each_other(world) -> None:
     create(world, "one")
     create(world, "two")
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "two")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "two")
     with serving(b, 80):
         assert ask(a, there.addresses[0].ip, 80) is None
 
 
 def test_internal_networks_reach_nothing_outside(world) -> None:
     create(world, "one", internal=True)
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80), serving(world.outside, 81):
         assert ask(a, there.addresses[0].ip, 80)
         assert ask(a, NEIGHBOUR, 81) is None
@@ -55,7 +47,7 @@ def test_internal_networks_reach_nothing_outside(world) -> None:
 
 def test_without_icc_containers_do_not_reach_each_other(world) -> None:
     create(world, "one", options={"com.docker.network.bridge.enable_icc": "false"})
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80), serving(world.outside, 81):
         assert ask(a, there.addresses[0].ip, 80) is None
         assert ask(a, NEIGHBOUR, 81)
@@ -63,7 +55,7 @@ def test_without_icc_containers_do_not_reach_each_other(world) -> None:
 
 def test_a_running_container_joins_and_leaves(world) -> None:
     create(world, "one")
-    (_, a), (there, b) = connect(world, "a", "bridge"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "bridge"), world.join("b", "one")
     request = EndpointRequest("a", network="one", leads=())
     endpoint = world.host.run(world.controller.join(request, a.fd))
     assert endpoint.interface == "eth1"
@@ -78,14 +70,14 @@ def test_addresses_are_checked(world) -> None:
     create(world, "one", subnets=[Subnet("10.9.0.0/24", ip_range="10.9.0.128/25", reserved={"x": "10.9.0.129"})])
     create(world, "chosen")
     assert world.controller.network("one").subnets[0].gateway == "10.9.0.128"
-    assert connect(world, "a", "one")[0].addresses[0].ip == "10.9.0.130"
-    assert connect(world, "b", "one", addresses=["10.9.0.7"])[0].addresses[0].ip == "10.9.0.7"
+    assert world.join("a", "one")[0].addresses[0].ip == "10.9.0.130"
+    assert world.join("b", "one", addresses=["10.9.0.7"])[0].addresses[0].ip == "10.9.0.7"
     with pytest.raises(Conflict, match="Address already in use"):
-        connect(world, "c", "one", addresses=["10.9.0.7"])
+        world.join("c", "one", addresses=["10.9.0.7"])
     with pytest.raises(InvalidParameter, match="does not belong to any"):
-        connect(world, "c", "one", addresses=["10.10.0.7"])
+        world.join("c", "one", addresses=["10.10.0.7"])
     with pytest.raises(InvalidParameter, match="user configured subnets"):
-        connect(world, "c", "chosen", addresses=["10.9.0.9"])
+        world.join("c", "chosen", addresses=["10.9.0.9"])
 
 
 def test_names_and_subnets_are_taken_once(world) -> None:
@@ -98,7 +90,7 @@ def test_names_and_subnets_are_taken_once(world) -> None:
 
 def test_a_network_is_removed_with_its_bridge(world) -> None:
     network = create(world, "one")
-    connect(world, "a", "one")
+    world.join("a", "one")
     with pytest.raises(Forbidden, match="has active endpoints"):
         world.host.run(world.controller.remove_network(network))
     world.disconnect("a")
@@ -110,7 +102,7 @@ def test_a_network_is_removed_with_its_bridge(world) -> None:
 
 def test_networks_are_put_back_after_a_deleted_bridge(world) -> None:
     network = create(world, "one")
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     world.stop_controller()
     world.host.netlink(delete_link(f"br-{network.id[:12]}"))
     world.new_controller()
@@ -121,7 +113,7 @@ def test_networks_are_put_back_after_a_deleted_bridge(world) -> None:
 def test_a_bridge_that_is_there_is_used_and_stays(world) -> None:
     world.host.netlink(new_bridge("mine0", "02:42:0a:09:00:01", 1500, 0))
     network = create(world, "one", options={"com.docker.network.bridge.name": "mine0"})
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80):
         assert ask(a, there.addresses[0].ip, 80)
     for name in "ab":
@@ -157,7 +149,7 @@ def test_options_are_checked(world, options: dict[str, str], words: str) -> None
 
 def test_an_isolated_network_has_no_address_on_the_host(world) -> None:
     create(world, "one", internal=True, options={"com.docker.network.bridge.gateway_mode_ipv4": "isolated"})
-    (_, a), (there, b) = connect(world, "a", "one"), connect(world, "b", "one")
+    (_, a), (there, b) = world.join("a", "one"), world.join("b", "one")
     with serving(b, 80):
         assert ask(a, there.addresses[0].ip, 80)
         assert ask(world.host, there.addresses[0].ip, 80, timeout=0.5) is None
@@ -166,7 +158,7 @@ def test_an_isolated_network_has_no_address_on_the_host(world) -> None:
 def test_unprotected_containers_are_reached_from_outside(world) -> None:
     subnets = [Subnet("10.9.0.0/24")]
     create(world, "one", subnets=subnets, options={"com.docker.network.bridge.gateway_mode_ipv4": "nat-unprotected"})
-    there, b = connect(world, "b", "one")
+    there, b = world.join("b", "one")
     route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
     with serving(b, 80), serving(world.outside, 81):
         assert ask(world.outside, there.addresses[0].ip, 80) == NEIGHBOUR
@@ -176,7 +168,7 @@ def test_unprotected_containers_are_reached_from_outside(world) -> None:
 def test_without_masquerading_containers_keep_their_address(world) -> None:
     options = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
     create(world, "one", subnets=[Subnet("10.9.0.0/24")], options=options)
-    here, a = connect(world, "a", "one")
+    here, a = world.join("a", "one")
     route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
     with serving(world.outside, 81):
         assert ask(a, NEIGHBOUR, 81) == here.addresses[0].ip
@@ -185,7 +177,7 @@ def test_without_masquerading_containers_keep_their_address(world) -> None:
 def test_the_highest_priority_leads_and_then_the_first_name(world) -> None:
     for name, subnet in (("b-net", "10.1.0.0/24"), ("c-net", "10.2.0.0/24"), ("a-net", "10.3.0.0/24")):
         create(world, name, subnets=[Subnet(subnet)])
-    _, a = connect(world, "a", "b-net")
+    _, a = world.join("a", "b-net")
     assert _gateway(a) == "10.1.0.1"
     world.host.run(world.controller.join(EndpointRequest("a", network="c-net", priority=5, leads=(4,)), a.fd))
     assert _gateway(a) == "10.2.0.1"
@@ -204,7 +196,7 @@ def _gateway(container) -> str:
 def test_interfaces_are_named_as_asked_for(world) -> None:
     create(world, "one", options={"com.docker.network.container_iface_prefix": "lan"})
     create(world, "two")
-    _, a = connect(world, "a", "one")
+    _, a = world.join("a", "one")
     asked = {"com.docker.network.endpoint.ifname": "store"}
     world.host.run(world.controller.join(EndpointRequest("a", network="two", options=asked, leads=()), a.fd))
     assert a.links().keys() == {"lo", "lan0", "store"}
@@ -215,14 +207,14 @@ def test_interfaces_are_named_as_asked_for(world) -> None:
 def test_sysctls_of_an_endpoint(world) -> None:
     create(world, "one")
     asked = "net.ipv4.conf.IFNAME.log_martians=1,net.ipv4.neigh.IFNAME.mcast_solicit=5"
-    _, a = connect(world, "a", "one", options={"com.docker.network.endpoint.sysctls": asked})
+    _, a = world.join("a", "one", options={"com.docker.network.endpoint.sysctls": asked})
     assert a.sysctl("ipv4/conf/eth0/log_martians") == "1"
     assert a.sysctl("ipv4/neigh/eth0/mcast_solicit") == "5"
 
 
 def test_link_local_addresses(world) -> None:
     create(world, "one")
-    (_, a), (_, b) = connect(world, "a", "one", link_local=["169.254.5.5"]), connect(world, "b", "one")
+    (_, a), (_, b) = world.join("a", "one", link_local=["169.254.5.5"]), world.join("b", "one")
     b.netlink(add_address(b.links()["eth0"].index, ip_interface("169.254.5.6/16")))
     with serving(a, 80):
         assert ask(b, "169.254.5.5", 80) == "169.254.5.6"
@@ -231,7 +223,7 @@ def test_link_local_addresses(world) -> None:
 def test_networks_made_from_a_configuration(world) -> None:
     create(world, "plan", config_only=True, subnets=[Subnet("10.9.0.0/24")], labels={"a": "b"})
     with pytest.raises(Forbidden, match="cannot create endpoint on configuration-only network"):
-        connect(world, "a", "plan")
+        world.join("a", "plan")
     made = create(world, "one", config_from="plan")
     assert (made.subnets[0].subnet, made.labels, made.config_from) == ("10.9.0.0/24", {"a": "b"}, "plan")
     with pytest.raises(Forbidden, match='configuration network "plan" is in use'):
@@ -249,14 +241,14 @@ def test_the_daemons_options_are_those_of_new_networks(world) -> None:
     defaults = {"bridge": {"com.docker.network.driver.mtu": "1300", "com.docker.network.enable_ipv6": "true"}}
     world.new_controller(NetworkSettings(default_options=defaults))
     network = create(world, "one")
-    _, a = connect(world, "a", "one")
+    _, a = world.join("a", "one")
     assert (network.versions, a.links()["eth0"].mtu) == ((4, 6), 1300)
 
 
 def test_the_default_bridge_without_icc_and_masquerading(world) -> None:
     world.stop_controller()
     world.new_controller(NetworkSettings(icc=False, ip_masq=False, bip="10.9.0.1/24", fixed_cidr="10.9.0.64/26"))
-    (here, a), (there, b) = connect(world, "a", "bridge"), connect(world, "b", "bridge")
+    (here, a), (there, b) = world.join("a", "bridge"), world.join("b", "bridge")
     route(world.outside, "10.9.0.0/24", "eth0", "192.0.2.1")
     assert here.addresses[0].ip == "10.9.0.64"
     with serving(b, 80), serving(world.outside, 81):
@@ -324,7 +316,7 @@ def test_published_ports_go_where_the_default_route_goes(world) -> None:
     for name in ("one", "two"):
         create(world, name)
     ports = [PortMapping(80, host_port=8080), PortMapping(81)]
-    first, a = connect(world, "a", "one", ports=ports)
+    first, a = world.join("a", "one", ports=ports)
     request = EndpointRequest("a", network="two", ports=ports, priority=1)
     second = world.host.run(world.controller.join(request, a.fd))
     assert second.ports == first.ports, "random ones too"
@@ -340,7 +332,7 @@ def test_published_ports_go_where_the_default_route_goes(world) -> None:
 def test_a_failed_join_leaves_the_default_route_and_the_ports(world) -> None:
     create(world, "one")
     create(world, "two")
-    _, a = connect(world, "a", "one", ports=[PortMapping(80, host_port=8080)])
+    _, a = world.join("a", "one", ports=[PortMapping(80, host_port=8080)])
     asked = {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.nosuch=1"}
     request = EndpointRequest("a", network="two", ports=[PortMapping(80, host_port=8080)], priority=1, options=asked)
     with pytest.raises(KnarrError):
