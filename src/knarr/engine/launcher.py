@@ -64,12 +64,14 @@ class Launcher:
         self._shared_memory = SharedMemory(parts.settings.run_root / "shm")
         self._secret_mounts = SecretMounts(parts.settings.run_root / "secrets")
         self._image_mounts = ImageMounts(parts.settings.run_root / "images", parts.images, parts.layers)
-        parts.network.namespace_of = lambda id: network_namespace(parts.registry.find(id))
+        self._launched: dict[str, Container] = {}  # a build's steps are in no registry
+        parts.network.namespace_of = lambda id: network_namespace(self._launched.get(id) or parts.registry.find(id))
 
     async def launch(self, container: Container) -> System:
         """A running system for `container`. Raises KnarrError, StartFailed, OSError; then nothing is left of it."""
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self.release, container)
+            self._launched[container.id] = container
             joined = self._joined(container)
             with ExitStack() as fds, ExitStack() as helpers:
                 users = await self._users(container, joined, fds, helpers)
@@ -285,6 +287,7 @@ class Launcher:
     async def release(self, container: Container) -> None:
         """Give back what a run has used beyond its system. Whatever is not in use is passed over."""
         await self._parts.network.disconnect(container.id)
+        self._launched.pop(container.id, None)
         for info in list(container.networks):
             self.note_disconnected(container, info)
         self._shared_memory.remove(container.id)
@@ -364,7 +367,8 @@ class Launcher:
 
 
 def network_namespace(container: Container) -> int:
-    """A descriptor, the caller's, of a running container's network namespace. Raises OSError if it has just ended."""
+    """A descriptor, the caller's, of a running container's network namespace. Raises FileNotFoundError if it has just
+    ended."""
     # The main process is not reaped before its end is known here: the number is no other process's.
     return os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 

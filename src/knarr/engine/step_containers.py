@@ -74,9 +74,11 @@ class StepContainers:
     async def _run(self, container: Container) -> int:
         system = await self._launcher.launch(container)
         container.adopt(system)
+        container.state.pid = system.pid
         try:
             return (await asyncio.shield(system.exited)).code
         finally:
+            container.state.pid = 0
             await finished(self._release(container))
 
     async def _release(self, container: Container) -> None:

@@ -71,7 +71,7 @@ class NetworkController:
 
     namespace_of: Callable[[str], int]
     """To be set by whoever runs containers: opens the network namespace of one that runs, for a worker thread. Raises
-    KnarrError, OSError."""
+    FileNotFoundError or NotFound for one that has ended, other KnarrError, OSError."""
 
     def __init__(self, settings: NetworkSettings, database: Database, run_root: Path) -> None:
         """Nothing happens in the kernel before `start`."""

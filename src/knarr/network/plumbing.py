@@ -14,7 +14,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 from socket import AF_INET, AF_INET6, IPPROTO_UDP
 
-from knarr.errors import KnarrError
+from knarr.errors import KnarrError, NotFound
 from knarr.kernel import conntrack, rtnetlink
 from knarr.kernel.netlink import NETLINK_NETFILTER, NetlinkSocket
 from knarr.kernel.nftables import Nftables, NftablesError
@@ -166,13 +166,16 @@ class Plumbing:
                 continue
             try:
                 self._reconnect(endpoint, namespace_of)
-            except (KnarrError, OSError) as error:  # it may just be ending
+            except (KnarrError, OSError) as error:
                 _logger.warning(
                     "container %s is cut off from %s: %s", endpoint.container_id, endpoint.network_name, error
                 )
 
     def _reconnect(self, endpoint: Endpoint, namespace_of: Callable[[str], int]) -> None:
-        namespace = namespace_of(endpoint.container_id)
+        try:
+            namespace = namespace_of(endpoint.container_id)
+        except (FileNotFoundError, NotFound):  # it has just ended, and its interface with it
+            return
         try:
             sandbox = Sandbox.visit(namespace)
         finally:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from topology import ask, serving
 
+from knarr.errors import NotFound
 from knarr.kernel import rtnetlink
 from knarr.network import options
 from knarr.network.controller import NetworkRequest, PortMapping
@@ -97,6 +98,19 @@ def test_repair_does_not_cut_connections(up) -> None:
         accepted.settimeout(3)
         client.send(b"!")
         assert accepted.recv(1) == b"!"
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(), NotFound("No such container: a")], ids=["ended", "released"])
+def test_a_container_that_ends_with_its_interface_is_not_missed(up, caplog, error: Exception) -> None:
+    world, endpoint, _ = up
+
+    def namespace_of(container_id: str) -> int:
+        raise error
+
+    world.controller.namespace_of = namespace_of
+    delete(world, endpoint.host_interface)
+    world.host.run(world.controller.repair())
+    assert not caplog.records
 
 
 def table(world) -> str:
