@@ -49,7 +49,7 @@ MAX_NAME = 255
 _MAX_SIZE = 1 << 60
 _MAX_ID = (1 << 32) - 2
 _TIME_RANGE = 1 << 33  # seconds either side of the epoch that every file system here can store as nanoseconds
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s64x8s8s155s12x")
+_HEADER = struct.Struct("100s24s12s12s8sc100s8s64x8s8s155s12x")
 _DECIMAL = re.compile(rb"[0-9]{1,19}")
 _TIME = re.compile(rb"(-?)([0-9]{1,20})(?:\.([0-9]*))?")
 
@@ -101,23 +101,37 @@ def text(field: bytes) -> bytes:
     return field if end < 0 else field[:end]
 
 
-@lru_cache(maxsize=4096)  # modes, ids and times are mostly the same few
 def number(field: bytes) -> int:
     """A header's number: octal digits, or base-256 (first byte 0x80, negative 0xff) as GNU tar and star write it."""
+    plain = field.rstrip(b"\0 ")
+    if plain.isdigit():  # nearly always
+        return _octal(plain)
     if field[0] in (0x80, 0xFF):
         value = int.from_bytes(field[1:], "big")
         return value - (1 << 8 * (len(field) - 1)) if field[0] == 0xFF else value
     digits = field.split(b"\0", 1)[0].strip()
     if not digits:
         return 0
+    return _octal(digits)
+
+
+def _octal(digits: bytes) -> int:
     try:
-        return int(digits, 8) if digits.isdigit() else _bad_number()
+        if digits.isdigit():  # int() would take signs and underscores
+            return int(digits, 8)
     except ValueError:
-        return _bad_number()
-
-
-def _bad_number() -> int:
+        pass
     raise ArchiveError("archive/tar: invalid tar header: not a number")
+
+
+@lru_cache(maxsize=4096)  # mostly the same few
+def _mode_and_ids(fields: bytes) -> tuple[int, int, int]:
+    return number(fields[:8]) & 0o7777, id_of(number(fields[8:16])), id_of(number(fields[16:]))
+
+
+@lru_cache(maxsize=4096)
+def _time(field: bytes) -> int:
+    return time_of_seconds(number(field))
 
 
 def size_of(value: int) -> int:
@@ -148,14 +162,16 @@ def check_sum(block: bytes, field: bytes) -> None:
 
 def parse_header(block: bytes) -> Entry:
     """The entry that a header block describes, before PAX records and GNU long names are laid over it."""
-    name, mode, uid, gid, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(block)
+    name, mode_and_ids, size, mtime, checksum, kind, link, magic, major, minor, prefix = _HEADER.unpack(block)
     check_sum(block, checksum)
-    entry = Entry(text(name), REGULAR if kind in (b"\0", b"7") else kind, number(mode) & 0o7777)
-    entry.uid = id_of(number(uid))
-    entry.gid = id_of(number(gid))
+    mode, uid, gid = _mode_and_ids(mode_and_ids)
+    entry = Entry(text(name), REGULAR if kind in (b"\0", b"7") else kind, mode)
+    entry.uid = uid
+    entry.gid = gid
     entry.size = entry.stored = size_of(number(size))
-    entry.mtime_ns = time_of_seconds(number(mtime))
-    entry.link = text(link)
+    entry.mtime_ns = _time(mtime)
+    if link[0]:
+        entry.link = text(link)
     if magic[:5] != b"ustar":  # the format of Unix V7 ends here
         return entry
     if kind in (CHARACTER, BLOCK_DEVICE):
