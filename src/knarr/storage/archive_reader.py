@@ -5,12 +5,12 @@ Nothing here touches a path; what to do with an entry is `unpack`'s business.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from typing import Protocol
 
 from knarr.storage import tar_format as tar
+from knarr.storage.hashing import Sha256
 from knarr.storage.tar_format import BLOCK, ArchiveError, Entry
 
 _CHUNK = 1 << 20
@@ -36,10 +36,11 @@ class ArchiveReader:
     """
 
     def __init__(self, source: Readable, *, hashing: bool = True) -> None:
-        """Without `hashing` there is no digest, and reading costs half as much."""
+        """Without `hashing` there is no digest, and reading costs a quarter less processor time."""
         self._source = source
-        self._hash = hashlib.sha256() if hashing else None
+        self._hash = Sha256() if hashing else None
         self._chunk = b""
+        self._view = memoryview(self._chunk)
         self._position = 0
         self._left = 0  # of the current entry's data, with its padding
         self._padding = 0
@@ -58,16 +59,23 @@ class ArchiveReader:
 
     def __iter__(self) -> Iterator[Entry]:
         while True:
-            if self._left or self._padding:
-                self._skip(self._left)
-                ended = not self._skip_padding()
-                self._left = self._padding = 0
-                if ended:
-                    return
+            if (self._left or self._padding) and not self._skip_rest():
+                return
             entry = self._next_entry()
             if entry is None:
                 return
             yield entry
+
+    def _skip_rest(self) -> bool:
+        """Go on to behind the current entry; False at the stream's end."""
+        left, padding = self._left, self._padding
+        self._left = self._padding = 0
+        end = self._position + left + padding
+        if end <= len(self._chunk):
+            self._position = end
+            return True
+        self._skip(left)
+        return self._skip_padding(padding)
 
     def write_data(self, entry: Entry, fd: int) -> None:
         """Write the current entry's data to `fd`, which stands at offset 0 of an empty file. Raises OSError as well."""
@@ -88,7 +96,7 @@ class ArchiveReader:
 
     def _write(self, size: int, fd: int) -> None:
         while size:
-            data = memoryview(self._chunk)[self._position : self._position + size]
+            data = self._view[self._position : self._position + size]
             if not data and not self._fill():
                 raise ArchiveError("unexpected EOF")
             self._position += len(data)
@@ -98,6 +106,7 @@ class ArchiveReader:
 
     def _fill(self) -> bool:
         self._chunk = self._source.read(_CHUNK)
+        self._view = memoryview(self._chunk)
         self._position = 0
         if self._hash is not None:
             self._hash.update(self._chunk)
@@ -129,14 +138,14 @@ class ArchiveReader:
             self._position += here
             size -= here
 
-    def _skip_padding(self) -> bool:
+    def _skip_padding(self, size: int) -> bool:
         """False at the stream's end: the docker command leaves out what would follow its last file."""
-        while self._padding:
-            here = min(self._padding, len(self._chunk) - self._position)
+        while size:
+            here = min(size, len(self._chunk) - self._position)
             if not here and not self._fill():
                 return False
             self._position += here
-            self._padding -= here
+            size -= here
         return True
 
     def _header(self) -> bytes | None:
