@@ -133,6 +133,7 @@ def clear(daemon: Daemon) -> None:
         for tag in image["RepoTags"]:
             if tag.startswith("image-"):
                 daemon.request("DELETE", f"/images/{tag}")
+    daemon.request("POST", "/images/prune")  # a removal that was cut short may have taken the name only
     daemon.request("POST", "/volumes/prune")
 
 

@@ -110,7 +110,8 @@ def tables(usage: DiskUsage) -> Iterator[tuple[str, str, dict[str, Any], list[Ro
     yield "Containers space usage:", _CONTAINERS, ps.HEADINGS, rows["Containers"]
     yield "Local Volumes space usage:", _VOLUMES, _VOLUME_HEADINGS, rows["Volumes"]
     size = _of_cache(usage)["Size"]
-    yield f"Build cache usage: {size}", _CACHE, _CACHE_HEADINGS, rows["BuildCache"]
+    pieces = [row | {"ID": row["ID"][:12]} for row in rows["BuildCache"]]
+    yield f"Build cache usage: {size}", _CACHE, _CACHE_HEADINGS, pieces
 
 
 def _image(image: ImageSummary) -> Row:

@@ -38,10 +38,7 @@ def commit(store: ImageStore, wanted: Commit, pieces: Iterable[bytes]) -> Image:
         store.check_name(wanted.reference)
     with store.adding():
         diff_id = _add_layer(store, wanted.parent.chain_id, pieces)
-        image = store.add(_document(wanted, diff_id), wanted.parent.id)
-        if wanted.reference is not None:
-            store.tag(image.id, wanted.reference)
-        return store.get(image.id)
+        return store.add(_document(wanted, diff_id), wanted.parent.id, wanted.reference)
 
 
 def _add_layer(store: ImageStore, parent: str | None, pieces: Iterable[bytes]) -> str:

@@ -40,10 +40,7 @@ def import_archive(store: ImageStore, wanted: Import, archive: Readable) -> Imag
         store.check_name(wanted.reference)
     with store.adding():
         diff_id = _add_layer(store, archive)
-        image = store.add(_document(wanted, defaults, diff_id))
-        if wanted.reference is not None:
-            store.tag(image.id, wanted.reference)
-        return store.get(image.id)
+        return store.add(_document(wanted, defaults, diff_id), name=wanted.reference)
 
 
 def _add_layer(store: ImageStore, archive: Readable) -> str:

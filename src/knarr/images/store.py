@@ -172,21 +172,29 @@ class ImageStore:
         if before is not None and before.digest != blob.digest:
             self.content.remove(before.digest)
 
-    def add(self, document: bytes, parent: str = "") -> Image:
+    def add(self, document: bytes, parent: str = "", name: Reference | None = None) -> Image:
         """The image of a configuration, whose layers are there. One that exists stays as it is. Inside `adding`.
 
-        Raises InvalidParameter, NotFound for a layer.
+        With `name` it has that from its first moment. Raises InvalidParameter, NotFound for a layer, Conflict.
         """
+        if name is not None:
+            self.check_name(name)
         image_id = config.digest_of(document)
         with self._changing:
-            if image_id in self._images:
-                return self._images[image_id]
-            image = self._image(image_id, config.parse(document), parent)
-            self._database.execute(
-                "INSERT INTO images VALUES (?, ?, ?, ?, ?)", (image.id, document, parent, image.size, image.last_tagged)
-            )
-            self._images[image_id] = image
-            return image
+            if image_id not in self._images:
+                self._insert(self._image(image_id, config.parse(document), parent), document, parent, name)
+            elif name is not None:
+                self.tag(image_id, name)
+            return self._images[image_id]
+
+    def _insert(self, image: Image, document: bytes, parent: str, name: Reference | None) -> None:
+        row = (image.id, document, parent, image.size, image.last_tagged)
+        with self._database.transaction():
+            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
+            tagged = None if name is None else self._write_name(_key(name), image)
+        self._images[image.id] = image
+        if name is not None and tagged is not None:
+            self._note_name(_key(name), tagged)
 
     def describe(self, document: bytes) -> Image:
         """The image that `add` would make of a configuration. Raises InvalidParameter, NotFound for a layer."""
@@ -205,16 +213,26 @@ class ImageStore:
         key = _key(name)
         with self._changing:
             image = self.get(image_id)
-            before = self._names.get(key)
-            tagged = msgspec.structs.replace(image, last_tagged=_now())
             with self._database.transaction():
-                row = _HOST_ROW if image.host else image_id
-                self._database.execute("INSERT OR REPLACE INTO image_names VALUES (?, ?)", (str(key), row))
-                self._database.execute("UPDATE images SET last_tagged = ? WHERE id = ?", (tagged.last_tagged, image_id))
-            self._names[key] = image_id
-            self._images[image_id] = tagged
-            self._rename(image_id, before)
+                tagged = self._write_name(key, image)
+            before = self._note_name(key, tagged)
         return before if before != image_id else None
+
+    def _write_name(self, key: Reference, image: Image) -> Image:
+        """In the database; the image as it is then."""
+        tagged = msgspec.structs.replace(image, last_tagged=_now())
+        row = _HOST_ROW if image.host else image.id
+        self._database.execute("INSERT OR REPLACE INTO image_names VALUES (?, ?)", (str(key), row))
+        self._database.execute("UPDATE images SET last_tagged = ? WHERE id = ?", (tagged.last_tagged, image.id))
+        return tagged
+
+    def _note_name(self, key: Reference, tagged: Image) -> str | None:
+        """In memory, once that is committed; the id of the image that had the name."""
+        before = self._names.get(key)
+        self._names[key] = tagged.id
+        self._images[tagged.id] = tagged
+        self._rename(tagged.id, before)
+        return before
 
     # -- removing
 
