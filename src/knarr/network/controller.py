@@ -10,14 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import secrets
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import partial
 from ipaddress import ip_network
-from itertools import count
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -25,11 +22,13 @@ from msgspec.structs import replace
 
 from knarr.database import Database
 from knarr.errors import Conflict, Forbidden, InvalidParameter, KnarrError, NotFound
-from knarr.kernel.rtnetlink import mac_bytes
-from knarr.network import creation, drivers, endpoint_options, leadership, options
+from knarr.network import admission, creation, drivers, leadership, options
 from knarr.network.addressing import Addressing
+from knarr.network.admission import Admission
 from knarr.network.caretaker import Caretaker
 from knarr.network.catalog import DEFAULT, Catalog
+from knarr.network.departures import Departures
+from knarr.network.endpoints import Endpoints
 from knarr.network.model import (
     Address,
     BoundPort,
@@ -76,25 +75,31 @@ class NetworkController:
     def __init__(self, settings: NetworkSettings, database: Database, run_root: Path) -> None:
         """Nothing happens in the kernel before `start`."""
         self._settings = settings
-        self._store = NetworkStore(database)
-        self._catalog = Catalog(self._store)
-        self._endpoints: dict[str, dict[str, Endpoint]] = {}
-        for endpoint in self._store.endpoints():
-            self._endpoints.setdefault(endpoint.container_id, {})[endpoint.network_id] = endpoint
+        store = NetworkStore(database)
+        self._catalog = Catalog(store)
+        self._endpoints = Endpoints(store)
         self._addressing: dict[str, Addressing] = {}
         self._changing = asyncio.Lock()
         self._being_removed: set[str] = set()
-        self._names_changed = False
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip)
         self._relays = Relays()
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
         self._name_server = NameService(run_root, self._set_up, self._who_is_where, lambda id: self.namespace_of(id))
-        self._removal = ThreadPoolExecutor(1, "network-removal")
+        self._departures = Departures(
+            self._endpoints, self._ports, self._relays, self._plumbing, self._addressing, self._name_server.update
+        )
+        self._admission = Admission(
+            settings,
+            self._catalog,
+            self._endpoints,
+            self._ports,
+            self._departures,
+            self._addressing,
+            self._being_removed,
+        )
         self._caretaker = Caretaker(self._plumbing.table, self._restore_rules, self._mend)
-        self._leaving: list[Endpoint] = []
-        self._sweep: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Make the default bridge and the firewall's table, or put right what a crash, a flush or a deletion left.
@@ -102,7 +107,7 @@ class NetworkController:
         Raises KnarrError if this host lacks something, InvalidParameter for impossible settings.
         """
         default = self._catalog.find(DEFAULT)
-        endpoints = self._all_endpoints()
+        endpoints = self._endpoints.all()
         in_use = any(endpoint.network_id == default.id for endpoint in endpoints)
         subnets = await self._call(self._plumbing.choose_default, default.subnets, in_use)
         default = self._catalog.describe_default(self._plumbing.bridge_name, subnets, self._settings)
@@ -113,7 +118,7 @@ class NetworkController:
         for endpoint in endpoints:
             if addressing := self._addressing.get(endpoint.network_id):
                 addressing.restore(endpoint.addresses)
-            for port in self._ports.restore(endpoint, _group(endpoint.network_id, endpoint.services)):
+            for port in self._ports.restore(endpoint, admission.group(endpoint.network_id, endpoint.services)):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
         await self._call(self._plumbing.open, networks, endpoints)
         for endpoint in endpoints:
@@ -125,12 +130,12 @@ class NetworkController:
         """Let go of everything; what runs goes on. Without an endpoint left nothing stays behind on the host."""
         await self._caretaker.close()
         await self._sandboxes.close()
-        if self._sweep is not None:
-            await self._sweep
-        await self._name_server.close(keep=bool(self._endpoints))
-        await self._call(self._plumbing.close, keep=bool(self._endpoints))
+        await self._departures.settled()
+        keep = bool(self._endpoints.all())
+        await self._name_server.close(keep=keep)
+        await self._call(self._plumbing.close, keep=keep)
         self._set_up.shutdown()
-        self._removal.shutdown()
+        self._departures.close()
         self._relays.close_all()
         self._ports.close()
 
@@ -149,11 +154,15 @@ class NetworkController:
 
     def endpoints(self, container_id: str) -> list[Endpoint]:
         """The container's endpoints, in the order in which it was connected."""
-        return list(self._endpoints.get(container_id, {}).values())
+        return self._endpoints.of(container_id)
+
+    def check(self, request: EndpointRequest) -> None:
+        """Whether an endpoint may be asked for. Raises NotFound, Forbidden, InvalidParameter."""
+        self._admission.check(request)
 
     def members(self, network: NetworkInfo) -> list[Endpoint]:
         """The endpoints in a network."""
-        return [places[network.id] for places in self._endpoints.values() if network.id in places]
+        return self._endpoints.members(network.id)
 
     async def create_network(self, request: NetworkRequest) -> NetworkInfo:
         """Make a network. Raises Conflict, InvalidParameter, Forbidden, KnarrError in dockerd's words.
@@ -199,8 +208,7 @@ class NetworkController:
                 )
             self._being_removed.add(network.id)
             try:
-                if self._sweep is not None:
-                    await self._sweep
+                await self._departures.settled()
                 await self._call(self._plumbing.remove, network)
                 self._catalog.remove(network)
                 self._addressing.pop(network.id, None)
@@ -218,7 +226,7 @@ class NetworkController:
         async with self._changing:
             networks = [network] if network else self.networks()
             made = [each for each in networks if each.id in self._addressing]
-            await self._call(self._plumbing.repair, made, self._all_endpoints(), lambda id: self.namespace_of(id))
+            await self._call(self._plumbing.repair, made, self._endpoints.all(), lambda id: self.namespace_of(id))
         await self._name_server.update()
 
     async def _restore_rules(self, damaged: bool) -> None:
@@ -231,7 +239,7 @@ class NetworkController:
         if gone is None:
             await self.repair()
             return
-        severed = [endpoint for endpoint in self._all_endpoints() if endpoint.host_interface in gone]
+        severed = [endpoint for endpoint in self._endpoints.all() if endpoint.host_interface in gone]
         if severed:
             await self._call(self._plumbing.reconnect, severed, lambda id: self.namespace_of(id))
         for network in self.networks():
@@ -281,28 +289,31 @@ class NetworkController:
 
         Where it led to the world, another network that can does so from now on, and has the published ports.
         """
-        places = self._endpoints.get(container_id, {})
-        endpoint = places.get(network.id)
+        endpoint = self._endpoints.find(container_id, network.id)
         if endpoint is None:
             return
-        heirs = self._heirs(endpoint, places)
+        heirs = self._heirs(endpoint)
         await asyncio.shield(self._call(self._plumbing.leave, endpoint, heirs, namespace))
         for version, heir in heirs.items():
-            if current := places.get(heir.network_id):
-                leads = tuple(sorted({*current.leads, version}))
-                places[heir.network_id] = changed = replace(current, leads=leads)
-                self._store.put_endpoint(changed)
+            if current := self._endpoints.find(container_id, heir.network_id):
+                self._endpoints.update(replace(current, leads=tuple(sorted({*current.leads, version}))))
         await self._disconnect(endpoint)
         if endpoint.ports and heirs:
             await self._publish_again(container_id, endpoint.ports)
 
+    def _heirs(self, leaving: Endpoint) -> dict[int, Endpoint]:
+        """For each IP version with which an endpoint leads to the world, another one that can."""
+        living = self.endpoints(leaving.container_id)
+        others = {other.network_id: other for other in living if other is not leaving}
+        able = leadership.leaders((self.network(id), other.priority) for id, other in others.items())
+        return {version: others[able[version].id] for version in leaving.leads if version in able}
+
     async def _hand_over_ports(self, former: Endpoint) -> None:
         """Publish the ports of an endpoint that leads no longer at the one that does now."""
-        current = self._endpoints[former.container_id][former.network_id]
+        current = self._current(former)
         changed = replace(current, ports=[])
         await asyncio.shield(self._call(self._plumbing.change_ports, current, changed))
-        self._store.put_endpoint(changed)
-        self._endpoints[former.container_id][former.network_id] = changed
+        self._endpoints.update(changed)
         self._relays.close(former.endpoint_id)
         self._ports.release(former.endpoint_id)
         await self._publish_again(former.container_id, former.ports)
@@ -332,8 +343,8 @@ class NetworkController:
             )
         mappings = creation.port_mappings(network, list(add), self._settings.host_ip)
         request = EndpointRequest(container_id, name=name, ports=mappings)
-        group = _group(network.id, endpoint.services)
-        new = self._reserve_ports(endpoint.endpoint_id, endpoint.addresses, request, group)
+        group = admission.group(network.id, endpoint.services)
+        new = self._admission.reserve_ports(endpoint.endpoint_id, endpoint.addresses, request, group)
         kept = [port for port in endpoint.ports if port not in remove]
         changed = replace(endpoint, ports=[*kept, *new])
         try:
@@ -341,12 +352,11 @@ class NetworkController:
         except BaseException:
             self._ports.let_go(endpoint.endpoint_id, new)
             raise
-        self._store.put_endpoint(changed)
-        self._endpoints[container_id][network.id] = changed
+        self._endpoints.update(changed)
         self._ports.let_go(endpoint.endpoint_id, remove)
         await self._change_relays(changed, new, remove)
-        self._redirect_flows(new, self._sharing(changed))
-        self._redirect_flows(remove, ())
+        self._departures.redirect_flows(new, self._endpoints.sharing(changed))
+        self._departures.redirect_flows(remove, ())
         return new
 
     async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
@@ -363,22 +373,22 @@ class NetworkController:
             await self._disconnect(endpoint)
 
     async def _disconnect(self, endpoint: Endpoint) -> None:
-        if not self._drop(endpoint):
+        if not self._endpoints.drop(endpoint):
             return
         if endpoint.published:
             work = asyncio.create_task(self._call(self._plumbing.withdraw, endpoint))
-            work.add_done_callback(lambda _: self._retire(endpoint))
+            work.add_done_callback(lambda _: self._departures.retire(endpoint))
             await asyncio.shield(work)
         else:
-            self._retire(endpoint)
+            self._departures.retire(endpoint)
 
     async def retain(self, container_ids: set[str]) -> None:
         """Remove the endpoints of all other containers, and serve these."""
-        gone = self._endpoints.keys() - container_ids
+        gone = self._endpoints.containers() - container_ids
         for endpoint in [endpoint for id in gone for endpoint in self.endpoints(id)]:
             self._plumbing.withdraw(endpoint)
-            self._retire(endpoint)
-        await self._call(self._plumbing.reconnect, self._all_endpoints(), lambda id: self.namespace_of(id))
+            self._departures.retire(endpoint)
+        await self._call(self._plumbing.reconnect, self._endpoints.all(), lambda id: self.namespace_of(id))
         await self._name_server.update()
 
     async def set_ready(self, container_id: str, ready: bool) -> None:
@@ -386,39 +396,38 @@ class NetworkController:
         for endpoint in self.endpoints(container_id):
             if endpoint.services and endpoint.ready is not ready:
                 changed = replace(endpoint, ready=ready)
-                self._store.put_endpoint(changed)
-                self._endpoints[container_id][endpoint.network_id] = changed
+                self._endpoints.update(changed)
                 await self._call(self._plumbing.balance, changed)
 
     # Coming
 
     async def _connect(self, request: EndpointRequest, namespace: int | None) -> tuple[Endpoint, int]:
         try:
-            self.check(request)
+            self._admission.check(request)
             sandbox = await self._sandbox(namespace)
         finally:
             if namespace is not None:
                 os.close(namespace)
         try:
-            endpoint = await self._admit(request)
+            endpoint = await self._admission.admit(request)
             try:
                 await self._call(self._plumbing.attach, endpoint, sandbox)
                 await self._name(endpoint, sandbox.fd)
                 await self._relay(endpoint)
             except BaseException:
                 await self._call(self._plumbing.withdraw, endpoint)
-                self._retire(endpoint)
+                self._departures.retire(endpoint)
                 raise
-            self._redirect_flows(endpoint.ports, self._sharing(endpoint))
+            self._departures.redirect_flows(endpoint.ports, self._endpoints.sharing(endpoint))
             return endpoint, sandbox.detach()
         finally:
             sandbox.close()
 
     async def _join(self, request: EndpointRequest, namespace: int) -> Endpoint:
         try:
-            self.check(request)
+            self._admission.check(request)
             former = next((other for other in self.endpoints(request.container_id) if other.ports), None)
-            endpoint = await self._admit(replace(request, ports=[]) if former else request)
+            endpoint = await self._admission.admit(replace(request, ports=[]) if former else request)
             try:
                 await self._call(self._plumbing.join, endpoint, namespace)
                 self._depose(endpoint)
@@ -429,19 +438,17 @@ class NetworkController:
             except BaseException:
                 await self.leave(request.container_id, self.network(endpoint.network_id), namespace)
                 raise
-            self._redirect_flows(endpoint.ports, self._sharing(endpoint))
-            return self._endpoints[endpoint.container_id][endpoint.network_id]
+            self._departures.redirect_flows(endpoint.ports, self._endpoints.sharing(endpoint))
+            return self._current(endpoint)
         finally:
             os.close(namespace)
 
     def _depose(self, leader: Endpoint) -> None:
         """Take note that others lead no longer where a new endpoint does: its default routes have replaced theirs."""
-        places = self._endpoints[leader.container_id]
-        for network_id, other in places.items():
+        for other in self.endpoints(leader.container_id):
             rest = tuple(version for version in other.leads if version not in leader.leads)
             if other is not leader and rest != other.leads:
-                places[network_id] = changed = replace(other, leads=rest)
-                self._store.put_endpoint(changed)
+                self._endpoints.update(replace(other, leads=rest))
 
     async def _name(self, endpoint: Endpoint, namespace: int) -> None:
         """Let others find a container by its names, and it others."""
@@ -462,116 +469,19 @@ class NetworkController:
         await self._relays.open(endpoint.endpoint_id, target, listeners)
 
     def _who_is_where(self) -> tuple[list[Endpoint], list[NetworkInfo]]:
-        return self._all_endpoints(), self.networks()
+        return self._endpoints.all(), self.networks()
 
-    def _all_endpoints(self) -> list[Endpoint]:
-        return [endpoint for places in self._endpoints.values() for endpoint in places.values()]
-
-    def check(self, request: EndpointRequest) -> None:
-        """Whether an endpoint may be asked for. Raises NotFound, Forbidden, InvalidParameter."""
-        network = self.network(request.network)
-        if network.config is not None:
-            raise Forbidden("cannot create endpoint on configuration-only network")
-        if network.driver not in drivers.USER_MADE:
-            raise InvalidParameter(f"containers cannot be given an endpoint in network {network.name}")
-        if network.id in self._being_removed or network.id not in self._addressing:
-            raise NotFound(f"network {request.network} not found")
-        endpoint_options.check(request.options)
-        if request.mac:
-            try:
-                mac_bytes(request.mac)
-            except ValueError as error:
-                raise InvalidParameter(f"{request.mac} is not a valid mac address") from error
-
-    async def _admit(self, request: EndpointRequest) -> Endpoint:
-        """An endpoint, with addresses that may just be on their way back from another."""
-        sweep = self._sweep if self._sweep is not None and not self._sweep.done() else None
-        if sweep is not None and request.mac:
-            await asyncio.shield(sweep)
-        try:
-            return self._take(request)
-        except KnarrError:
-            if sweep is None:
-                raise
-        await asyncio.shield(sweep)
-        return self._take(request)
-
-    def _take(self, request: EndpointRequest) -> Endpoint:
-        """Take all that an endpoint has, outside the kernel's interfaces and tables."""
-        network = self.network(request.network)
-        if network.id in self._being_removed:
-            raise NotFound(f"network {request.network} not found")
-        places = self._endpoints.get(request.container_id, {})
-        if network.id in places:
-            raise Conflict(f"endpoint with name {request.name} already exists in network {network.name}")
-        interface = _interface(network, request, places.values())
-        endpoint_id = secrets.token_hex(32)
-        services = [name for name in dict.fromkeys(map(str.lower, request.names)) if name in network.virtual]
-        with ExitStack() as undo:
-            addressing = self._addressing[network.id]
-            addresses = addressing.take(request.addresses)
-            undo.callback(addressing.release, addresses)
-            ports = self._reserve_ports(
-                endpoint_id,
-                addresses,
-                replace(request, ports=creation.port_mappings(network, request.ports, self._settings.host_ip)),
-                _group(network.id, services),
-            )
-            undo.callback(self._ports.release, endpoint_id)
-            endpoint = Endpoint(
-                endpoint_id=endpoint_id,
-                container_id=request.container_id,
-                network_id=network.id,
-                network_name=network.name,
-                addresses=addresses,
-                mac=drivers.mac(network, request.mac, addresses),
-                host_interface=drivers.host_interface(network, endpoint_id),
-                ports=ports,
-                interface=interface,
-                leads=tuple(version for version in request.leads if version in network.leads),
-                link_local=request.link_local,
-                priority=request.priority,
-                sysctls=endpoint_options.sysctls(request.options, interface),
-                names=request.names,
-                links=request.links,
-                servers=[] if network.internal else request.servers,
-                own_servers=request.own_servers,
-                services=services,
-                opened=creation.opened_ports(network, request.ports),
-                ready=request.ready,
-            )
-            self._store.put_endpoint(endpoint)
-            undo.pop_all()
-        self._endpoints.setdefault(request.container_id, {})[network.id] = endpoint
-        return endpoint
-
-    def _reserve_ports(
-        self, endpoint_id: str, addresses: Sequence[Address], request: EndpointRequest, group: str
-    ) -> list[BoundPort]:
-        try:
-            return self._ports.reserve(endpoint_id, [address.ip for address in addresses], request.ports, group=group)
-        except KnarrError as error:
-            where = f"driver failed programming external connectivity on endpoint {request.name} ({endpoint_id})"
-            raise type(error)(f"{where}: {error}") from error
-
-    def _redirect_flows(self, ports: Sequence[BoundPort], right: Sequence[Endpoint]) -> None:
-        """In the background: nobody waits for it."""
-        if any(port.protocol == "udp" for port in ports):
-            addresses = [address.ip for endpoint in right for address in endpoint.addresses]
-            loop = asyncio.get_running_loop()
-            work = loop.run_in_executor(self._removal, self._plumbing.redirect_flows, ports, addresses)
-            work.add_done_callback(_log_failure)
-
-    def _sharing(self, endpoint: Endpoint) -> list[Endpoint]:
-        """Those that have the same ports."""
-        if not endpoint.services:
-            return [endpoint]
-        return [other for other in self._all_endpoints() if other.services == endpoint.services]
+    def _current(self, endpoint: Endpoint) -> Endpoint:
+        """What an endpoint has become meanwhile."""
+        current = self._endpoints.find(endpoint.container_id, endpoint.network_id)
+        if current is None:
+            raise NotFound(f"container {endpoint.container_id} is not connected to network {endpoint.network_name}")
+        return current
 
     def _abandon_join(self, work: asyncio.Task[Endpoint]) -> None:
         if not work.cancelled() and work.exception() is None:
             self._plumbing.withdraw(work.result())
-            self._retire(work.result())
+            self._departures.retire(work.result())
 
     def _abandon(self, work: asyncio.Task[tuple[Endpoint, int]]) -> None:
         """Undo a connect whose caller has been cancelled."""
@@ -580,57 +490,7 @@ class NetworkController:
         endpoint, fd = work.result()
         os.close(fd)
         self._plumbing.withdraw(endpoint)
-        self._retire(endpoint)
-
-    # Going
-
-    def _retire(self, endpoint: Endpoint) -> None:
-        """Forget an endpoint and have its interface deleted."""
-        self._drop(endpoint)
-        self._relays.close(endpoint.endpoint_id)
-        self._ports.release(endpoint.endpoint_id)
-        self._store.remove_endpoint(endpoint)
-        self._leaving.append(endpoint)
-        self._names_changed = self._names_changed or bool(endpoint.names)
-        if self._sweep is None or self._sweep.done():
-            self._sweep = asyncio.create_task(self._sweep_out())
-
-    async def _forget_names(self) -> None:
-        if not self._names_changed:
-            return
-        self._names_changed = False
-        await self._name_server.update()
-
-    def _drop(self, endpoint: Endpoint) -> bool:
-        """Take an endpoint out of those that live; False if it was not among them."""
-        places = self._endpoints.get(endpoint.container_id, {})
-        if places.get(endpoint.network_id) is not endpoint:
-            return False
-        del places[endpoint.network_id]
-        if not places:
-            del self._endpoints[endpoint.container_id]
-        return True
-
-    def _heirs(self, leaving: Endpoint, places: Mapping[str, Endpoint]) -> dict[int, Endpoint]:
-        """For each IP version with which an endpoint leads to the world, another one that can."""
-        others = {id: other for id, other in places.items() if other is not leaving}
-        able = leadership.leaders((self.network(id), other.priority) for id, other in others.items())
-        return {version: others[able[version].id] for version in leaving.leads if version in able}
-
-    async def _sweep_out(self) -> None:
-        """Delete interfaces, as many at once as there are; an address is given again only when its old place is gone,
-        or the bridge would go on sending there."""
-        loop = asyncio.get_running_loop()
-        while self._leaving:
-            gone, self._leaving = self._leaving, []
-            await self._forget_names()
-            try:
-                await loop.run_in_executor(self._removal, self._plumbing.clean_up, gone)
-            except OSError as error:
-                _logger.warning("removing %d endpoints: %s", len(gone), error)
-            for endpoint in gone:
-                if addressing := self._addressing.get(endpoint.network_id):
-                    addressing.release(endpoint.addresses)
+        self._departures.retire(endpoint)
 
     async def _call(
         self, function: Callable[_Arguments, _Result], *args: _Arguments.args, **kwargs: _Arguments.kwargs
@@ -638,24 +498,3 @@ class NetworkController:
         """Run `function` in the worker that does everything but the removal of interfaces."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._set_up, partial(function, *args, **kwargs))
-
-
-def _group(network_id: str, services: Sequence[str]) -> str:
-    """Who may publish the same host port."""
-    return f"{network_id} {services[0]}" if services else ""
-
-
-def _interface(network: NetworkInfo, request: EndpointRequest, others: Iterable[Endpoint]) -> str:
-    """The name of an endpoint's interface in the container."""
-    taken = {endpoint.interface for endpoint in others}
-    if asked := request.options.get(endpoint_options.INTERFACE):
-        if asked in taken:
-            raise Conflict(f"interface name {asked} is already in use in the container")
-        return asked
-    prefix = options.interface_prefix(network)
-    return next(name for number in count() if (name := f"{prefix}{number}") not in taken)
-
-
-def _log_failure(work: asyncio.Future[None]) -> None:
-    if not work.cancelled() and (error := work.exception()) is not None:
-        _logger.warning("connection tracking: %s", error)

@@ -155,7 +155,7 @@ def test_it_goes_on_after_a_restart_and_a_flush(two) -> None:
 
 def test_the_alias_is_the_virtual_addresss_name(two) -> None:
     world, address = two
-    found = directory(world.controller._all_endpoints(), world.controller.networks())
+    found = directory(world.controller._endpoints.all(), world.controller.networks())
     members = [world.controller.endpoint(name).addresses[0].ip for name in ("a", "b")]
     me = found.clients["a"]
     assert found.find(me, "web") == [address]

@@ -57,8 +57,7 @@ def settle(world) -> None:
     """Wait until the interfaces of all endpoints that have gone are deleted."""
 
     async def body() -> None:
-        if world.controller._sweep is not None:
-            await world.controller._sweep
+        await world.controller._departures.settled()
 
     world.host.run(body())
 

@@ -25,7 +25,7 @@ def ask(container: Namespace, name: str, kind: str = "A", *, tcp: bool = False, 
 
 async def swept(controller) -> None:
     """What is done behind a disconnect's back."""
-    await controller._sweep
+    await controller._departures.settled()
 
 
 def answers(reply: DNSRecord) -> list[str]:

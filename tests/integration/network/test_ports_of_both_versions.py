@@ -79,7 +79,7 @@ def test_connections_are_cut_when_the_container_goes(world6) -> None:
         world6.disconnect("a")
 
         async def swept() -> None:
-            await world6.controller._sweep
+            await world6.controller._departures.settled()
 
         world6.host.run(swept())
     assert "dport=8080" not in world6.host.call(Path("/proc/thread-self/net/nf_conntrack").read_text)
