@@ -51,8 +51,10 @@ class Pusher:
         image = self._store.get(self._store.named(reference) or "")
         if image.host:
             raise InvalidParameter("the built-in image host has no layers that could be pushed")
+        for diff_id in reversed(image.config.rootfs.diff_ids):
+            LayerProgress(report, short(diff_id)).status("Preparing")
         with self._store.adding():
-            manifest = self._manifest(image, report)
+            manifest = self._manifest(image)
             self._push_blobs(image, manifest, reference, credentials, report, cancellation)
             self._store.manifests.add(image.id, manifest)
             self._store.tag(image.id, reference._replace(tag="", digest=manifest.digest))
@@ -63,7 +65,7 @@ class Pusher:
 
     # -- the manifest
 
-    def _manifest(self, image: Image, report: Report) -> KeptManifest:
+    def _manifest(self, image: Image) -> KeptManifest:
         """One that the image came with, if its blobs are here; else a new one, for which layers are compressed."""
         for kept in reversed(self._store.manifests.of(image.id)):
             layers = kept.parsed().layers
@@ -72,7 +74,6 @@ class Pusher:
         diff_ids = image.config.rootfs.diff_ids
         blobs = []
         for diff_id, chain_id in zip(diff_ids, chain_ids(diff_ids), strict=True):
-            LayerProgress(report, short(diff_id)).status("Preparing")
             blobs.append(layer_archives.packed(self._store, diff_id, chain_id))
         return _new_manifest(self._store.raw_config(image.id), blobs)
 
@@ -128,10 +129,9 @@ class Pusher:
             jobs: list[Future[None]] = []
             seen: set[str] = set()
             for layer, diff_id in reversed(layers):
-                progress = LayerProgress(report, short(diff_id))
-                progress.status("Preparing")
                 if layer.digest not in seen:
                     seen.add(layer.digest)
+                    progress = LayerProgress(report, short(diff_id))
                     jobs.append(self._threads.submit(self._push_layer, mine, layer, progress, others))
             finished, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             failed = next((job for job in finished if job.exception() is not None), None)

@@ -53,6 +53,14 @@ def test_what_others_read(bench: RegistryBench, shelf: Shelf, archives: Any, tmp
     assert (tmp_path / "out" / image.id[7:]).read_bytes() == bench.store.raw_config(image.id)
 
 
+def test_each_layer_is_prepared_once_the_uppermost_first(bench: RegistryBench, shelf: Shelf, archives: Any) -> None:
+    layers = [archives.tar({name: b"1"}) for name in "ab"]
+    load(bench.store, archives, *layers, name=f"{shelf.name}:1")
+    bench.push(f"{shelf.name}:1")
+    prepared = [one["id"] for one in bench.said.messages if one.get("status") == "Preparing"]
+    assert prepared == [digest(layer)[7:19] for layer in reversed(layers)]
+
+
 def test_messages(bench: RegistryBench, shelf: Shelf, archives: Any) -> None:
     layer = archives.tar({"a": b"1"})
     image = load(bench.store, archives, layer, name=f"{shelf.name}:1")
