@@ -76,7 +76,7 @@ class State(Struct):
 
 
 class WaitResult(Struct, frozen=True):
-    """What a wait was for. `error` says why a container could not be started, or not removed."""
+    """What a wait was for. `error` says why a container could not be started again, or not removed."""
 
     status_code: int
     error: str = ""
@@ -201,11 +201,11 @@ class Container:
         """Done when it has been removed, or that has failed."""
         return _waiter(self._removal_waiters)
 
-    def tell_exit(self) -> None:
-        """Wake those who wait for its end, log readers too."""
+    def tell_exit(self, error: str = "") -> None:
+        """Wake those who wait for its end, log readers too; `error` says why it could not be started again."""
         if self.run_ended is not None and not self.run_ended.done():
             self.run_ended.set_result(None)
-        _wake(self._exit_waiters, WaitResult(self.state.exit_code, self.state.error))
+        _wake(self._exit_waiters, WaitResult(self.state.exit_code, error))
 
     def tell_removal(self, error: str = "") -> None:
         """Wake those who wait for its removal."""

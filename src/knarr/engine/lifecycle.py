@@ -84,11 +84,13 @@ class Lifecycle:
         state = container.state
         state.exit_code = error.exit_code if isinstance(error, StartFailed) else _UNKNOWN_FAILURE
         state.error = str(error)
-        if state.status == "restarting":
+        restarting = state.status == "restarting"
+        if restarting:
             state.status = "exited"
         self._parts.save_state(container)
         container.drop_attachments()
-        container.tell_exit()
+        # Who has asked for a start is told by its answer; told twice, docker run says it twice.
+        container.tell_exit(state.error if restarting else "")
         if container.host_config.auto_remove:
             await self._removal.remove_now(container)
         if isinstance(error, StartFailed) and error.exit_code in _CANNOT_RUN:
@@ -159,7 +161,7 @@ class Lifecycle:
         await self._launcher.release(container)
         self._parts.save_state(container)
         self._execs.forget(container)
-        container.tell_exit()
+        container.tell_exit(exit.error)
         if not (container.host_config.auto_remove or container.being_removed or self._closing):
             self._parts.sizes.begin(container_tree(container.id), self._parts.written(container))
 
