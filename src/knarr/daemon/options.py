@@ -266,7 +266,7 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "default-gateway-v6": ("",),
     "exec-opts": ([], ["native.cgroupdriver=cgroupfs"]),
     "experimental": (False,),
-    "features": ({}, {"buildkit": False}, {"containerd-snapshotter": False}),
+    "features": ({}, {"buildkit": True}, {"buildkit": False}, {"containerd-snapshotter": False}),
     "host-gateway-ip": ("",),
     "host-gateway-ips": ([],),
     "init-path": ("",),

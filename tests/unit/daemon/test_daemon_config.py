@@ -76,6 +76,10 @@ def test_what_knarr_lacks_may_be_switched_off(tmp_path: Path) -> None:
     load(tmp_path, raw_logs=False, selinux_enabled=False, features={})
 
 
+def test_buildkit_is_there_whether_it_is_asked_for_or_not(tmp_path: Path) -> None:
+    load(tmp_path, features={"buildkit": True})
+
+
 def test_a_wrong_type_is_named(tmp_path: Path) -> None:
     assert "Expected `bool`, got `str` - at `debug`" in refusal(tmp_path, debug="yes")
 
