@@ -165,7 +165,7 @@ class Containers:
         if condition == "removed":
             return container.removal()
         if condition == "not-running" and not container.running:
-            return _now(WaitResult(container.state.exit_code, ""))
+            return _now(WaitResult(container.state.exit_code, container.state.error))
         return container.next_exit()
 
     async def inspect(self, reference: str, *, size: bool = False) -> dict[str, Any]:

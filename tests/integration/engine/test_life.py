@@ -279,6 +279,19 @@ def test_wait_for_a_start_that_fails(bench: EngineBench) -> None:
     assert bench.run(run()) == (127, "")  # the start has said it
 
 
+def test_a_wait_afterwards_tells_why_it_did_not_start(bench: EngineBench) -> None:
+    id = bench.create("no-such-program")
+    with pytest.raises(InvalidParameter):
+        bench.run(bench.engine.containers.start(id))
+
+    async def run() -> tuple[int, str]:
+        result = await bench.engine.containers.wait(id, "not-running")
+        return result.status_code, result.error
+
+    code, error = bench.run(run())
+    assert (code, "no-such-program" in error) == (127, True)
+
+
 def test_wait_for_nonsense(bench: EngineBench) -> None:
     with pytest.raises(InvalidParameter, match='invalid condition: "foo"'):
         bench.wait(bench.create("true"), "foo")
