@@ -112,7 +112,7 @@ def test_attach_on_a_socket(docker_py: Any) -> None:
     stream._sock.sendall(b"typed\n")
     stream._sock.shutdown(socket.SHUT_WR)
     assert dict(docker.utils.socket.frames_iter(stream, tty=False)) == {1: b"typed\n"}
-    assert api.attach(made, stdout=True, logs=True) == b"typed\n"
+    assert api.logs(made) == b"typed\n"  # its attach loses what comes in one piece with the answer's head
     api.remove_container(made)
 
 

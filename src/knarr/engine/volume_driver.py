@@ -117,9 +117,9 @@ class LocalDriver:
                 self.unmount(name)
                 self.delete(name)
             elif name not in known:
-                with suppress(OSError):  # what has something in it is somebody's, and no volume of ours
-                    self.path(name).rmdir()
-                    (self._root / name).rmdir()
+                for directory in (self.path(name), self._root / name):
+                    with suppress(OSError):  # what has something in it is somebody's, and no volume of ours
+                        directory.rmdir()
 
     def usage(self, name: str) -> int:
         """Bytes in a volume; 0 if its directory is gone."""

@@ -196,10 +196,12 @@ def test_a_reader_who_leaves_lets_go(bench: EngineBench) -> None:
             await anext(pieces)
         await pieces.aclose()
 
+    bench.run(leave(True))  # what earlier containers left to be measured has been measured meanwhile
     before = len(os.listdir("/proc/self/fd"))
-    for begin in (True, False):
-        bench.run(leave(begin))
-    assert len(os.listdir("/proc/self/fd")) == before
+    for _ in range(5):
+        for begin in (True, False):
+            bench.run(leave(begin))
+    assert len(os.listdir("/proc/self/fd")) < before + 5  # and not one for each that has left
     bench.run(bench.engine.containers.remove(id))
 
 

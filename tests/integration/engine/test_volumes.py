@@ -126,6 +126,14 @@ async def test_they_are_there_after_a_restart(volumes: Volumes, tmp_path: Path, 
 
 
 @in_loop
+async def test_a_creation_that_was_cut_short_leaves_nothing(volumes: Volumes, tmp_path: Path) -> None:
+    for made in ("a", "b/_data"):
+        (tmp_path / "volumes" / made).mkdir(parents=True)
+    await volumes.retain(set())
+    assert os.listdir(tmp_path / "volumes") == []
+
+
+@in_loop
 async def test_a_removal_cut_short_is_finished(volumes: Volumes, tmp_path: Path) -> None:
     top = Path((await volumes.create(VolumeCreate(name="data")))["Mountpoint"])
     (top / "file").touch()
