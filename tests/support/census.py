@@ -58,13 +58,25 @@ def await_same(daemon: Daemon, before: Census, *, push: Callable[[], None] = lam
 
 
 def fully_started(daemon: Daemon) -> Census:
-    """The census of a daemon that has been used: threads that come with the first work, caches, pools are there."""
+    """The census of a daemon that has been used: threads that come with the first work, caches, pools are there, and
+    what is removed in the background after the last work has gone."""
+    deadline = time.monotonic() + SETTLE_SECONDS
     last = take(daemon)
-    while found := differences(last, now := take(daemon)):
-        assert found
+    while True:
+        time.sleep(0.3)  # the last request's connection has gone
+        now = take(daemon)
+        found = differences(last, now) or _leaving(daemon, now)
+        if not found:
+            return now
+        assert time.monotonic() < deadline, found
         last = now
-        time.sleep(0.3)
-    return last
+
+
+def _leaving(daemon: Daemon, found: Census) -> dict[str, str]:
+    """Interfaces of containers that have ended: each running one has one at most."""
+    ports = found["links"] - Counter([_NUMBER.sub("N", daemon.bridge)])
+    running = daemon.request("GET", "/info")[1]["ContainersRunning"]
+    return {"links": f"{dict(ports)} of {running} containers"} if ports.total() > running else {}
 
 
 def _lines(path: Path, part: str) -> list[str]:
