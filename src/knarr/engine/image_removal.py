@@ -41,20 +41,21 @@ class ImageRemoval:
         """
         image = self._store.resolve(reference)
         rows: Rows = []
-        by_id = image.id.startswith(reference) or image.id[7:].startswith(reference)
-        if by_id:
-            if _single(self._store.names(image.id)):
-                self._check(image, force=force, references=False)
-                await self._untag(self._store.names(image.id), rows)
+        names = self._store.names(image.id)
+        if image.id.startswith(reference) or image.id[7:].startswith(reference):
+            self._check(image, force=force, references=not _single(names))
+            await self._delete(image, names, prune=prune, rows=rows)
+            return rows
+        going = self._going(image, reference, force=force)
+        if set(going) == set(names) and self._may_go(image, force=force):
+            await self._delete(image, going, prune=prune, rows=rows)
         else:
-            await self._remove_name(image, reference, force=force, rows=rows)
-            if self._store.names(image.id):
-                return rows
-        await self._delete(image, force=force, prune=prune, quiet=not by_id, rows=rows)
+            await asyncio.to_thread(self._store.remove, image.id, going, whole=False)
+            self._tell_untagged(image, going, rows)
         return rows
 
-    async def _remove_name(self, image: Image, reference: str, *, force: bool, rows: Rows) -> None:
-        """Untag one name, and the digests of its repository when that was the last tag in it."""
+    def _going(self, image: Image, reference: str, *, force: bool) -> list[Reference]:
+        """The name that is to be removed, and the digests of its repository if that is the last tag in it."""
         names = self._store.names(image.id)
         users = self._containers_using(image.id)
         if not force and users and _single(names):
@@ -64,35 +65,34 @@ class ImageRemoval:
             )
         name = references.parse(reference).with_default_tag()
         if name.digest:
-            name = name._replace(tag="")
-        await self._untag([name], rows)
+            return [name._replace(tag="")]
         rest = [other for other in names if other.name == name.name and other != name]
-        if not name.digest and all(other.digest for other in rest):
-            await self._untag(rest, rows)
+        return [name, *rest] if all(other.digest for other in rest) else [name]
 
-    async def _untag(self, names: list[Reference], rows: Rows) -> None:
-        for name in names:
-            image = self._store.get(await asyncio.to_thread(self._store.untag, name))
-            rows.append({"Untagged": name.familiar})
-            labels = image.config.config.labels
-            self._events.publish("image", "untag", image.id, {**labels, "name": image.id})
-
-    async def _delete(self, image: Image, *, force: bool, prune: bool, quiet: bool, rows: Rows) -> None:
-        """Delete an image, and its parent if nothing needs that. `quiet`: it need not be deleted, only if it may."""
-        try:
-            self._check(image, force=force, references=True)
-        except Conflict:
-            if quiet:
-                return
-            raise
-        await self._untag(self._store.names(image.id), rows)
-        chains = await asyncio.to_thread(self._store.delete, image.id)
+    async def _delete(self, image: Image, names: list[Reference], *, prune: bool, rows: Rows) -> None:
+        """Delete an image that has just these names, and its parent if nothing needs that."""
+        chains = await asyncio.to_thread(self._store.remove, image.id, names)
+        self._tell_untagged(image, names, rows)
+        if chains is None:  # it has got another name meanwhile
+            return
         self._events.publish("image", "delete", image.id, {"name": image.id})
         rows.append({"Deleted": image.id})
         rows += [{"Deleted": chain} for chain in chains]
         parent = self._parent(image)
-        if prune and parent is not None:
-            await self._delete(parent, force=False, prune=True, quiet=True, rows=rows)
+        if prune and parent is not None and not self._store.names(parent.id) and self._may_go(parent):
+            await self._delete(parent, [], prune=True, rows=rows)
+
+    def _tell_untagged(self, image: Image, names: list[Reference], rows: Rows) -> None:
+        for name in names:
+            rows.append({"Untagged": name.familiar})
+            self._events.publish("image", "untag", image.id, {**image.config.config.labels, "name": image.id})
+
+    def _may_go(self, image: Image, *, force: bool = False) -> bool:
+        try:
+            self._check(image, force=force, references=False)
+        except Conflict:
+            return False
+        return True
 
     def _parent(self, image: Image) -> Image | None:
         try:
@@ -129,8 +129,7 @@ class ImageRemoval:
         for image in self._listing.filtered(wanted):
             unused = not image.host and not self._containers_using(image.id) and not self._store.children(image.id)
             if unused and self._store.has(image.id) and (everything or not image.repo_tags):
-                await self._untag(self._store.names(image.id), rows)
-                await self._delete(image, force=False, prune=True, quiet=True, rows=rows)
+                await self._delete(image, self._store.names(image.id), prune=True, rows=rows)
         reclaimed = max(before - self._listing.layers_size(), 0)
         if not any(name in wanted for name in ("label", "label!", "until")):
             reclaimed += await asyncio.to_thread(self._prune_downloads)

@@ -288,8 +288,8 @@ class _Progress:
 
 def _add(store: ImageStore, found: _Found) -> Loaded:
     parent = found.parent if store.has(found.parent) else ""
-    image = store.add(found.document, parent)
-    if found.manifest is not None and found.manifest.compressed:
-        store.manifests.add(image.id, found.manifest)
-    names = [(name, store.tag(image.id, name)) for name in found.names]
-    return Loaded(store.get(image.id), names)
+    manifest = found.manifest if found.manifest is not None and found.manifest.compressed else None
+    before = [store.named(name) for name in found.names]
+    image = store.add(found.document, parent, found.names, manifest)
+    replaced = [other if other != image.id else None for other in before]
+    return Loaded(image, list(zip(found.names, replaced, strict=True)))

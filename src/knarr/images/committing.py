@@ -38,7 +38,7 @@ def commit(store: ImageStore, wanted: Commit, pieces: Iterable[bytes]) -> Image:
         store.check_name(wanted.reference)
     with store.adding():
         diff_id = _add_layer(store, wanted.parent.chain_id, pieces)
-        return store.add(_document(wanted, diff_id), wanted.parent.id, wanted.reference)
+        return store.add(_document(wanted, diff_id), wanted.parent.id, [wanted.reference] if wanted.reference else [])
 
 
 def _add_layer(store: ImageStore, parent: str | None, pieces: Iterable[bytes]) -> str:

@@ -40,7 +40,7 @@ def import_archive(store: ImageStore, wanted: Import, archive: Readable) -> Imag
         store.check_name(wanted.reference)
     with store.adding():
         diff_id = _add_layer(store, archive)
-        return store.add(_document(wanted, defaults, diff_id), name=wanted.reference)
+        return store.add(_document(wanted, defaults, diff_id), names=[wanted.reference] if wanted.reference else [])
 
 
 def _add_layer(store: ImageStore, archive: Readable) -> str:

@@ -61,10 +61,11 @@ class Puller:
         except Refused as error:
             raise failures.in_pull(error, reference) from error
         with self._store.adding():
-            image = self._image(_Pull(repository, reference, document, platform), report, cancellation)
-            changed = self._name(image, reference, top.digest)
+            pull = _Pull(repository, reference, document, top.digest, platform)
+            before = self._store.named(pull.name)
+            image = self._image(pull, report, cancellation)
         report({"status": f"Digest: {top.digest}"})
-        return self._store.get(image.id), changed
+        return image, before != image.id
 
     def tags(self, reference: Reference, credentials: Credentials, cancellation: Cancellation) -> list[Reference]:
         """All that a repository has. Raises as `pull`."""
@@ -74,32 +75,28 @@ class Puller:
         except Refused as error:
             raise failures.in_pull(error, reference) from error
 
-    def _name(self, image: Image, reference: Reference, digest: str) -> bool:
-        """Whether the name means another image than before."""
-        by_digest = reference._replace(tag="", digest=digest)
-        wanted = reference if not reference.digest else by_digest
-        before = self._store.named(wanted)
-        for name in (by_digest, wanted):
-            if self._store.named(name) != image.id:
-                self._store.tag(image.id, name)
-        return before != image.id
-
     def _image(self, pull: _Pull, report: Report, cancellation: Cancellation) -> Image:
         manifest = pull.manifest
         if self._store.has(manifest.config.digest):
-            image = self._store.get(manifest.config.digest)
-            _check_platform(pull.reference, image.config, pull.platform)
+            raw = self._store.raw_config(manifest.config.digest)
+            _check_platform(pull.reference, config.parse(raw), pull.platform)
         else:
             raw = pull.repository.fetch(manifest.config)
             made = config.parse(raw)
             _check_platform(pull.reference, made, pull.platform)
             self._make_layers(pull, made.rootfs.diff_ids, report, cancellation)
-            image = self._store.add(raw)
-        self._store.manifests.add(image.id, KeptManifest(pull.document.media_type, pull.document.data))
+        image = self._record(pull, raw)
         for layer in manifest.layers:
             self._store.manifests.add_source(layer.digest, pull.reference.domain, pull.reference.path)
             self._downloads.forget(layer.digest)
         return image
+
+    def _record(self, pull: _Pull, raw: bytes) -> Image:
+        """The image with its names; those that it has already keep the moment that they were given."""
+        image_id = config.digest_of(raw)
+        new = [name for name in dict.fromkeys([pull.digest_name, pull.name]) if self._store.named(name) != image_id]
+        manifest = KeptManifest(pull.document.media_type, pull.document.data)
+        return self._store.add(raw, names=new, manifest=manifest)
 
     # -- layers
 
@@ -174,7 +171,18 @@ class _Pull(Struct, frozen=True):
     repository: Repository
     reference: Reference
     document: Document
+    top_digest: str
     platform: Platform | None
+
+    @property
+    def digest_name(self) -> Reference:
+        """What the image will be called whatever becomes of its tag."""
+        return self.reference._replace(tag="", digest=self.top_digest)
+
+    @property
+    def name(self) -> Reference:
+        """What was asked for."""
+        return self.digest_name if self.reference.digest else self.reference
 
     @property
     def manifest(self) -> Manifest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from knarr.errors import Conflict, InvalidParameter, NotFound
 from knarr.images import config, host, references
 from knarr.images.config import ImageConfig
 from knarr.images.content import ContentStore
-from knarr.images.manifests import ManifestStore
+from knarr.images.manifests import KeptManifest, ManifestStore
 from knarr.images.references import Reference
 from knarr.storage.layers import LayerStore
 
@@ -172,29 +172,35 @@ class ImageStore:
         if before is not None and before.digest != blob.digest:
             self.content.remove(before.digest)
 
-    def add(self, document: bytes, parent: str = "", name: Reference | None = None) -> Image:
+    def add(
+        self,
+        document: bytes,
+        parent: str = "",
+        names: Sequence[Reference] = (),
+        manifest: KeptManifest | None = None,
+    ) -> Image:
         """The image of a configuration, whose layers are there. One that exists stays as it is. Inside `adding`.
 
-        With `name` it has that from its first moment. Raises InvalidParameter, NotFound for a layer, Conflict.
+        It has the names, and the manifest that it came with, from its first moment. Raises InvalidParameter, NotFound
+        for a layer, Conflict.
         """
-        if name is not None:
+        for name in names:
             self.check_name(name)
         image_id = config.digest_of(document)
         with self._changing:
-            if image_id not in self._images:
-                self._insert(self._image(image_id, config.parse(document), parent), document, parent, name)
-            elif name is not None:
-                self.tag(image_id, name)
+            image = self._images.get(image_id) or self._image(image_id, config.parse(document), parent)
+            with self._database.transaction():
+                if image_id not in self._images:
+                    row = (image.id, document, image.parent, image.size, image.last_tagged)
+                    self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
+                if manifest is not None:
+                    self.manifests.add(image_id, manifest)
+                for name in names:
+                    image = self._write_name(_key(name), image)
+            self._images[image_id] = image
+            for name in names:
+                self._note_name(_key(name), image)
             return self._images[image_id]
-
-    def _insert(self, image: Image, document: bytes, parent: str, name: Reference | None) -> None:
-        row = (image.id, document, parent, image.size, image.last_tagged)
-        with self._database.transaction():
-            self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
-            tagged = None if name is None else self._write_name(_key(name), image)
-        self._images[image.id] = image
-        if name is not None and tagged is not None:
-            self._note_name(_key(name), tagged)
 
     def describe(self, document: bytes) -> Image:
         """The image that `add` would make of a configuration. Raises InvalidParameter, NotFound for a layer."""
@@ -238,34 +244,46 @@ class ImageStore:
 
     def untag(self, name: Reference) -> str:
         """Take a name away; the id of the image that had it. Raises NotFound, Conflict for the built-in image's."""
-        if name == host.REFERENCE:
-            raise Conflict("conflict: unable to remove host:latest (cannot be forced) - it is the built-in image")
-        key = _key(name)
         with self._changing:
-            if key not in self._names:
+            image_id = self._names.get(_key(name))
+            if image_id is None:
                 raise NotFound(f"No such image: {name.familiar}")
-            self._database.execute("DELETE FROM image_names WHERE name = ?", (str(key),))
-            image_id = self._names.pop(key)
-            self._rename(image_id)
+            self.remove(image_id, [name], whole=False)
         return image_id
 
     def delete(self, image_id: str) -> list[str]:
-        """Remove an image with its names, and the layers that nothing else uses; their chain ids, topmost first.
+        """As `remove` with all names of an image."""
+        with self._changing:
+            return self.remove(image_id, self.names(image_id)) or []
 
-        Whether containers or children mind is the caller's to know. Raises NotFound, Conflict for the built-in image.
+    def remove(self, image_id: str, names: Sequence[Reference], *, whole: bool = True) -> list[str] | None:
+        """Take names from an image and, if `whole` and no other is left, remove that too: all at once or not at all.
+
+        The chain ids of the layers that went with it, as nothing else used them, topmost first; None if the image
+        stays. Whether containers or children mind is the caller's to know. Raises NotFound, Conflict for the built-in
+        image.
         """
         with self._changing:
             image = self.get(image_id)
-            if image.host:
+            if host.REFERENCE in names:
+                raise Conflict("conflict: unable to remove host:latest (cannot be forced) - it is the built-in image")
+            going = [key for key in map(_key, names) if self._names.get(key) == image_id]
+            gone = whole and set(self.names(image_id)) == set(going)
+            if gone and image.host:
                 raise Conflict(
                     f"conflict: unable to delete {short(image_id)} (cannot be forced) - it is the built-in image"
                 )
             with self._database.transaction():
-                self._database.execute("DELETE FROM image_names WHERE image = ?", (image_id,))
-                self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
-                self.manifests.forget(image_id)
-            for name in self.names(image_id):
-                del self._names[name]
+                for key in going:
+                    self._database.execute("DELETE FROM image_names WHERE name = ?", (str(key),))
+                if gone:
+                    self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
+                    self.manifests.forget(image_id)
+            for key in going:
+                del self._names[key]
+            if not gone:
+                self._rename(image_id)
+                return None
             del self._images[image_id]
             self._loose.update(dict.fromkeys(reversed(chain_ids(image.config.rootfs.diff_ids))))
         return self._settle()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from typing import Any
 
@@ -93,6 +94,35 @@ def test_delete_takes_layers_and_blobs_along(place: Any, make_image: Make) -> No
     assert place.empty()
     with pytest.raises(NotFound):
         place.store.resolve("app:1")
+
+
+def test_an_image_has_all_its_names_or_is_not_there(place: Any, archives: Any) -> None:
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON image_names WHEN NEW.name LIKE '%second%'"
+    place.database.execute(f"{refuse} BEGIN SELECT RAISE(ABORT, 'as if killed here'); END")
+    with pytest.raises(sqlite3.IntegrityError), place.store.adding():
+        place.store.add(archives.config(), names=[parse("first"), parse("second")])
+    assert place.empty()
+    assert place.store.named(parse("first")) is None
+    place.reopen()
+    assert place.empty()
+
+
+def test_an_image_goes_with_all_its_names_or_keeps_them(place: Any, make_image: Make) -> None:
+    image = make_image("app:1")
+    place.database.execute(
+        "CREATE TRIGGER refuse BEFORE DELETE ON images BEGIN SELECT RAISE(ABORT, 'as if killed here'); END"
+    )
+    with pytest.raises(sqlite3.IntegrityError):
+        place.store.remove(image.id, [parse("app:1")])
+    assert place.store.resolve("app:1").repo_tags == ["app:1"]
+    assert place.reopen().resolve("app:1").repo_tags == ["app:1"]
+
+
+def test_a_name_given_meanwhile_keeps_the_image(store: ImageStore, make_image: Make) -> None:
+    image = make_image("app:1")
+    store.tag(image.id, parse("app:2"))
+    assert store.remove(image.id, [parse("app:1")]) is None
+    assert store.get(image.id).repo_tags == ["app:2"]
 
 
 def test_shared_layers_stay(place: Any, make_image: Make) -> None:
