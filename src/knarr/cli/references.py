@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from knarr.cli.errors import CommandError
+
 DEFAULT_TAG = "latest"
 
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
@@ -29,16 +31,16 @@ class Reference:
 
 
 def parse(text: str) -> Reference:
-    """Raises ValueError with docker's words."""
+    """Raises CommandError with docker's words."""
     rest, at, digest = text.partition("@")
     path, slash, last = rest.rpartition("/")
     last, colon, tag = last.partition(":")
     name = path + slash + last
     if (at and not _is_digest(digest)) or (colon and not _is_tag(tag)) or not _is_name(name.lower()):
-        raise ValueError("invalid reference format")
+        raise CommandError("invalid reference format")
     if not _is_name(name):
         full = name if "/" in name else f"library/{name}"
-        raise ValueError(f"invalid reference format: repository name ({full}) must be lowercase")
+        raise CommandError(f"invalid reference format: repository name ({full}) must be lowercase")
     return Reference(name, tag, digest)
 
 

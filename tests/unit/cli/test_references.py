@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from knarr.cli import references
+from knarr.cli.errors import CommandError
 
 _DIGEST = "sha256:" + "a" * 64
 
@@ -28,12 +29,12 @@ def test_parts(text: str, name: str, tag: str, digest: str) -> None:
 
 @pytest.mark.parametrize("text", ["", ":", "a:", "a//b", "-a", "a.", "a..b", "a___b", "a@b", "a:b:c", "a b", "/a", "é"])
 def test_what_is_no_reference(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^invalid reference format$"):
+    with pytest.raises(CommandError, match=r"^invalid reference format$"):
         references.parse(text)
 
 
 def test_capital_letters_are_named() -> None:
-    with pytest.raises(ValueError, match=r"repository name \(library/App\) must be lowercase"):
+    with pytest.raises(CommandError, match=r"repository name \(library/App\) must be lowercase"):
         references.parse("App:1")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from knarr.cli import references
 from knarr.cli.command import Command, Invocation
-from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch, text, words
 from knarr.client import files
 
@@ -19,11 +18,11 @@ _FLAGS = (
 def _run(invocation: Invocation) -> int:
     options = invocation.options
     container, *rest = invocation.arguments
-    repository, tag = _target(rest[0]) if rest else ("", "")
+    image = references.parse(rest[0]) if rest else None
     call = files.commit(
         container,
-        repository=repository,
-        tag=tag,
+        repository=image.name if image else "",
+        tag=image.tag if image else "",
         author=options.text("author"),
         comment=options.text("message"),
         changes=options.words("change"),
@@ -31,14 +30,6 @@ def _run(invocation: Invocation) -> int:
     )
     print(invocation.session.engine.call(call)["Id"])
     return 0
-
-
-def _target(text: str) -> tuple[str, str]:
-    try:
-        name = references.parse(text)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    return name.name, name.tag
 
 
 COMMAND = Command(

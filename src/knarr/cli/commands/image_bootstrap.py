@@ -6,7 +6,6 @@ import sys
 
 from knarr.cli import bootstrap, progress, references
 from knarr.cli.command import Command, Invocation
-from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch, text, words
 from knarr.client import images
 
@@ -20,11 +19,8 @@ _FLAGS = (
 
 def _run(invocation: Invocation) -> int:
     options, session = invocation.options, invocation.session
-    try:
-        wanted = references.parse(invocation.arguments[0])
-        name = references.parse(options.text("tag")) if options.text("tag") else wanted
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+    wanted = references.parse(invocation.arguments[0])
+    name = references.parse(options.text("tag")) if options.text("tag") else wanted
     suite = bootstrap.suite(wanted.name, wanted.tag)
     include = ",".join(package for word in options.words("include") for package in word.split(","))
     making = bootstrap.Bootstrap(

@@ -21,7 +21,7 @@ _FLAGS = (
 def _run(invocation: Invocation) -> int:
     options = invocation.options
     source, *rest = invocation.arguments
-    repository, tag = _target(rest[0]) if rest else ("", "")
+    image = references.parse(rest[0]) if rest else None
     remote = source.startswith(("http://", "https://")) or not (source == "-" or os.path.exists(source))
     if remote and "://" not in source:
         raise CommandError(f"open {source}: no such file or directory")
@@ -29,8 +29,8 @@ def _run(invocation: Invocation) -> int:
         call = images.import_archive(
             None if remote else uploads.pieces(archive),
             source=source if remote else "-",
-            repository=repository,
-            tag=tag,
+            repository=image.name if image else "",
+            tag=image.tag if image else "",
             message=options.text("message"),
             changes=options.words("change"),
             platform=options.text("platform") or None,
@@ -38,14 +38,6 @@ def _run(invocation: Invocation) -> int:
         with invocation.session.engine.stream(call) as messages:
             progress.show(messages, sys.stdout)
     return 0
-
-
-def _target(text: str) -> tuple[str, str]:
-    try:
-        name = references.parse(text)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
-    return name.name, name.tag
 
 
 COMMAND = Command(

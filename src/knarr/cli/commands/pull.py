@@ -19,10 +19,7 @@ _FLAGS = (
 
 def _run(invocation: Invocation) -> int:
     options, session = invocation.options, invocation.session
-    try:
-        reference = references.parse(invocation.arguments[0])
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+    reference = references.parse(invocation.arguments[0])
     if options.on("all-tags") and (reference.tag or reference.digest):
         raise CommandError("tag can't be used with --all-tags/-a")
     tag = "" if options.on("all-tags") else reference.digest or reference.tag or references.DEFAULT_TAG

@@ -19,10 +19,7 @@ _FLAGS = (
 
 def _run(invocation: Invocation) -> int:
     options, session = invocation.options, invocation.session
-    try:
-        reference = references.parse(invocation.arguments[0])
-    except ValueError as error:
-        raise CommandError(str(error)) from error
+    reference = references.parse(invocation.arguments[0])
     if reference.digest:
         raise CommandError("cannot push a digest reference")
     if options.on("all-tags") and reference.tag:

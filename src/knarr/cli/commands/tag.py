@@ -12,7 +12,7 @@ def _run(invocation: Invocation) -> int:
     source, target = invocation.arguments
     try:
         name = references.parse(target)
-    except ValueError as error:
+    except CommandError as error:
         raise CommandError(f'Error parsing reference: "{target}" is not a valid repository/tag: {error}') from error
     if name.digest:
         raise CommandError("refusing to create a tag with a digest reference")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def create(session: Session, options: Options, body: dict[str, Any]) -> str:
     """The new container's id. Raises EngineError, CommandError."""
     bodies.check_request(options)
-    reference = _reference(body["Image"])
+    reference = references.parse(body["Image"])  # also what is an id: only its form is checked here
     if options.on("use-api-socket"):
         _give_socket(session, body)
     path = options.text("cidfile")
@@ -43,14 +43,6 @@ def create(session: Session, options: Options, body: dict[str, Any]) -> str:
         with open(path, "x", encoding="ascii") as file:
             file.write(made["Id"])
     return made["Id"]
-
-
-def _reference(image: str) -> references.Reference:
-    """Also what is an id: only its form is checked here."""
-    try:
-        return references.parse(image)
-    except ValueError as error:
-        raise CommandError(str(error)) from error
 
 
 def pull(session: Session, reference: references.Reference, options: Options) -> None:
