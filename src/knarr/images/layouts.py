@@ -30,6 +30,9 @@ CONFIG_TYPES = (
     "application/vnd.docker.container.image.v1+json",
     "application/octet-stream",  # what some old tools wrote
 )
+ATTESTATION_TYPE = "attestation-manifest"
+REFERENCE_TYPE = "vnd.docker.reference.type"
+REFERENCE_DIGEST = "vnd.docker.reference.digest"
 NAME_ANNOTATION = "io.containerd.image.name"
 TAG_ANNOTATION = "org.opencontainers.image.ref.name"
 MAX_BLOB = 1 << 40
@@ -60,6 +63,7 @@ class Descriptor(Struct, rename="camel", omit_defaults=True):
     annotations: dict[str, str] | None = None
     urls: list[str] | None = None
     platform: PlatformField | None = None
+    artifact_type: str = ""
 
     def __post_init__(self) -> None:
         if self.size < 0 or self.size > MAX_BLOB:
@@ -68,7 +72,12 @@ class Descriptor(Struct, rename="camel", omit_defaults=True):
     @property
     def attestation(self) -> bool:
         """Whether it is a statement about another manifest, not an image."""
-        return "vnd.docker.reference.type" in (self.annotations or {})
+        return REFERENCE_TYPE in (self.annotations or {})
+
+    @property
+    def subject(self) -> str:
+        """The digest of the manifest that an attestation is about, else ""."""
+        return (self.annotations or {}).get(REFERENCE_DIGEST, "") if self.attestation else ""
 
 
 class Index(Struct, rename="camel", omit_defaults=True):
@@ -77,15 +86,34 @@ class Index(Struct, rename="camel", omit_defaults=True):
     schema_version: int = field(default=0)
     media_type: str = ""
     manifests: list[Descriptor] = field(default_factory=list)
+    annotations: dict[str, str] | None = None
 
 
 class Manifest(Struct, rename="camel", omit_defaults=True):
-    """An image for one platform."""
+    """An image for one platform, or an artifact: whatever somebody keeps in a registry."""
 
     config: Descriptor
     schema_version: int = field(default=0)
     media_type: str = ""
     layers: list[Descriptor] = field(default_factory=list)
+    artifact_type: str = ""
+    annotations: dict[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """The type of an artifact, "" if it is an image (OCI image spec, manifest.md, "Guidelines for Artifact Usage").
+
+        Attestations call their configuration an image's, but what they have for layers no file system comes from.
+        """
+        if self.config.media_type not in CONFIG_TYPES:
+            return self.artifact_type or self.config.media_type
+        strange = next((one.media_type for one in self.layers if not _is_archive(one.media_type)), "")
+        return (self.artifact_type or strange) if strange else ""
+
+
+def _is_archive(media_type: str) -> bool:
+    """Whether a layer of this type is unpacked. Some old tools knew no name for theirs."""
+    return "tar" in media_type or media_type in ("", "application/octet-stream")
 
 
 class ArchiveImage(Struct, rename="pascal"):

@@ -93,9 +93,12 @@ class Puller:
 
     def _record(self, pull: _Pull, raw: bytes) -> Image:
         """The image with its names; those that it has already keep the moment that they were given."""
-        image_id = config.digest_of(raw)
-        new = [name for name in dict.fromkeys([pull.digest_name, pull.name]) if self._store.named(name) != image_id]
         manifest = KeptManifest(pull.document.media_type, pull.document.data)
+        new = [
+            name
+            for name in dict.fromkeys([pull.digest_name, pull.name])
+            if self._store.target_of(name) != manifest.digest
+        ]
         return self._store.add(raw, names=new, manifest=manifest)
 
     # -- layers

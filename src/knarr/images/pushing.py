@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import BinaryIO
 
-import msgspec
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter, NotFound
-from knarr.images import config, layer_archives, layouts
+from knarr.images import packing
 from knarr.images.cancellation import Cancellation
 from knarr.images.content import ContentStore
 from knarr.images.layouts import Descriptor
@@ -20,13 +19,9 @@ from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.repository import Repository, connect
 from knarr.images.registry.transport import Transport
-from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
+from knarr.images.store import Image, ImageStore, short
 
 _PIECE = 256 << 10
-_DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
-_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-_DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
-_FOREIGN = ("foreign.diff", "nondistributable")
 
 
 class Pusher:
@@ -54,28 +49,14 @@ class Pusher:
         for diff_id in reversed(image.config.rootfs.diff_ids):
             LayerProgress(report, short(diff_id)).status("Preparing")
         with self._store.adding():
-            manifest = self._manifest(image)
+            manifest = packing.manifest_of(self._store, image)
             self._push_blobs(image, manifest, reference, credentials, report, cancellation)
-            self._store.manifests.add(image.id, manifest)
-            self._store.tag(image.id, reference._replace(tag="", digest=manifest.digest))
+            self._store.keep_manifest(manifest)
+            self._store.tag(manifest.digest, reference._replace(tag="", digest=manifest.digest))
         size = len(manifest.document)
         report({"status": f"{reference.tag}: digest: {manifest.digest} size: {size}"})
         report({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": manifest.digest, "Size": size}})
         return Descriptor(manifest.media_type, manifest.digest, size)
-
-    # -- the manifest
-
-    def _manifest(self, image: Image) -> KeptManifest:
-        """One that the image came with, if its blobs are here; else a new one, for which layers are compressed."""
-        for kept in reversed(self._store.manifests.of(image.id)):
-            layers = kept.parsed().layers
-            if all(_is_foreign(layer) or self._store.content.has(layer.digest) for layer in layers):
-                return kept
-        diff_ids = image.config.rootfs.diff_ids
-        blobs = []
-        for diff_id, chain_id in zip(diff_ids, chain_ids(diff_ids), strict=True):
-            blobs.append(layer_archives.packed(self._store, diff_id, chain_id))
-        return _new_manifest(self._store.raw_config(image.id), blobs)
 
     # -- its blobs
 
@@ -144,7 +125,7 @@ class Pusher:
     def _push_layer(
         self, repository: Repository, layer: Descriptor, progress: LayerProgress, others: dict[str, str]
     ) -> None:
-        if _is_foreign(layer):
+        if packing.is_foreign(layer):
             progress.status("Skipped foreign layer")
             return
         if repository.has_blob(layer.digest):
@@ -190,26 +171,6 @@ class _Document(Struct, frozen=True):
 
     def chunks(self, offset: int) -> Iterator[bytes]:
         yield self.data[offset:]
-
-
-def _is_foreign(layer: Descriptor) -> bool:
-    """Whether a layer has to be fetched from where its maker has it, and must not be in other registries."""
-    return bool(layer.urls) and any(mark in layer.media_type for mark in _FOREIGN)
-
-
-def _new_manifest(document: bytes, blobs: Sequence[LayerBlob]) -> KeptManifest:
-    """Docker's own form, which all registries take; OCI's where zstd is in it, which Docker's has no name for."""
-    docker = all(blob.compression == "gzip" for blob in blobs)
-    media_type = _DOCKER_MANIFEST if docker else layouts.MANIFEST_TYPES[0]
-    layer_types = {blob: _DOCKER_LAYER if docker else f"{layouts.LAYER_TYPE}+{blob.compression}" for blob in blobs}
-    config_type = _DOCKER_CONFIG if docker else layouts.CONFIG_TYPES[0]
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": media_type,
-        "config": {"mediaType": config_type, "size": len(document), "digest": config.digest_of(document)},
-        "layers": [{"mediaType": layer_types[blob], "size": blob.size, "digest": blob.digest} for blob in blobs],
-    }
-    return KeptManifest(media_type, msgspec.json.format(msgspec.json.encode(manifest), indent=3))
 
 
 def names_to_push(store: ImageStore, reference: Reference) -> list[Reference]:

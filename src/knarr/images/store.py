@@ -1,8 +1,11 @@
 """The images of this engine: their configurations, names and layers, in the state database and in memory.
 
-An image is its configuration; its id is that document's digest. Names (tags, and repository digests) point to images;
-an image without names is *dangling*. Layers belong to the layer store; those that no image and no container root
-needs any more are removed by `collect`.
+An image is its configuration; its id is that document's digest. A name (a tag, or a repository's digest) stands for an
+image, or for a manifest or an index that came with it (`trees`): an index's platforms are images of their own under one
+name, which means the one that suits this machine best (the *main* one); the others are its *siblings*. What an index
+lists and is not here may come later. An *artifact* has no configuration of an image; its id is its manifest's digest.
+An image without names is *dangling*. Layers belong to the layer store; those that no image and no container root needs
+any more are removed, and so are blobs and manifests.
 """
 
 from __future__ import annotations
@@ -20,28 +23,35 @@ from msgspec import Struct
 
 from knarr.database import Database
 from knarr.errors import Conflict, InvalidParameter, NotFound
-from knarr.images import config, host, references
+from knarr.images import config, host, references, trees
 from knarr.images.config import ImageConfig
 from knarr.images.content import ContentStore
+from knarr.images.garbage import Garbage
+from knarr.images.layouts import Descriptor
 from knarr.images.manifests import KeptManifest, ManifestStore
+from knarr.images.names import Names
+from knarr.images.platforms import Platform, of_host
 from knarr.images.references import Reference
+from knarr.images.trees import Member
 from knarr.storage.layers import LayerStore
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS images (
     id TEXT PRIMARY KEY, config BLOB NOT NULL, parent TEXT NOT NULL, size INTEGER NOT NULL, last_tagged TEXT NOT NULL
 );
-CREATE TABLE IF NOT EXISTS image_names (name TEXT PRIMARY KEY, image TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS layer_blobs (
     diff_id TEXT PRIMARY KEY, digest TEXT NOT NULL, compression TEXT NOT NULL, size INTEGER NOT NULL
 );
 """
-_HOST_ROW = "host"  # names of the built-in image must survive a change of its id
 _ID_PREFIX = re.compile(r"(?:sha256:)?([0-9a-f]{1,64})")
 
 
 class Image(Struct, frozen=True, kw_only=True):
-    """An image as it was at one moment. `created` in seconds since 1970, `last_tagged` RFC 3339 or the zero time."""
+    """An image as it was at one moment. `created` in seconds since 1970, `last_tagged` RFC 3339 or the zero time.
+
+    `artifact` is the type of one, "" for images. `sibling`: it has no name of its own, but belongs to an index that
+    has.
+    """
 
     id: str
     config: ImageConfig
@@ -53,11 +63,19 @@ class Image(Struct, frozen=True, kw_only=True):
     created: float
     last_tagged: str
     host: bool = False
+    artifact: str = ""
+    sibling: bool = False
 
     @property
     def dangling(self) -> bool:
         """Whether nothing names it."""
-        return not self.repo_tags and not self.repo_digests
+        return not self.repo_tags and not self.repo_digests and not self.sibling
+
+    @property
+    def platform(self) -> Platform:
+        """What it is made for."""
+        made = self.config
+        return Platform(made.os, made.architecture, made.variant, made.os_version)
 
 
 class LayerBlob(Struct, frozen=True):
@@ -79,27 +97,74 @@ class ImageStore:
         self._changing = threading.RLock()
         self._adding = 0
         self._images: dict[str, Image] = {}
-        self._names: dict[Reference, str] = {}
-        self._loose: dict[str, None] = {}  # layers that perhaps no image has
+        self._mains: dict[str, str] = {}  # by what has a name, be it an image, a manifest or an index
+        self._garbage = Garbage(layers, self.content)
+        self._stale = True  # what memory says of names and trees
+        self._unswept = True  # documents: perhaps nothing needs some
         database.add_schema(_SCHEMA)
-        self._read()
+        built_in = host.configuration()
+        self._names = Names(database, config.digest_of(built_in))
+        self._read(built_in)
         self._sweep()
 
     # -- looking up
 
     def resolve(self, reference: str) -> Image:
-        """The image that a user means: a full id, a name, else an unambiguous prefix of an id.
+        """The image that a user means: a full id or digest, a name, else an unambiguous prefix of an id.
+
+        Of an index it is the main one. Raises NotFound, InvalidParameter for what can be no reference.
+        """
+        return self.get(self._main(self.target(reference)))
+
+    def target(self, reference: str) -> str:
+        """The digest of the index or manifest that a user means, or the image's id where none is kept.
 
         Raises NotFound, InvalidParameter for what can be no reference.
         """
         full_id = references.as_id(reference)
         if full_id is not None:
-            return self.get(full_id)
+            return self._target_of_id(full_id)
         named = references.parse(reference)
-        found = self._names.get(_key(named)) or self._by_prefix(reference)
+        found = self._names.targets.get(Names.key(named)) or self._within(named) or self._by_prefix(reference)
         if found is None:
             raise NotFound(f"No such image: {named.with_default_tag().familiar}")
-        return self.get(found)
+        return found
+
+    def _target_of_id(self, digest: str) -> str:
+        """What is listed under an image's id is all that its name stands for."""
+        if digest in self._images:
+            roots = sorted(root for root, main in list(self._mains.items()) if main == digest)
+            return max(roots, key=self._is_tree, default=digest)
+        if self.manifests.get(digest) is None or self._main(digest) not in self._images:
+            raise NotFound(f"No such image: {digest}")
+        return digest
+
+    def _within(self, name: Reference) -> str | None:
+        """A manifest by its digest that belongs to an index of the same repository."""
+        found = self.manifests.get(name.digest)
+        if found is None or found.image_id not in self._images:
+            return None
+        roots = (target for other, target in list(self._names.targets.items()) if other.name == name.name)
+        return name.digest if any(found in trees.documents(self.manifests.get, root) for root in roots) else None
+
+    def members(self, target: str) -> list[Member]:
+        """The manifests of an index, or the one manifest; none where only an image's id is known."""
+        return trees.members(self.manifests.get, target)
+
+    def images_of(self, target: str) -> list[Image]:
+        """The images of an index that are here, the main one first; or the one image, or the artifact."""
+        main = self._main(target)
+        ids = dict.fromkeys([main, *(member.image_id for member in self.members(target))])
+        return [self._images[image_id] for image_id in ids if image_id in self._images]
+
+    def for_platform(self, reference: str, wanted: Platform) -> Image:
+        """The best image for a platform of those that a user means. Raises NotFound, InvalidParameter."""
+        found = _best(self.images_of(self.target(reference)), wanted)
+        if found is None:
+            raise NotFound(
+                f"image with reference {reference} was found but does not provide the specified platform ({wanted})"
+            )
+        return found
 
     def get(self, image_id: str) -> Image:
         """The image of a full id. Raises NotFound."""
@@ -122,16 +187,28 @@ class ImageStore:
 
     def named(self, reference: Reference) -> str | None:
         """The id of the image that has exactly this name."""
-        return self._names.get(_key(reference))
+        target = self.target_of(reference)
+        return None if target is None else self._main(target)
+
+    def target_of(self, name: Reference) -> str | None:
+        """What exactly this name stands for: the digest of an index or a manifest, or an image's id."""
+        return self._names.targets.get(Names.key(name))
 
     def names(self, image_id: str) -> list[Reference]:
         """All names of an image, sorted."""
-        return sorted(name for name, image in list(self._names.items()) if image == image_id)
+        return sorted(name for name, target in list(self._names.targets.items()) if self._main(target) == image_id)
+
+    def all_names(self) -> list[Reference]:
+        """The names of all images, sorted."""
+        return sorted(self._names.targets)
 
     def raw_config(self, image_id: str) -> bytes:
         """The configuration, byte for byte: its digest is the id. Raises NotFound."""
-        if self.get(image_id).host:
+        image = self.get(image_id)
+        if image.host:
             return host.configuration()
+        if image.artifact:
+            raise NotFound(f"{image_id} is no image but {image.artifact}")
         return cast(bytes, self._database.query("SELECT config FROM images WHERE id = ?", (image_id,))[0][0])
 
     def blob_of(self, diff_id: str) -> LayerBlob | None:
@@ -156,7 +233,7 @@ class ImageStore:
     def add_layer(self, chain_id: str) -> None:
         """A layer is made for an image to come: should that never come, it will be removed. Inside `adding`."""
         with self._changing:
-            self._loose[chain_id] = None
+            self._garbage.suspect_layers([chain_id])
 
     def add_blob(self, diff_id: str, blob: LayerBlob) -> None:
         """Remember the archive (in the content store) of a layer. Inside `adding`."""
@@ -170,7 +247,24 @@ class ImageStore:
         before = self.blob_of(diff_id)
         self.add_blob(diff_id, blob)
         if before is not None and before.digest != blob.digest:
-            self.content.remove(before.digest)
+            self.expect_blob(before.digest)
+
+    def expect_blob(self, digest: str) -> None:
+        """A blob of the content store belongs to a manifest to come: else it will be removed. Inside `adding`."""
+        with self._changing:
+            self._garbage.blobs.add(digest)
+
+    def keep_blob(self, data: bytes) -> Descriptor:
+        """Store a blob for a manifest to come, such as what an attestation says; its descriptor, without a type.
+
+        Inside `adding`.
+        """
+        digest = config.digest_of(data)
+        with self.content.incoming() as incoming:
+            incoming.write(data)
+            incoming.keep(digest)
+        self.expect_blob(digest)
+        return Descriptor("", digest, len(data))
 
     def add(
         self,
@@ -188,19 +282,75 @@ class ImageStore:
             self.check_name(name)
         image_id = config.digest_of(document)
         with self._changing:
-            image = self._images.get(image_id) or self._image(image_id, config.parse(document), parent)
-            with self._database.transaction():
-                if image_id not in self._images:
-                    row = (image.id, document, image.parent, image.size, image.last_tagged)
-                    self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
+            with self._change():
+                self._insert(document, parent)
                 if manifest is not None:
-                    self.manifests.add(image_id, manifest)
+                    self.manifests.add(manifest)
                 for name in names:
-                    image = self._write_name(_key(name), image)
-            self._images[image_id] = image
-            for name in names:
-                self._note_name(_key(name), image)
+                    self._set_name(name, image_id if manifest is None else manifest.digest)
             return self._images[image_id]
+
+    def add_tree(
+        self,
+        top: KeptManifest,
+        parts: Iterable[KeptManifest] = (),
+        *,
+        names: Iterable[Reference] = (),
+        configurations: Iterable[bytes] = (),
+    ) -> Image:
+        """Record an index with the manifests of it that are here, or one manifest, under names. Inside `adding`.
+
+        `parts` are the manifests that `top` lists, of images, attestations and artifacts, and indexes within it. Those
+        of images need an image that was added, or its configuration among `configurations` and its layers; the blobs
+        of attestations and artifacts have to be in the content store (`keep_blob`, `expect_blob`). All of it is there
+        at one moment. What a name stood for before is dangling, if it has no other. So a builder of several platforms
+        records what it has made, for `distribution.push` to bring all of it to a registry:
+
+            with store.adding():
+                parts, rows = [], []
+                for image in [store.add(document) for document in configurations]:
+                    manifest = packing.manifest_of(store, image)
+                    attestation, row = packing.attest(store, manifest, [(predicate_type, statement), …])
+                    parts += [manifest, attestation]
+                    rows += [packing.row_of(manifest, image), row]
+                store.add_tree(packing.index_of(rows), parts, names=names)
+
+        Returns the main image. Raises InvalidParameter, NotFound for a layer, Conflict (a name).
+        """
+        names = list(names)
+        for name in names:
+            self.check_name(name)
+        with self._changing:
+            with self._change():
+                for document in configurations:
+                    self._insert(document, "")
+                for part in (top, *parts):
+                    self.manifests.add(part)
+                self._mains.pop(top.digest, None)
+                if self._main(top.digest) == top.digest:
+                    self._images[top.digest] = self._stranger(top)
+                for name in names:
+                    self._set_name(name, top.digest)
+                if not top.image_id and not self._names.of(top.digest):
+                    self._names.keep(top.digest)
+                self._stale = self._unswept = True
+            return self._images[self._main(top.digest)]
+
+    def keep_manifest(self, manifest: KeptManifest) -> None:
+        """Keep one more manifest of an image that is here, as long as that is. Raises InvalidParameter."""
+        with self._changing, self._change():
+            self.manifests.add(manifest)
+            self._unswept = True
+
+    def _insert(self, document: bytes, parent: str) -> None:
+        image_id = config.digest_of(document)
+        if image_id in self._images:
+            return
+        image = self._image(image_id, config.parse(document), parent)
+        row = (image.id, document, parent, image.size, image.last_tagged)
+        self._database.execute("INSERT INTO images VALUES (?, ?, ?, ?, ?)", row)
+        self._images[image_id] = image
+        self._stale |= bool(self.manifests.of(image_id))  # of an index that has been waiting for this platform
 
     def describe(self, document: bytes) -> Image:
         """The image that `add` would make of a configuration. Raises InvalidParameter, NotFound for a layer."""
@@ -213,39 +363,41 @@ class ImageStore:
         if name.familiar_name == "sha256":
             raise InvalidParameter("refusing to create an ambiguous tag using digest algorithm as name")
 
-    def tag(self, image_id: str, name: Reference) -> str | None:
-        """Let `name` mean an image; the id of the one that it meant before. Raises Conflict, InvalidParameter."""
+    def tag(self, target: str, name: Reference) -> str | None:
+        """Let `name` stand for an image, an index or a manifest, by its id or digest.
+
+        The id of the image that the name meant before, if it was another one. Raises NotFound, Conflict,
+        InvalidParameter.
+        """
         self.check_name(name)
-        key = _key(name)
         with self._changing:
-            image = self.get(image_id)
-            with self._database.transaction():
-                tagged = self._write_name(key, image)
-            before = self._note_name(key, tagged)
-        return before if before != image_id else None
+            before = self.named(name)
+            image = self.get(self._main(target))
+            with self._change():
+                self._set_name(name, target)
+        return before if before != image.id else None
 
-    def _write_name(self, key: Reference, image: Image) -> Image:
-        """In the database; the image as it is then."""
-        tagged = msgspec.structs.replace(image, last_tagged=_now())
-        row = _HOST_ROW if image.host else image.id
-        self._database.execute("INSERT OR REPLACE INTO image_names VALUES (?, ?)", (str(key), row))
-        self._database.execute("UPDATE images SET last_tagged = ? WHERE id = ?", (tagged.last_tagged, image.id))
-        return tagged
+    def _set_name(self, name: Reference, target: str) -> None:
+        before = self._names.set(name, target)
+        if before not in (None, target) and self._is_tree(before) and not self._names.of(before):
+            self._names.keep(before)
+        main = self._main(target)
+        tagged = msgspec.structs.replace(self._images[main], last_tagged=_now())
+        self._database.execute("UPDATE images SET last_tagged = ? WHERE id = ?", (tagged.last_tagged, main))
+        self._images[main] = tagged
+        self._stale = self._unswept = True
 
-    def _note_name(self, key: Reference, tagged: Image) -> str | None:
-        """In memory, once that is committed; the id of the image that had the name."""
-        before = self._names.get(key)
-        self._names[key] = tagged.id
-        self._images[tagged.id] = tagged
-        self._rename(tagged.id, before)
-        return before
+    def _is_tree(self, target: str) -> bool:
+        """Whether it would be lost without a name: an index or an artifact."""
+        document = self.manifests.get(target)
+        return document is not None and not document.image_id
 
     # -- removing
 
     def untag(self, name: Reference) -> str:
         """Take a name away; the id of the image that had it. Raises NotFound, Conflict for the built-in image's."""
         with self._changing:
-            image_id = self._names.get(_key(name))
+            image_id = self.named(name)
             if image_id is None:
                 raise NotFound(f"No such image: {name.familiar}")
             self.remove(image_id, [name], whole=False)
@@ -256,37 +408,54 @@ class ImageStore:
         with self._changing:
             return self.remove(image_id, self.names(image_id)) or []
 
-    def remove(self, image_id: str, names: Sequence[Reference], *, whole: bool = True) -> list[str] | None:
+    def remove(
+        self, image_id: str, names: Sequence[Reference], *, whole: bool = True, siblings: Iterable[str] = ()
+    ) -> list[str] | None:
         """Take names from an image and, if `whole` and no other is left, remove that too: all at once or not at all.
 
-        The chain ids of the layers that went with it, as nothing else used them, topmost first; None if the image
-        stays. Whether containers or children mind is the caller's to know. Raises NotFound, Conflict for the built-in
-        image.
+        With the names go those of `siblings` (ids) that no other index has. The chain ids of the layers that went as
+        nothing else used them, topmost first; None if the image stays. Whether containers or children mind is the
+        caller's to know. Raises NotFound, Conflict for the built-in image.
         """
         with self._changing:
-            image = self.get(image_id)
             if host.REFERENCE in names:
                 raise Conflict("conflict: unable to remove host:latest (cannot be forced) - it is the built-in image")
-            going = [key for key in map(_key, names) if self._names.get(key) == image_id]
+            going = [key for key in map(Names.key, names) if self.named(key) == image_id]
             gone = whole and set(self.names(image_id)) == set(going)
-            if gone and image.host:
-                raise Conflict(
-                    f"conflict: unable to delete {short(image_id)} (cannot be forced) - it is the built-in image"
-                )
-            with self._database.transaction():
+            with self._change():
                 for key in going:
-                    self._database.execute("DELETE FROM image_names WHERE name = ?", (str(key),))
+                    self._names.drop(key)
+                self._stale = self._unswept = True
                 if gone:
-                    self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
-                    self.manifests.forget(image_id)
-            for key in going:
-                del self._names[key]
-            if not gone:
-                self._rename(image_id)
-                return None
-            del self._images[image_id]
-            self._loose.update(dict.fromkeys(reversed(chain_ids(image.config.rootfs.diff_ids))))
+                    self._forget_untitled(image_id)
+                    self._remove(image_id)
+                kept = {member.image_id for root in self._names.roots for member in self.members(root)}
+                for sibling in siblings:
+                    if sibling not in kept and sibling in self._images and not self.names(sibling):
+                        self._remove(sibling)
+        removed = self._settle()
+        return removed if gone else None
+
+    def _forget_untitled(self, image_id: str) -> None:
+        for root in [root for root in self._names.untitled if self._main(root) == image_id]:
+            self._names.forget(root)
+
+    def delete_platform(self, image_id: str) -> list[str]:
+        """Remove one image of an index, which keeps its names and whatever else it has. As `delete`."""
+        with self._changing, self._change():
+            self._remove(image_id)
         return self._settle()
+
+    def _remove(self, image_id: str) -> None:
+        image = self.get(image_id)
+        if image.host:
+            raise Conflict(
+                f"conflict: unable to delete {short(image_id)} (cannot be forced) - it is the built-in image"
+            )
+        self._database.execute("DELETE FROM images WHERE id = ?", (image_id,))
+        del self._images[image_id]
+        self._stale = self._unswept = True
+        self._garbage.suspect_layers(reversed(chain_ids(image.config.rootfs.diff_ids)))
 
     def collect(self) -> list[str]:
         """Remove the layers that nothing uses: to be called when a container's root has gone.
@@ -294,105 +463,150 @@ class ImageStore:
         Does nothing while images are being added. The chain ids of what it removed, topmost first.
         """
         with self._changing:
-            return [] if self._adding else self._collect_layers()
+            if self._adding or not self._garbage.layers:
+                return []
+            return self._garbage.remove_layers(
+                {chain for image in self._images.values() for chain in chain_ids(image.config.rootfs.diff_ids)}
+            )
 
     def drop_layers(self, chains: Iterable[str | None]) -> None:
         """Remove layers, with those below them, that nothing uses: to be called when a build's cache has let go."""
         with self._changing:
             for chain in chains:
                 while chain is not None and self.layers.has(chain):
-                    self._loose[chain] = None
+                    self._garbage.suspect_layers([chain])
                     chain = self.layers.get(chain).parent
         self._settle()
 
     # -- inside
 
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """What the block does to the database and to memory happens, or none of it."""
+        images = dict(self._images)
+        try:
+            with self._database.transaction():
+                yield
+        except BaseException:
+            self._images = images
+            self._names.read()
+            self._stale = self._unswept = True
+            raise
+        finally:
+            self._refresh()
+
     def _settle(self) -> list[str]:
-        """Remove layers and blobs that nothing uses."""
+        """Remove documents, layers and blobs that nothing uses."""
         with self._changing:
             removed = self.collect()
             if not self._adding:
+                self._collect_documents()
                 self._collect_blobs()
         return removed
 
-    def _collect_layers(self) -> list[str]:
-        if not self._loose:
-            return []
-        used = {chain for image in self._images.values() for chain in chain_ids(image.config.rootfs.diff_ids)}
-        removed: list[str] = []
-        progress = True
-        while progress:  # a layer may have to wait for the one above it
-            progress = False
-            for chain_id in list(self._loose):
-                if chain_id in used or self._remove_layer(chain_id, removed):
-                    del self._loose[chain_id]
-                    progress = True
-        return removed
-
-    def _remove_layer(self, chain_id: str, removed: list[str]) -> bool:
-        """Whether the layer is gone; if this call did it, it is noted in `removed`."""
-        try:
-            self.layers.remove(chain_id)
-        except Conflict:
-            return False
-        except NotFound:
-            return True
-        removed.append(chain_id)
-        return True
+    def _collect_documents(self) -> None:
+        if not self._unswept:
+            return
+        needed = trees.live(self.manifests.get, self._names.roots, self.has)
+        needed |= {one.digest for one in self.manifests.all() if one.image_id in self._images}
+        for gone in self.manifests.keep_only(needed):
+            self._garbage.blobs.update(blob.digest for blob in gone.blobs)
+        self._unswept = False
 
     def _collect_blobs(self) -> None:
+        rows = cast(list[tuple[str, str]], self._database.query("SELECT diff_id, digest FROM layer_blobs"))
         used = {diff_id for image in self._images.values() for diff_id in image.config.rootfs.diff_ids}
-        for diff_id, digest in cast(
-            list[tuple[str, str]], self._database.query("SELECT diff_id, digest FROM layer_blobs")
-        ):
+        for diff_id, digest in rows:
             if diff_id not in used:
                 self._database.execute("DELETE FROM layer_blobs WHERE diff_id = ?", (diff_id,))
+                self._garbage.blobs.add(digest)
+        if self._garbage.blobs:
+            needed = {digest for diff_id, digest in rows if diff_id in used}
+            needed |= {blob.digest for one in self.manifests.all() for blob in one.blobs}
+            for digest in self._garbage.remove_blobs(needed):
                 self.manifests.forget_sources(digest)
-                self.content.remove(digest)
 
-    def _read(self) -> None:
+    def _read(self, built_in: bytes) -> None:
         for row in self._database.query("SELECT id, config, parent, size, last_tagged FROM images"):
             image_id, document, parent, size, tagged = cast(tuple[str, bytes, str, int, str], row)
             self._images[image_id] = _image(image_id, config.parse(document), parent, size, tagged)
-        built_in = host.configuration()
         host_id = config.digest_of(built_in)
         self._images[host_id] = msgspec.structs.replace(_image(host_id, config.parse(built_in), "", 0), host=True)
-        self._names[host.REFERENCE] = host_id
-        for name, image_id in cast(list[tuple[str, str]], self._database.query("SELECT name, image FROM image_names")):
-            self._names[references.parse(name)] = host_id if image_id == _HOST_ROW else image_id
-        self._rename(*self._images)
+        self._refresh()
 
     def _sweep(self) -> None:
         """Remove what a killed process left: blobs without a layer, layers without an image."""
-        known = {row[0] for row in self._database.query("SELECT digest FROM layer_blobs")}
-        for digest in self.content.digests():
-            if digest not in known:
-                self.content.remove(digest)
-        self._loose = dict.fromkeys(layer.chain_id for layer in self.layers.layers())
+        self._garbage.blobs.update(self.content.digests())
+        self._garbage.suspect_layers(layer.chain_id for layer in self.layers.layers())
         self._settle()
 
     def _image(self, image_id: str, configuration: ImageConfig, parent: str) -> Image:
         size = sum(self.layers.get(chain).size for chain in chain_ids(configuration.rootfs.diff_ids))
         return _image(image_id, configuration, parent, size)
 
-    def _rename(self, *image_ids: str | None) -> None:
-        """Bring the lists of names of images up to date."""
-        for image_id in image_ids:
-            if image_id in self._images:
-                names = self.names(image_id)
-                self._images[image_id] = msgspec.structs.replace(
-                    self._images[image_id],
-                    repo_tags=[name.familiar for name in names if not name.digest],
-                    repo_digests=[name.familiar for name in names if name.digest],
-                )
-
     def _by_prefix(self, text: str) -> str | None:
         match = _ID_PREFIX.fullmatch(text)
         if match is None:
             return None
         start = "sha256:" + match[1]
-        found = [image_id for image_id in list(self._images) if image_id.startswith(start)]
-        return found[0] if len(found) == 1 else None
+        known = {*self._images, *(one.digest for one in self.manifests.all() if self._main(one.digest) in self._images)}
+        found = [digest for digest in known if digest.startswith(start)]
+        return self._target_of_id(found[0]) if len(found) == 1 else None
+
+    # -- what names and trees mean
+
+    def _main(self, target: str) -> str:
+        """The id of the image that an index, or a manifest, means by default; an image's id is its own.
+
+        What has no image of any platform here means itself.
+        """
+        if target in self._mains:
+            return self._mains[target]
+        here = [self._images[one.image_id] for one in self.members(target) if one.image_id in self._images]
+        chosen = _best(here, of_host()) or next(iter(here), None)
+        return chosen.id if chosen is not None else target
+
+    def _refresh(self) -> None:
+        """Bring up to date what memory has of names and trees: they are read much more often than changed."""
+        if not self._stale:
+            return
+        images = {image_id: image for image_id, image in self._images.items() if not image.artifact}
+        self._mains, siblings = {}, set[str]()
+        mains = {}
+        for root in self._names.roots:
+            mains[root] = self._main(root)
+            siblings.update(member.image_id for member in self.members(root))
+            document = self.manifests.get(root)
+            if mains[root] == root and document is not None:
+                images[root] = self._stranger(document)
+        names: dict[str, list[str]] = {}
+        for name in self.all_names():
+            names.setdefault(mains[self._names.targets[name]], []).append(name.familiar)
+        siblings -= set(mains.values())
+        self._images = {
+            image_id: msgspec.structs.replace(
+                image,
+                repo_tags=[name for name in names.get(image_id, ()) if "@" not in name],
+                repo_digests=[name for name in names.get(image_id, ()) if "@" in name],
+                sibling=image_id in siblings,
+            )
+            for image_id, image in images.items()
+        }
+        self._mains = mains
+        self._stale = False
+
+    def _stranger(self, document: KeptManifest) -> Image:
+        """An artifact, or an index of which no image is here, among the images."""
+        blobs = {blob.digest for one in trees.documents(self.manifests.get, document.digest) for blob in one.blobs}
+        size = sum(self.content.size(digest) for digest in blobs if self.content.has(digest))
+        made = ImageConfig(created=document.created)
+        return msgspec.structs.replace(_image(document.digest, made, "", size), artifact=document.kind)
+
+
+def _best(images: Sequence[Image], wanted: Platform) -> Image | None:
+    """The one that suits a platform best."""
+    fitting = [image for image in images if wanted.runs(image.platform)]
+    return max(fitting, key=lambda image: image.platform.preference, default=None)
 
 
 def chain_ids(diff_ids: list[str]) -> list[str]:
@@ -421,11 +635,6 @@ def _image(image_id: str, configuration: ImageConfig, parent: str, size: int, ta
         created=config.timestamp(configuration.created),
         last_tagged=tagged,
     )
-
-
-def _key(name: Reference) -> Reference:
-    """What is looked up for a name: with a digest the tag says nothing, without either `latest` is meant."""
-    return name._replace(tag="") if name.digest else name.with_default_tag()
 
 
 def _now() -> str:

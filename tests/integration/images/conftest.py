@@ -18,6 +18,7 @@ from registry_bench import RegistryBench
 from knarr.database import Database
 from knarr.images import importer, platforms, references
 from knarr.images.importer import Import
+from knarr.images.platforms import Platform
 from knarr.images.store import Image, ImageStore
 from knarr.storage.layers import LayerStore
 
@@ -149,9 +150,14 @@ def archives() -> Archives:
 def make_image(store: ImageStore) -> Callable[..., Image]:
     """Imports an image of one file, whose content makes it unique."""
 
-    def make(name: str = "", content: str = "x", changes: list[str] | None = None) -> Image:
+    def make(
+        name: str = "",
+        content: str = "x",
+        changes: list[str] | None = None,
+        platform: Platform | None = None,
+    ) -> Image:
         wanted = Import(
-            platform=platforms.of_host(),
+            platform=platform or platforms.of_host(),
             message="made for a test",
             reference=references.parse(name).with_default_tag() if name else None,
             changes=changes or [],

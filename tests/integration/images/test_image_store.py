@@ -97,7 +97,7 @@ def test_delete_takes_layers_and_blobs_along(place: Any, make_image: Make) -> No
 
 
 def test_an_image_has_all_its_names_or_is_not_there(place: Any, archives: Any) -> None:
-    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON image_names WHEN NEW.name LIKE '%second%'"
+    refuse = "CREATE TRIGGER refuse BEFORE INSERT ON image_targets WHEN NEW.name LIKE '%second%'"
     place.database.execute(f"{refuse} BEGIN SELECT RAISE(ABORT, 'as if killed here'); END")
     with pytest.raises(sqlite3.IntegrityError), place.store.adding():
         place.store.add(archives.config(), names=[parse("first"), parse("second")])
