@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from typing import TYPE_CHECKING
 
 from knarr.api.server import ApiServer
 from knarr.build.cache import BuildCache
 from knarr.compute.native.backend import NativeBackend
+from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.daemon import runtimes
 from knarr.daemon.config import DaemonConfig
 from knarr.database import Database
@@ -26,20 +28,23 @@ from knarr.network.controller import NetworkController
 from knarr.network.model import NetworkSettings
 from knarr.storage.layers import LayerStore
 
+if TYPE_CHECKING:
+    from knarr.rootless.entrance import Outside
+
 _log = logging.getLogger(__name__)
 
 
 class Parts:
     """What `start` brings to life and `close` lets go of, containers excepted."""
 
-    def __init__(self, config: DaemonConfig) -> None:
+    def __init__(self, config: DaemonConfig, outside: Outside | None = None) -> None:
         data_root, run_root = config.data_dir, config.run_dir
         self.database = Database(data_root / "state.db")
         layers = LayerStore(data_root, self.database, config.storage_driver or None, hidden=[run_root])
         cache = BuildCache(self.database, layers)
         images = ImageStore(data_root, self.database, layers)
         self.network = NetworkController(network_settings(config), self.database, run_root)
-        self.backend = NativeBackend()
+        self.backend = NativeBackend(ZygoteProcess([outside.fileno()] if outside else []))
         backends = {self.backend.name: self.backend} | _other_backends(config, self.backend)
         self.settings = engine_settings(config)
         self.engine = Engine(self.settings, self.database, images, layers, self.network, backends, cache)

@@ -8,11 +8,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from knarr import __version__
+from knarr import __version__, places
 from knarr.daemon import units
 from knarr.daemon.options import OPTIONS, UNSUPPORTED, Kind, Option
-
-DEFAULT_CONFIG_FILE = "/etc/knarr/daemon.json"
 
 _USAGE_ERROR = 125
 
@@ -40,6 +38,11 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         print(f"{message}\nSee '{self.prog} --help'.", file=sys.stderr)
         sys.exit(_USAGE_ERROR)
+
+
+def default_config_file() -> str:
+    """Where daemon.json is looked for."""
+    return f"{places.configuration(os.environ)}/daemon.json"
 
 
 def parse(arguments: Sequence[str]) -> Invocation:
@@ -84,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     groups = {option.group: parser.add_argument_group(option.group) for option in OPTIONS}
     daemon = next(iter(groups.values()))
     daemon.add_argument(
-        "--config-file", metavar="FILE", help=f"daemon.json (default: {DEFAULT_CONFIG_FILE}, if it is there)"
+        "--config-file", metavar="FILE", help=f"daemon.json (default: {default_config_file()}, if it is there)"
     )
     daemon.add_argument("--validate", action="store_true", help="check the configuration and quit")
     daemon.add_argument("--shutdown-containers", action="store_true", help="stop all containers when the engine stops")

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from knarr import places
 from knarr.daemon import runtimes, units
-from knarr.daemon.command_line import DEFAULT_CONFIG_FILE, Invocation
+from knarr.daemon.command_line import Invocation, default_config_file
 from knarr.daemon.options import OPTIONS, UNSUPPORTED
 from knarr.daemon.runtimes import Runtime
 from knarr.errors import InvalidParameter, Unsupported
@@ -50,8 +51,8 @@ class UlimitDefault(Struct, frozen=True):
 class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=True):
     """Every setting, with its default. Field names are daemon.json's with underscores."""
 
-    data_root: str = "/var/lib/knarr"
-    exec_root: str = "/run/knarr"
+    data_root: str = field(default_factory=lambda: places.data(os.environ))
+    exec_root: str = field(default_factory=lambda: places.run(os.environ))
     pidfile: str = ""
     debug: bool = False
     log_level: str = "info"
@@ -61,13 +62,13 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     storage_driver: str = ""
 
     hosts: list[str] = []
-    group: str = DEFAULT_GROUP
+    group: str = field(default_factory=lambda: DEFAULT_GROUP if os.geteuid() == 0 else "")
     metrics_addr: str = ""
     tls: bool = False
     tlsverify: bool = False
-    tlscacert: str = "/etc/knarr/ca.pem"
-    tlscert: str = "/etc/knarr/cert.pem"
-    tlskey: str = "/etc/knarr/key.pem"
+    tlscacert: str = field(default_factory=lambda: f"{places.configuration(os.environ)}/ca.pem")
+    tlscert: str = field(default_factory=lambda: f"{places.configuration(os.environ)}/cert.pem")
+    tlskey: str = field(default_factory=lambda: f"{places.configuration(os.environ)}/key.pem")
 
     bip: str = ""
     bip6: str = ""
@@ -178,7 +179,7 @@ def read_file(path: str | None) -> dict[str, Any]:
 
     Raises InvalidParameter, Unsupported: for what is no JSON, for unknown keys, for what knarr does not have.
     """
-    source = path or DEFAULT_CONFIG_FILE
+    source = path or default_config_file()
     try:
         content = Path(source).read_bytes()
     except FileNotFoundError:
@@ -198,6 +199,11 @@ def read_file(path: str | None) -> dict[str, Any]:
 
 def check(config: DaemonConfig) -> None:
     """Refuse values that make no sense. Raises InvalidParameter, Unsupported."""
+    if not config.exec_root:
+        raise InvalidParameter(
+            f"there is no place for sockets: XDG_RUNTIME_DIR is not set and /run/user/{os.geteuid()} does not exist; "
+            "log in (su and sudo do not count; loginctl enable-linger does), or set it to a directory of yours"
+        )
     if config.log_level not in LOG_LEVELS:
         raise InvalidParameter(f"invalid logging level: {config.log_level}")
     runtimes.check(config.runtimes, config.default_runtime)
@@ -270,7 +276,7 @@ def _merge(from_file: dict[str, Any], invocation: Invocation) -> DaemonConfig:
         if flags.get("live-restore"):
             raise InvalidParameter("--shutdown-containers and --live-restore contradict each other")
         flags["live-restore"] = False
-    source = invocation.config_file or DEFAULT_CONFIG_FILE
+    source = invocation.config_file or default_config_file()
     conflicts = [
         f"{key}: (from flag: {_shown(flags[key])}, from file: {_shown(from_file[key])})"
         for key in from_file

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from knarr.daemon import command_line, logs
 from knarr.daemon import config as configuration
@@ -19,6 +20,9 @@ from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.locks import DirectoryLock
 from knarr.errors import KnarrError
+
+if TYPE_CHECKING:
+    from knarr.rootless.entrance import Outside
 
 _log = logging.getLogger(__name__)
 
@@ -38,13 +42,12 @@ def run(arguments: Sequence[str]) -> int:
     if invocation.validate:
         print("configuration OK")
         return 0
-    if os.geteuid() != 0:
-        return _refuse("knarrd needs to be started with root privileges")
     logs.set_up(config)
     try:
         with ExitStack() as held:
             _claim(config, held)
-            _serve(config, invocation)
+            outside = None if os.geteuid() == 0 else _move_in(config)
+            _serve(config, invocation, outside)
         if invocation.ephemeral:
             from knarr.daemon import ephemeral
 
@@ -55,12 +58,22 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _serve(config: DaemonConfig, invocation: Invocation) -> None:
+def _move_in(config: DaemonConfig) -> Outside:
+    """An ordinary user's engine is root in namespaces of the user's own. Raises KnarrError, OSError."""
+    from knarr.rootless import entrance
+
+    outside, note = entrance.enter(config.run_dir)
+    if note:
+        _log.warning("%s", note)
+    return outside
+
+
+def _serve(config: DaemonConfig, invocation: Invocation, outside: Outside | None) -> None:
     import asyncio  # only now: it takes longer than --help
 
     from knarr.daemon.service import Service
 
-    asyncio.run(Service(config, invocation).run())
+    asyncio.run(Service(config, invocation, outside).run())
 
 
 def _refuse(words: str) -> int:

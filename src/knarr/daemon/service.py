@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import ssl
 
     from knarr.daemon.assembly import Parts
+    from knarr.rootless.entrance import Outside
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +35,10 @@ _M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h: every thread's own arena would keep w
 class Service:
     """Runs the engine of one configuration until a signal ends it."""
 
-    def __init__(self, config: DaemonConfig, invocation: Invocation) -> None:
+    def __init__(self, config: DaemonConfig, invocation: Invocation, outside: Outside | None = None) -> None:
+        """`outside` is what an engine in namespaces of its own has of the host."""
         self._config = config
+        self._outside = outside
         self._invocation = invocation
         self._notifier = Notifier.from_environment()
 
@@ -58,7 +61,7 @@ class Service:
 
             from knarr.daemon.assembly import Parts  # most of knarr is imported here
 
-            parts = Parts(self._config)
+            parts = Parts(self._config, self._outside)
             undo.push_async_callback(self._shut_down, parts)
             await parts.start()
             loop.add_signal_handler(signal.SIGHUP, self._reload, parts)

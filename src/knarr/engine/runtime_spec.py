@@ -17,7 +17,7 @@ from knarr.compute import spec
 from knarr.engine import devices, seccomp_profile, security, tmpfs, users
 from knarr.engine.config import ContainerConfig, ExecConfig, HostConfig, Resources, Ulimit
 from knarr.errors import InvalidParameter, KnarrError
-from knarr.kernel import capabilities
+from knarr.kernel import capabilities, user_namespaces
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_MASKED_PATHS = (
@@ -221,7 +221,8 @@ def rlimits(ulimits: list[Ulimit]) -> list[spec.Rlimit]:
 
 
 def _may_raise_limits() -> bool:
-    return bool(own_capabilities() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1)
+    """A user namespace's own CAP_SYS_RESOURCE does not count."""
+    return not user_namespaces.inside() and bool(own_capabilities() >> capabilities.NUMBERS["CAP_SYS_RESOURCE"] & 1)
 
 
 def check_ulimit(ulimit: Ulimit) -> None:
@@ -373,8 +374,9 @@ def _seccomp(
 
 def _sysctls(host_config: HostConfig, ids: list[spec.IdMapping]) -> dict[str, str]:
     defaults = dict(_NETWORK_SYSCTLS)
-    if ids:  # the kernel takes only groups that there are
-        defaults["net.ipv4.ping_group_range"] = f"0 {ids[0].size - 1}"
+    groups = ids[0].size if ids else user_namespaces.group_count()
+    if groups < 1 << 31:  # the kernel takes only groups that there are
+        defaults["net.ipv4.ping_group_range"] = f"0 {groups - 1}"
     own_network = host_config.network_mode != "host" and not host_config.network_mode.startswith("container:")
     return {**(defaults if own_network else {}), **(host_config.sysctls or {})}
 

@@ -15,6 +15,7 @@ import signal
 import time
 from typing import NamedTuple
 
+from knarr.kernel import user_namespaces
 from knarr.kernel.processes import pidfd_open
 from knarr.kernel.syscalls import check, libc
 
@@ -37,13 +38,15 @@ _V1_OPTIONS = frozenset(
     | {"pids", "rdma", "misc"}
 )
 _RETRY_SECONDS = 2.0
+NO_CGROUPS = "this user has no control groups (systemd gives them on hosts with cgroup v2 alone: Delegate=yes)"
 
 
 class Hierarchies(NamedTuple):
     """Where control groups are mounted.
 
-    `mode` is v1 (no cgroup2 mount), v2 (nothing else) or hybrid; `controllers` maps each v1 controller, and named
-    hierarchies as "name=x", to its mount point; `unified` is the cgroup2 mount point.
+    `mode` is v1 (no cgroup2 mount), v2 (nothing else), hybrid, or none: none that this process may use.
+    `controllers` maps each v1 controller, and named hierarchies as "name=x", to its mount point; `unified` is
+    the cgroup2 mount point.
     """
 
     mode: str
@@ -52,6 +55,24 @@ class Hierarchies(NamedTuple):
 
 
 def detect() -> Hierarchies:
+    """Those that this process may use: all of the host's for its root, in a user namespace what has been delegated."""
+    found = _mounted()
+    if not user_namespaces.inside():
+        return found
+    if found.unified is not None and os.access(f"{found.unified}{own_path()}/cgroup.procs", os.W_OK):
+        return Hierarchies("v2", {}, found.unified)
+    return Hierarchies("none", {}, None)
+
+
+def own_path() -> str:
+    """The v2 group of this process, from the mount point on; "" for the root, or where there is no v2 hierarchy."""
+    for line in _read("/proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            return line[3:].rstrip("/")
+    return ""
+
+
+def _mounted() -> Hierarchies:
     """Read the hierarchies from /proc/self/mountinfo (proc(5)); the first mount of each counts."""
     controllers: dict[str, str] = {}
     unified: str | None = None
@@ -188,7 +209,7 @@ class Cgroup:
     def pids(self) -> list[int]:
         """The process ids of all members, those of groups below included, sorted. A missing group has none."""
         found: set[int] = set()
-        for directory, _, _ in os.walk(self._members_directory()):
+        for directory, _, _ in os.walk(self._members_directory()) if self._directories() else ():
             with contextlib.suppress(FileNotFoundError, OSError):
                 found.update(map(int, _read(f"{directory}/cgroup.procs").split()))
         return sorted(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from knarr.kernel import syscalls
@@ -86,6 +86,21 @@ def unshare(flags: int) -> None:
 def setns(fd: int, flags: int = 0) -> None:
     """setns(2): `fd` is a namespace file with at most one flag, or a pidfd with any set of them (Linux 5.8)."""
     check(libc.setns(fd, flags))
+
+
+def foreign(pid: int, kinds: Sequence[str]) -> int:
+    """Which of these kinds of namespace (see TYPES) a process has of another than the caller, as flags.
+
+    To join one that both have anyway takes rights over it, which the root of a user namespace may not have.
+    Raises OSError, ENOENT for a process that has ended.
+    """
+    flags = 0
+    for kind in kinds:
+        flag, name = TYPES[kind]
+        theirs, ours = os.stat(f"/proc/{pid}/ns/{name}"), os.stat(f"/proc/self/ns/{name}")
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            flags |= flag
+    return flags
 
 
 def inside_network(fd: int, function: Callable[[], _Result]) -> _Result:

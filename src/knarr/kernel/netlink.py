@@ -198,7 +198,10 @@ class NetlinkListener:
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, family
         )
         try:
-            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LISTENER_BUFFER)
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _LISTENER_BUFFER)
+            except PermissionError:  # in a user namespace: as much as everybody may have
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LISTENER_BUFFER)
             if option is not None:
                 self._socket.setsockopt(socket.SOL_SOCKET, *option)
             self._socket.bind((0, 0))

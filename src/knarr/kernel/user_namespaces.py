@@ -8,10 +8,37 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import NoReturn
 
-from knarr.kernel.namespaces import CLONE_NEWNET, CLONE_NEWUSER, unshare
+from knarr.kernel.namespaces import TYPES, unshare
+
+_ALL_IDS = ["0", "0", str(2**32 - 1)]
+
+
+@functools.cache
+def inside() -> bool:
+    """Whether this process is in another user namespace than the host's first one, where root may do everything."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != _ALL_IDS
+
+
+def group_count() -> int:
+    """How many groups, from 0 on, there are in this user namespace."""
+    with open("/proc/self/gid_map") as file:
+        lines = sorted([int(field) for field in line.split()] for line in file)
+    count = 0
+    for first, _, size in lines:
+        if first == count:
+            count += size
+    return count
+
+
+def may_set_groups() -> bool:
+    """Whether setgroups(2) is allowed in this user namespace."""
+    with open("/proc/self/setgroups") as file:
+        return file.read().strip() == "allow"
 
 
 @functools.cache
@@ -23,6 +50,23 @@ def mapping(uid_map: str, gid_map: str) -> int:
 def make(uid_map: str, gid_map: str, *, network: bool = False) -> list[int]:
     """The descriptor of a new user namespace, whose maps are lines as in /proc/PID/uid_map; with `network` also that
     of a network namespace which belongs to it. They are the caller's. Raises OSError, EINVAL for bad maps."""
+
+    def write_maps(child: int) -> None:
+        _write(f"/proc/{child}/uid_map", uid_map)
+        _write(f"/proc/{child}/gid_map", gid_map)
+
+    return make_mapped(write_maps, ["user", "network"] if network else ["user"])
+
+
+def make_mapped(write_maps: Callable[[int], None], kinds: Sequence[str]) -> list[int]:
+    """New namespaces of some kinds (see `namespaces.TYPES`), the user namespace first, which owns the others.
+
+    `write_maps` gets the id of a process in it. The descriptors are the caller's. Raises OSError, and what
+    `write_maps` raises.
+    """
+    flags = 0
+    for kind in kinds:
+        flags |= TYPES[kind][0]
     with ExitStack() as stack:
         ready_reader, ready_writer = _pipe(stack)
         go_reader, go_writer = _pipe(stack)
@@ -30,10 +74,10 @@ def make(uid_map: str, gid_map: str, *, network: bool = False) -> list[int]:
         if child == 0:
             os.close(ready_reader)
             os.close(go_writer)
-            _inhabit(ready_writer, go_reader, CLONE_NEWUSER | (CLONE_NEWNET if network else 0))
+            _inhabit(ready_writer, go_reader, flags)
         os.close(ready_writer)
         try:
-            return _described(child, ready_reader, uid_map, gid_map, ["user", "net"] if network else ["user"])
+            return _described(child, ready_reader, write_maps, kinds)
         finally:
             os.close(go_writer)
             os.waitpid(child, 0)
@@ -48,22 +92,21 @@ def _pipe(stack: ExitStack) -> tuple[int, int]:
 def _inhabit(ready: int, go: int, flags: int) -> NoReturn:
     """Keep the namespaces alive until somebody else has them open."""
     try:
-        unshare(flags)  # the user namespace comes first and owns the others
+        unshare(flags)
         os.write(ready, b"r")
         os.read(go, 1)
     finally:
         os._exit(0)
 
 
-def _described(child: int, ready: int, uid_map: str, gid_map: str, kinds: list[str]) -> list[int]:
+def _described(child: int, ready: int, write_maps: Callable[[int], None], kinds: Sequence[str]) -> list[int]:
     if not os.read(ready, 1):
         raise OSError(0, "no user namespace could be made (see /proc/sys/user/max_user_namespaces)")
-    _write(f"/proc/{child}/uid_map", uid_map)
-    _write(f"/proc/{child}/gid_map", gid_map)
+    write_maps(child)
     with ExitStack() as undo:
         fds = []
         for kind in kinds:
-            fds.append(os.open(f"/proc/{child}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC))
+            fds.append(os.open(f"/proc/{child}/ns/{TYPES[kind][1]}", os.O_RDONLY | os.O_CLOEXEC))
             undo.callback(os.close, fds[-1])
         undo.pop_all()
         return fds

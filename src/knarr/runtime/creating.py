@@ -13,7 +13,7 @@ from typing import NamedTuple
 import msgspec
 
 from knarr.compute.interface import CreateRequest
-from knarr.compute.native import hooks, launch, planner, stage
+from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan
 from knarr.compute.native.launch import Given, Launched, LaunchError
@@ -21,7 +21,7 @@ from knarr.compute.native.launcher import ExecDefaults
 from knarr.compute.native.plan import Plan
 from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
-from knarr.kernel import capabilities, cgroups, mounts, namespaces, processes
+from knarr.kernel import mounts, namespaces, processes
 from knarr.runtime import console, ending
 from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
 
@@ -43,13 +43,6 @@ class Wish(NamedTuple):
     pid_file: str = ""
     console_socket: str = ""
     preserve_fds: int = 0
-
-
-def host() -> planner.Host:
-    """What plans depend on."""
-    return planner.Host(
-        cgroups.detect(), capabilities.own_bounding(), capabilities.own_permitted(), capabilities.last_cap()
-    )
 
 
 def read_spec(bundle: str) -> RuntimeSpec:
@@ -93,7 +86,7 @@ def _plan(wish: Wish, spec: RuntimeSpec, directory: Path) -> Plan:
     given = spec.process
     planned = given if given is not None and given.args else Process(args=["/"])  # start will refuse it
     request = CreateRequest(wish.id, msgspec.structs.replace(spec, process=planned), directory, -1)
-    plan = planner.plan_system(request, host())
+    plan = planner.plan_system(request, host.look())
     plan.process.preserve_fds = wish.preserve_fds
     plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, os.path.realpath(wish.bundle), spec.annotations)
     return plan

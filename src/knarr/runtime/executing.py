@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from knarr.compute.native import launch, planner, stage
+from knarr.compute.native import host, launch, planner, stage
 from knarr.compute.native.exec_process import PROCESS, Place, fork_into
 from knarr.compute.native.launch import LaunchError, open_cgroup
 from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.spec import Capabilities, Process, User
 from knarr.errors import Conflict, InvalidParameter
-from knarr.runtime import creating
 from knarr.runtime.containers import Container, Store, open_main
 
 
@@ -91,13 +90,13 @@ def start(
     if status == "paused" and not ignore_paused:
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
     defaults = container.defaults
-    plan = planner.plan_process(wanted, creating.host(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
+    plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
     plan.preserve_fds = keep
     for fd in range(3, 3 + keep):
         os.set_inheritable(fd, True)
     pidfd = open_main(container)
     try:
-        return _enter(Place(pidfd, open_cgroup(container.cgroup), container.has_users), plan)
+        return _enter(Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users), plan)
     finally:
         os.close(pidfd)
 

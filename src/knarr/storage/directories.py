@@ -12,11 +12,11 @@ import os
 import stat
 from contextlib import suppress
 
+from knarr.kernel import user_namespaces
 from knarr.storage import trees
 from knarr.storage.tar_format import MAX_PATH, ArchiveError, os_text
 from knarr.storage.trees import DIRECTORY_FLAGS
 
-OPAQUE = "trusted.overlay.opaque"
 _CAPACITY = 64
 _MAX_DEPTH = 256
 _MAX_LINKS = 40
@@ -229,14 +229,20 @@ def _open_below(dir_fd: int, name: bytes) -> int | None:
         return None
 
 
+def opaque_mark() -> str:
+    """The attribute of a directory below which lower layers do not show. In a user namespace, whose root may not set
+    trusted attributes, overlayfs uses others (its option `userxattr`, Linux 5.11)."""
+    return "user.overlay.opaque" if user_namespaces.inside() else "trusted.overlay.opaque"
+
+
 def is_opaque(fd: int) -> bool:
     """Whether overlayfs shows nothing from below in this directory of a layer."""
     try:
-        return os.getxattr(fd, OPAQUE) == b"y"
+        return os.getxattr(fd, opaque_mark()) == b"y"
     except OSError:
         return False
 
 
 def make_opaque(fd: int) -> None:
     """Have overlayfs show nothing from below in this directory of a layer."""
-    os.setxattr(fd, OPAQUE, b"y")
+    os.setxattr(fd, opaque_mark(), b"y")

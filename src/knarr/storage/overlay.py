@@ -14,24 +14,24 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from knarr.errors import Unsupported
-from knarr.kernel import mounts, paths
-from knarr.storage import trees
+from knarr.kernel import mounts, user_namespaces
+from knarr.storage import host_root, trees
 from knarr.storage.diff import PLACES, Comparison, archive, changes, remove_places
-from knarr.storage.directories import make_opaque
+from knarr.storage.directories import make_opaque, opaque_mark
 from knarr.storage.driver import RootOptions
 from knarr.storage.shelves import ShelfDraft, Shelves
-from knarr.storage.trees import DIRECTORY_FLAGS, opened, owned
+from knarr.storage.trees import opened, owned
 
 # Features that move a layer's meaning out of what a plain reader of its directory sees are off: layers are read, not
 # only mounted. `index` would refuse a second instance of a root.
-_FEATURES = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")]
-_HIDDEN_ON_HOST = (b"proc", b"sys", b"dev", b"run", b"tmp")
+_FEATURES: list[tuple[str, str | None]] = [("index", "off"), ("metacopy", "off"), ("redirect_dir", "off")]
+_USER_FEATURES: list[tuple[str, str | None]] = [("index", "off"), ("userxattr", None)]
+"""In a user namespace. The other two are off by `userxattr`, and it goes with no word about them."""
 _MAX_VALUE = 255  # of an fsconfig string
-_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV
 
 
 class OverlayDriver:
@@ -66,7 +66,7 @@ class OverlayDriver:
             ("Supports d_type", "true"),
             ("Using metacopy", "false"),
             ("Native Overlay Diff", "true"),
-            ("userxattr", "false"),
+            ("userxattr", "true" if user_namespaces.inside() else "false"),
         ]
 
     def probe(self) -> None:
@@ -75,8 +75,8 @@ class OverlayDriver:
             for part in ("lower", "upper", "work"):
                 os.mkdir(part, dir_fd=fd)
             with opened("upper", dir_fd=fd) as upper:
-                make_opaque(upper)  # needs trusted.* attributes
-                os.removexattr(upper, "trusted.overlay.opaque")
+                make_opaque(upper)  # a file system may not have such attributes
+                os.removexattr(upper, opaque_mark())
             base = f"tmp/{name}"
             with owned(self._mount([f"{base}/lower"], f"{base}/upper", f"{base}/work")) as mount:
                 os.close(os.open("file", os.O_CREAT | os.O_WRONLY, 0o600, dir_fd=mount))
@@ -126,29 +126,15 @@ class OverlayDriver:
     def _fill_root(self, fd: int, parents: list[str], options: RootOptions) -> None:
         os.mkdir("upper", 0o755, dir_fd=fd)
         os.mkdir("work", 0o700, dir_fd=fd)
-        if options.host:
-            info = os.stat("/")
-        elif parents:
+        if parents and not options.host:
             info = os.stat(parents[0], dir_fd=self._shelves.layers, follow_symlinks=False)
+            os.chown("upper", info.st_uid, info.st_gid, dir_fd=fd)
+            os.chmod("upper", stat.S_IMODE(info.st_mode), dir_fd=fd)
         else:
             os.chmod("upper", 0o755, dir_fd=fd)
-            return
-        os.chown("upper", info.st_uid, info.st_gid, dir_fd=fd)
-        os.chmod("upper", stat.S_IMODE(info.st_mode), dir_fd=fd)
         if options.host:
             with opened("upper", dir_fd=fd) as upper:
-                self._mask_host(upper)
-
-    def _mask_host(self, upper: int) -> None:
-        """Cover in a root over the host's own what is not to be seen: in `upper`, as no lower layer may lie in "/"."""
-        with owned(mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)) as host:  # "/" without what is mounted on it
-            for name in _HIDDEN_ON_HOST:
-                os.mkdir(name, 0o755, dir_fd=upper)
-                with opened(name, dir_fd=upper) as fd:
-                    _imitate(host, name, fd)
-                    make_opaque(fd)
-            for path in self._hidden:
-                _mask_path(host, upper, path)
+                host_root.furnish(upper, self._hidden)
 
     def mount_root(self, name: str, parents: list[str], options: RootOptions, ids: int | None = None) -> int:
         """See Driver."""
@@ -179,7 +165,9 @@ class OverlayDriver:
         return self._mount([f"roots/{name}/upper", *self._below(parents, options)])
 
     def _below(self, parents: list[str], options: RootOptions) -> list[str]:
-        return ["/"] if options.host else [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
+        if options.host:
+            return [self._empty_layer()] if user_namespaces.inside() else ["/"]
+        return [f"layers/{parent}" for parent in parents] or [self._empty_layer()]
 
     def _mount_writable(self, name: str, lower: list[str], options: RootOptions, ids: int | None) -> int:
         with ExitStack() as stack:
@@ -187,7 +175,28 @@ class OverlayDriver:
             if ids is not None:
                 lower = [self._mapped(path, ids, stack) for path in lower]
                 base = self._mapped(base, ids, stack)
-            return self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+            mount = self._mount(lower, f"{base}/upper", f"{base}/work", volatile=options.volatile)
+            if options.host and user_namespaces.inside():
+                return self._mount_host_parts(mount, base, volatile=options.volatile)
+            return mount
+
+    def _mount_host_parts(self, mount: int, base: str, *, volatile: bool) -> int:
+        """Put the directories of "/" into a root, as far as they show there."""
+        with opened(base, dir_fd=self._shelves.fd) as fd:
+            with suppress(FileExistsError):
+                os.mkdir("parts", 0o700, dir_fd=fd)
+            with opened("upper", dir_fd=fd) as upper:
+                names = [name for name in map(os.fsencode, os.listdir(upper)) if name not in host_root.HIDDEN]
+
+        def mount_part(name: bytes) -> int:
+            text = os.fsdecode(name)
+            with suppress(FileExistsError):
+                os.mkdir(f"{base}/parts/{text}", 0o700, dir_fd=self._shelves.fd)
+            return self._mount([f"/{text}"], f"{base}/upper/{text}", f"{base}/parts/{text}", volatile=volatile)
+
+        with self._shelves.temporary() as anchor:
+            place = self._shelves.root / "tmp" / anchor
+            return host_root.mount_parts(mount, str(place), names, mount_part, self._hidden)
 
     def _mapped(self, path: str, ids: int, stack: ExitStack) -> str:
         """A directory by way of an id-mapped mount, which overlayfs keeps to itself; good until `stack` is closed.
@@ -265,13 +274,13 @@ class OverlayDriver:
             upper = stack.enter_context(opened(f"{name}/upper", dir_fd=self._shelves.roots))
             below = None
             if options.host:
-                below = stack.enter_context(owned(mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)))
+                below = stack.enter_context(owned(host_root.open_host()))
             elif parents:
                 below = stack.enter_context(self.merged(parents))
             comparison = Comparison(upper, below, overlay=True)
             comparison.places = PLACES
             if options.host:
-                comparison.emptied.update(_HIDDEN_ON_HOST)
+                comparison.emptied.update(host_root.HIDDEN)
                 comparison.absent.update(self._hidden)
             yield comparison
 
@@ -311,7 +320,7 @@ class OverlayDriver:
             options += [("upperdir", self._option_path(upper)), ("workdir", self._option_path(work))]
             if volatile:
                 options.append(("volatile", None))
-        return mounts.mount_detached("overlay", [("source", "overlay"), *options, *_FEATURES])
+        return mounts.mount_detached("overlay", [("source", "overlay"), *options, *_features()])
 
     def _option_path(self, path: str) -> str:
         """A directory's name for the kernel: an option may have 255 bytes, and some of them mean something."""
@@ -335,7 +344,7 @@ class OverlayDriver:
                 base = f"/proc/self/fd/{self._shelves.fd}"
                 options += f",upperdir={base}/{upper},workdir={base}/{work}"
                 options += ",volatile" if volatile else ""
-            options += "".join(f",{key}={value}" for key, value in _FEATURES)
+            options += "".join(f",{key}" if value is None else f",{key}={value}" for key, value in _features())
             target = f"/proc/self/fd/{self._shelves.tmp}/{stack.enter_context(self._shelves.temporary())}"
             mounts.mount("overlay", target, "overlay", 0, options)
             try:
@@ -346,41 +355,10 @@ class OverlayDriver:
         return copy
 
 
+def _features() -> list[tuple[str, str | None]]:
+    return _USER_FEATURES if user_namespaces.inside() else _FEATURES
+
+
 def _is_since(*version: int) -> bool:
     found = re.match(r"(\d+)\.(\d+)", os.uname().release)
     return found is not None and (int(found[1]), int(found[2])) >= version
-
-
-def _imitate(host: int, name: bytes, fd: int) -> None:
-    """Give a directory the owner and mode of the host's, if it has one."""
-    try:
-        info = os.stat(name, dir_fd=host)
-    except FileNotFoundError:
-        return
-    os.fchown(fd, info.st_uid, info.st_gid)
-    os.fchmod(fd, stat.S_IMODE(info.st_mode))
-
-
-def _mask_path(host: int, upper: int, path: bytes) -> None:
-    """Hide one directory of the host: a whiteout in `upper`, on the way to it copies of the directories."""
-    parts = path.split(b"/")
-    if parts[0] in _HIDDEN_ON_HOST:
-        return
-    with ExitStack() as stack:
-        for depth, part in enumerate(parts[:-1], start=1):
-            try:
-                below = paths.openat2(host, b"/".join(parts[:depth]), DIRECTORY_FLAGS, resolve=_NO_LINKS)
-            except (FileNotFoundError, NotADirectoryError):
-                return  # hidden by the mount that it is on
-            with owned(below):
-                try:
-                    os.mkdir(part, 0o700, dir_fd=upper)
-                except FileExistsError:
-                    upper = stack.enter_context(opened(part, dir_fd=upper))
-                    continue
-                upper = stack.enter_context(opened(part, dir_fd=upper))
-                trees.copy_attributes(below, upper)
-        try:
-            os.mknod(parts[-1], stat.S_IFCHR, 0, dir_fd=upper)
-        except FileExistsError:
-            pass

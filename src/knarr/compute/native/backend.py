@@ -25,7 +25,7 @@ from knarr.compute.interface import (
     RecoveredExec,
     StartFailed,
 )
-from knarr.compute.native import limits, messages, planner, remains, user_spaces
+from knarr.compute.native import host, limits, messages, planner, remains, user_spaces
 from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.native.messages import AttachSpec, Done
@@ -36,7 +36,7 @@ from knarr.compute.native.run_directory import STATE_NAME, State
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import IdMapping, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
-from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters
+from knarr.kernel import cgroup_usage, link_counters
 from knarr.kernel.cgroups import Cgroup
 
 _CGROUP_LINK = "cgroup"
@@ -56,9 +56,7 @@ class NativeBackend:
 
     def __init__(self, zygote: ZygoteProcess | None = None) -> None:
         self.zygote = zygote or ZygoteProcess()
-        self._host = planner.Host(
-            cgroups.detect(), capabilities.own_bounding(), capabilities.own_permitted(), capabilities.last_cap()
-        )
+        self._host = host.look()
 
     async def start(self) -> None:
         """Start the zygote. Raises OSError."""

@@ -22,14 +22,7 @@ from knarr.compute.native.system import LiveSystem
 from knarr.kernel import namespaces, processes
 from knarr.kernel.cgroups import Cgroup
 
-_ALL = (
-    namespaces.CLONE_NEWNS
-    | namespaces.CLONE_NEWPID
-    | namespaces.CLONE_NEWNET
-    | namespaces.CLONE_NEWIPC
-    | namespaces.CLONE_NEWUTS
-    | namespaces.CLONE_NEWCGROUP
-)
+_KINDS = ("mount", "pid", "network", "ipc", "uts", "cgroup")
 PROCESS = b"p"
 
 # A client that is attached already cannot be told in any other way; the words are Docker's.
@@ -92,6 +85,7 @@ class AddedProcess(ABC):
 class Place(NamedTuple):
     """Where a process is to go: what the main process is in, its cgroup, and whether it has its own user namespace."""
 
+    pid: int
     pidfd: int
     cgroup: Cgroup
     has_users: bool
@@ -132,12 +126,13 @@ def _enter(
             launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(process.oom_score_adj))
         if place.has_users:
             launch.raise_limits(0, process)
-        namespaces.setns(place.pidfd, _ALL | (namespaces.CLONE_NEWUSER if place.has_users else 0))
+        foreign = namespaces.foreign(place.pid, _KINDS)
+        namespaces.setns(place.pidfd, foreign | (namespaces.CLONE_NEWUSER if place.has_users else 0))
         pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
         if pid == 0:
             stage.enter(process, sync, streams, own_users=place.has_users)
         sync.sendmsg([PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
-    except ProcessLookupError:  # from setns(2)
+    except (ProcessLookupError, FileNotFoundError):  # from setns(2) and from /proc
         stage.report(sync, SYSTEM_ENDED, 128)
     except BaseException as error:  # noqa: BLE001 - the edge of a process
         stage.report(sync, f"{error}", 128)
@@ -164,7 +159,7 @@ class ExecProcess(AddedProcess):
             if not self._process.terminal:
                 streams, ours = launch.make_pipes(stack, self._stdin, self._system.defaults.stream_owner)
             system = self._system
-            place = Place(system.pidfd, system.cgroup, system.has_user_namespace)
+            place = Place(system.pid, system.pidfd, system.cgroup, system.has_user_namespace)
             intermediate = fork_into(place, self._process, child_sync, streams)
         if ours is not None:
             self.streams.use_pipes(*ours)

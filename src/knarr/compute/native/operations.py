@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from knarr.kernel import filesystems, mounts, paths, user_namespaces
+from knarr.kernel import device_nodes, filesystems, mounts, paths, user_namespaces
 
 DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
@@ -217,7 +217,8 @@ class MakeDevice(Operation):
         """Open the host's node where it will be bound."""
         if not self.bind:
             return None
-        return mounts.open_tree(mounts.AT_FDCWD, self.path, clone=True)
+        path = device_nodes.path_of(self.type, self.major, self.minor) or self.path
+        return mounts.open_tree(mounts.AT_FDCWD, path, clone=True)
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Make the node in a directory found inside the root; an existing file there is replaced."""

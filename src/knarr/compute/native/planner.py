@@ -28,7 +28,7 @@ from knarr.compute.native.plan import CapabilityMasks, CgroupPlan, CgroupWrite, 
 from knarr.compute.spec import Capabilities, Hook, IdMapping, Linux, Process, RuntimeSpec
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import capabilities, mounts, namespaces
-from knarr.kernel.cgroups import Hierarchies
+from knarr.kernel.cgroups import NO_CGROUPS, Hierarchies
 
 PROPAGATIONS = {
     "private": mounts.MS_PRIVATE,
@@ -62,12 +62,15 @@ _UNLIMITED = {-1, (1 << 64) - 1, (1 << 63) - 1}
 
 
 class Host(NamedTuple):
-    """What a plan depends on besides the request."""
+    """What a plan depends on besides the request. `in_users`: we are in a user namespace ourselves, `sets_groups`: and
+    groups can be set in it."""
 
     hierarchies: Hierarchies
     bounding: int
     permitted: int
     highest_capability: int
+    in_users: bool = False
+    sets_groups: bool = True
 
 
 def plan_system(request: CreateRequest, host: Host) -> Plan:
@@ -92,7 +95,7 @@ def plan_system(request: CreateRequest, host: Host) -> Plan:
         joins=joins,
         uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
-        operations=_operations(spec, cgroup),
+        operations=_operations(spec, cgroup, host),
         late_operations=_late_operations(spec.linux),
         stream_owner=(_host_id(spec.linux.uid_mappings, 0), _host_id(spec.linux.gid_mappings, 0)),
         root_readonly=spec.root is not None and spec.root.readonly,
@@ -220,7 +223,7 @@ def _sysctl_path(key: str, own: int) -> str:
 # -- the file system --------------------------------------------------------------------------------------------------
 
 
-def _operations(spec: RuntimeSpec, cgroup: CgroupPlan) -> list[AnyOperation]:
+def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
@@ -228,17 +231,18 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan) -> list[AnyOperation]:
             operations += _cgroup_mounts(mount.destination, mount.options, cgroup, shared=shared, own_users=own_users)
         else:
             operations += plan_mount(mount)
-    operations += _devices(spec.linux)
+    operations += _devices(spec.linux, host)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
 
 
-def _devices(linux: Linux) -> list[AnyOperation]:
-    """In a user namespace no device can be made: the host's are bound, those with an owner made outside."""
-    bind = _has(linux, "user")
-    make = LendDevice if bind else MakeDevice
+def _devices(linux: Linux, host: Host) -> list[AnyOperation]:
+    """In a user namespace no device can be made: the host's are bound, those with an owner made outside, unless we are
+    in one ourselves."""
+    bind = _has(linux, "user") or host.in_users
+    make = LendDevice if bind and not host.in_users else MakeDevice
     nodes: dict[str, AnyOperation] = {
         path: MakeDevice(path, "c", major, minor, 0o666, bind=bind) for path, (major, minor) in _DEFAULT_DEVICES.items()
     }
@@ -247,7 +251,8 @@ def _devices(linux: Linux) -> list[AnyOperation]:
             continue  # these are the system's own
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         uid, gid = _host_id(linux.uid_mappings, device.uid or 0), _host_id(linux.gid_mappings, device.gid or 0)
-        nodes[device.path] = make(device.path, device.type, device.major, device.minor, mode, uid, gid)
+        node = make(device.path, device.type, device.major, device.minor, mode, uid, gid, bind=host.in_users)
+        nodes[device.path] = node
     return list(nodes.values())
 
 
@@ -302,8 +307,13 @@ def plan_cgroup(spec: RuntimeSpec, id: str, host: Host) -> CgroupPlan:
     hierarchies = host.hierarchies
     resources = spec.linux.resources
     writes = limits.writes(resources, hierarchies) if resources is not None else []
+    if writes and hierarchies.mode == "none":
+        raise Unsupported(f"{writes[0].file} cannot be limited: {NO_CGROUPS}")
     program = None
-    if resources is not None and "devices" not in hierarchies.controllers and hierarchies.unified is not None:
+    filters_devices = (
+        hierarchies.unified is not None and not host.in_users
+    )  # where we are in a user namespace nobody makes devices
+    if resources is not None and "devices" not in hierarchies.controllers and filters_devices:
         program = limits.device_program(resources.devices)
     return CgroupPlan(
         mode=hierarchies.mode,
@@ -342,6 +352,7 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
         gid=user.gid,
         groups=user.additional_gids,
         umask=0o022 if user.umask is None else user.umask,
+        set_groups=_sets_groups(user.additional_gids, host),
         capabilities=_masks(process.capabilities or Capabilities(), host),
         no_new_privileges=process.no_new_privileges,
         seccomp=seccomp[0],
@@ -352,6 +363,13 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
         rows=size.height if size else 0,
         columns=size.width if size else 0,
     )
+
+
+def _sets_groups(wanted: list[int], host: Host) -> bool:
+    """Raises Unsupported where groups are wanted and the kernel does not let us (user_namespaces(7), setgroups)."""
+    if wanted and not host.sets_groups:
+        raise Unsupported("additional groups need subordinate ids, which this user has none of (see /etc/subgid)")
+    return host.sets_groups
 
 
 def _require_no_nul(texts: list[str]) -> None:

@@ -62,7 +62,7 @@ def _plan() -> Plan:
     operations: list[AnyOperation] = [
         MountFilesystem("tmpfs", "/dev", "tmpfs", mounts.MOUNT_ATTR_NOSUID, [("mode", "755"), ("size", "64k")]),
         BindMount("/dev/null", "/etc/file", set=mounts.MOUNT_ATTR_RDONLY),
-        BindMount("/dev", "/sys/a/b", recursive=False, set=mounts.MOUNT_ATTR_RDONLY),
+        BindMount("/proc/self", "/sys/a/b", recursive=False, set=mounts.MOUNT_ATTR_RDONLY),
         MakeDevice("/dev/null", "c", 1, 3, 0o666),
         Symlink("/dev/fd", "/proc/self/fd"),
         MakeDirectory("/work/here"),

@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from knarr.compute.native import interpreter
 from knarr.compute.native.messages import BUNDLE_SHIM, SHIM, USER_NAMESPACE
@@ -19,6 +20,7 @@ _PROGRAM = """\
 import os, socket, sys
 sys.path[:] = {path!r}
 os.close({interpreter_fd})
+for fd in {kept!r}: os.set_inheritable(fd, False)
 from knarr.compute.native import zygote
 zygote.main(socket.socket(fileno={control_fd}))
 # room for the title that a shim shows in the process list: knarr-shim and the 64 digits of the container's id
@@ -28,7 +30,9 @@ zygote.main(socket.socket(fileno={control_fd}))
 class ZygoteProcess:
     """Started on first use, and again should it have died. One shim is kept ready, so that nobody waits for a fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: Sequence[int] = ()) -> None:
+        """`kept` are descriptors, the caller's, that the zygote and all shims are to have open."""
+        self._kept = list(kept)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._ready: socket.socket | None = None
@@ -38,11 +42,13 @@ class ZygoteProcess:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         read_only = interpreter.open_read_only()
         try:
-            program = _PROGRAM.format(path=sys.path, interpreter_fd=read_only, control_fd=theirs.fileno())
+            program = _PROGRAM.format(
+                path=sys.path, interpreter_fd=read_only, control_fd=theirs.fileno(), kept=self._kept
+            )
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", "-B", "-c", program],
                 executable=f"/proc/self/fd/{read_only}",
-                pass_fds=[read_only, theirs.fileno()],
+                pass_fds=[read_only, theirs.fileno(), *self._kept],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=None,
