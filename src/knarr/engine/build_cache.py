@@ -13,7 +13,7 @@ from knarr.engine import times
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.errors import InvalidParameter
-from knarr.images.store import ImageStore
+from knarr.images.store import ImageStore, chain_ids
 
 _FILTERS = frozenset(
     {"id", "parent", "description", "type", "inuse", "shared", "private", "until", "unused-for", "label", "label!"}
@@ -38,7 +38,7 @@ class BuildCacheService:
 
     def rows(self) -> list[dict[str, Any]]:
         """The API's BuildCache of each entry. Layers that an image has too are shared. Blocks."""
-        chains = {image.chain_id for image in self._images.all()} - {None}
+        chains = self._chains_of_images()
         return [_row(entry, shared=entry.chain in chains) for entry in self._entries()]
 
     def _entries(self) -> list[CacheEntry]:
@@ -62,7 +62,7 @@ class BuildCacheService:
         """
         wanted = Filters.parse(filters, _FILTERS)
         moments = [times.parse(text) for name in ("until", "unused-for") for text in wanted[name]]
-        chains = {image.chain_id for image in self._images.all()} - {None}
+        chains = self._chains_of_images()
 
         def matches(entry: CacheEntry) -> bool:
             row = _row(entry, shared=entry.chain in chains)
@@ -89,6 +89,9 @@ class BuildCacheService:
                 removed.append(entry)
                 left -= entry.size
         return removed + self.results.prune(matches, keep=max(1, keep - left) if keep else 0)
+
+    def _chains_of_images(self) -> set[str]:
+        return {chain for image in self._images.all() for chain in chain_ids(image.config.rootfs.diff_ids)}
 
     def _layers_size(self) -> int:
         return sum(layer.size for layer in self._images.layers.layers())

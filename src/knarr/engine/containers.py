@@ -172,7 +172,7 @@ class Containers:
         """The API's ContainerInspectResponse. Raises NotFound."""
         container = self.find(reference)
         directory = self._parts.settings.container_dir(container.id)
-        details = inspection.container_json(container, directory, self._parts.network, self._parts.layers.driver)
+        details = inspection.container_json(container, directory, self._parts.network, self._parts.layers)
         details["HostConfig"]["Links"] = links.shown(container)
         if size:
             details |= self._sizes(container, (await self._written([container]))[container.id])

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from knarr.engine import image_patterns, times
 from knarr.engine.filters import Filters
+from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import NotFound
 from knarr.images import config
 from knarr.images.store import Image, ImageStore, chain_ids
@@ -44,14 +45,14 @@ class ImageListing:
         `containers` fill in what is -1 otherwise. Raises InvalidParameter, NotFound (an image in a filter)."""
         wanted = Filters.parse(filters, _LIST_FILTERS)
         patterns = [image_patterns.compile_pattern(pattern) for pattern in wanted["reference"]]
-        shared = self._shared_sizes() if shared_size else {}
+        sizes = ImageSizes(self._store)
         rows = []
         for image in self.filtered(wanted):
             tags = [name for name in image.repo_tags if not patterns or image_patterns.matches(patterns, name)]
             digests = [name for name in image.repo_digests if not patterns or image_patterns.matches(patterns, name)]
             if self._shown(image, wanted, nameless=not tags and not digests, all=all):
-                row = _summary(image, tags, digests)
-                row["SharedSize"] = shared.get(image.id, -1)
+                row = _summary(image, tags, digests, sizes.of(image))
+                row["SharedSize"] = sizes.shared(image) if shared_size else -1
                 row["Containers"] = len(self._containers_using(image.id)) if containers else -1
                 rows.append(row)
         return rows
@@ -78,23 +79,6 @@ class ImageListing:
             return False
         return not self._store.children(image.id) or (all and not dangling)
 
-    def _shared_sizes(self) -> dict[str, int]:
-        """For each image, the bytes in layers that other images have too."""
-        images = {image.id: chain_ids(image.config.rootfs.diff_ids) for image in self._store.all()}
-        users: dict[str, int] = {}
-        for chains in images.values():
-            for chain in chains:
-                users[chain] = users.get(chain, 0) + 1
-        sizes = {layer.chain_id: layer.size for layer in self._store.layers.layers()}
-        return {
-            image_id: sum(sizes.get(chain, 0) for chain in chains if users[chain] > 1)
-            for image_id, chains in images.items()
-        }
-
-    def layers_size(self) -> int:
-        """The bytes in all layers."""
-        return sum(layer.size for layer in self._store.layers.layers())
-
     def inspect(self, reference: str) -> Row:
         """All about one image. Raises NotFound, InvalidParameter."""
         image = self._store.resolve(reference)
@@ -112,12 +96,19 @@ class ImageListing:
             "Architecture": made.architecture,
             "Os": made.os,
             "Size": image.size,
-            "GraphDriver": {"Name": self._store.layers.driver, "Data": {}},
+            "GraphDriver": self._graph_driver(image),
             "RootFS": {"Type": made.rootfs.type, "Layers": made.rootfs.diff_ids},
             "Metadata": {"LastTagTime": image.last_tagged},
         }
         optional = {"Variant": made.variant, "OsVersion": made.os_version}
         return details | {name: value for name, value in optional.items() if value}
+
+    def _graph_driver(self, image: Image) -> Row:
+        layers = self._store.layers
+        try:
+            return {"Name": layers.driver, "Data": layers.paths(image.chain_id)}
+        except NotFound:  # it is just being removed
+            return {"Name": layers.driver, "Data": {}}
 
     def history(self, reference: str) -> Rows:
         """The steps that made an image, newest first. Raises NotFound, InvalidParameter."""
@@ -151,14 +142,14 @@ class ImageListing:
                 return
 
 
-def _summary(image: Image, tags: list[str], digests: list[str]) -> Row:
+def _summary(image: Image, tags: list[str], digests: list[str], size: int) -> Row:
     return {
         "Id": image.id,
         "ParentId": image.parent,
         "RepoTags": tags,
         "RepoDigests": digests,
         "Created": int(image.created),
-        "Size": image.size,
+        "Size": size,
         "Labels": image.config.config.labels,
     }
 

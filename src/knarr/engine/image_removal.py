@@ -8,6 +8,7 @@ from collections.abc import Callable
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Rows
+from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import Conflict, NotFound
 from knarr.images import references
 from knarr.images.references import Reference
@@ -124,13 +125,13 @@ class ImageRemoval:
         """
         wanted = Filters.parse(filters, _PRUNE_FILTERS)
         everything = wanted.boolean("dangling") is False
-        before = self._listing.layers_size()
+        before = ImageSizes(self._store).everything()
         rows: Rows = []
         for image in self._listing.filtered(wanted):
             unused = not image.host and not self._containers_using(image.id) and not self._store.children(image.id)
             if unused and self._store.has(image.id) and (everything or not image.repo_tags):
                 await self._delete(image, self._store.names(image.id), prune=True, rows=rows)
-        reclaimed = max(before - self._listing.layers_size(), 0)
+        reclaimed = max(before - ImageSizes(self._store).everything(), 0)
         if not any(name in wanted for name in ("label", "label!", "until")):
             reclaimed += await asyncio.to_thread(self._prune_downloads)
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})

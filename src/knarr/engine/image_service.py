@@ -12,6 +12,7 @@ import msgspec
 from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
 from knarr.engine.image_removal import ImageRemoval
+from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
@@ -56,8 +57,8 @@ class ImageService:
         return self._listing.summaries(all=all, filters=filters, shared_size=shared_size, containers=containers)
 
     def layers_size(self) -> int:
-        """The bytes in all layers."""
-        return self._listing.layers_size()
+        """As ImageSizes.images."""
+        return ImageSizes(self.store).images()
 
     def inspect(self, reference: str) -> Row:
         """As ImageListing.inspect."""

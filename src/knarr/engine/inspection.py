@@ -13,9 +13,12 @@ from knarr.engine.config import EndpointSettings, to_wire
 from knarr.engine.container import Container, Health
 from knarr.errors import NotFound
 from knarr.network.controller import BoundPort, Endpoint, NetworkController
+from knarr.storage.layers import LayerStore
 
 
-def container_json(container: Container, directory: Path, network: NetworkController, driver: str) -> dict[str, Any]:
+def container_json(
+    container: Container, directory: Path, network: NetworkController, layers: LayerStore
+) -> dict[str, Any]:
     """Everything but sizes. `directory` is the container's own below the data root."""
     record = container.record
     command = record.command
@@ -33,18 +36,29 @@ def container_json(container: Container, directory: Path, network: NetworkContro
         "LogPath": str(log_path(container, directory)) if record.host_config.log_config.type == "json-file" else "",
         "Name": f"/{record.name}",
         "RestartCount": container.state.restart_count,
-        "Driver": driver,
+        "Driver": layers.driver,
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": to_wire(record.host_config),
-        "GraphDriver": {"Data": {}, "Name": driver},
+        "GraphDriver": {"Data": _graph_data(container, layers), "Name": layers.driver},
         "Mounts": to_wire(record.mounts),
         "Config": to_wire(record.config),
         "NetworkSettings": _network_settings(container, network),
     }
+
+
+def _graph_data(container: Container, layers: LayerStore) -> dict[str, str]:
+    """Where its files are. What they show together is mounted in its own namespace only, while it runs."""
+    try:
+        paths = layers.root_paths(container.id)
+    except NotFound:  # it is being made or removed
+        return {}
+    if paths and container.state.pid:
+        paths["MergedDir"] = f"/proc/{container.state.pid}/root"
+    return paths
 
 
 def log_path(container: Container, directory: Path) -> Path:

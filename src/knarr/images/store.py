@@ -216,6 +216,11 @@ class ImageStore:
         rows = self._database.query("SELECT digest, compression, size FROM layer_blobs WHERE diff_id = ?", (diff_id,))
         return LayerBlob(*cast(tuple[str, str, int], rows[0])) if rows else None
 
+    def archive_sizes(self) -> dict[str, int]:
+        """The bytes of the kept archives, by the diff ids of their layers."""
+        rows = self._database.query("SELECT diff_id, size FROM layer_blobs")
+        return dict(cast(list[tuple[str, int]], rows))
+
     # -- adding
 
     @contextmanager

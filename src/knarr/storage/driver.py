@@ -141,6 +141,14 @@ class Driver(Protocol):
         """A layer on top of `parents` as a layer archive."""
         ...
 
+    def layer_paths(self, layers: list[str]) -> dict[str, str]:
+        """Where the files of layers on top of each other are, as overlayfs calls it; nothing where it is not used."""
+        ...
+
+    def root_paths(self, name: str, parents: list[str], options: RootOptions) -> dict[str, str]:
+        """The same for a root."""
+        ...
+
     def repair(self, layers: Collection[str], roots: Collection[str]) -> None:
         """Remove all that is not named: the remains of a crash."""
         ...

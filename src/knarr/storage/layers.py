@@ -260,6 +260,26 @@ class LayerStore:
         with self._lock:
             return list(self._roots)
 
+    def below_roots(self) -> set[str]:
+        """The chain ids of the layers that roots stand on."""
+        with self._lock:
+            found: set[str] = set()
+            for root in self._roots.values():
+                chain = root.parent
+                while chain is not None and chain not in found:
+                    found.add(chain)
+                    chain = self.get(chain).parent
+            return found
+
+    def paths(self, chain_id: str | None) -> dict[str, str]:
+        """The directories that a layer and those below it are in, by overlayfs's names for them. Raises NotFound."""
+        return self._driver.layer_paths(self._names(chain_id))
+
+    def root_paths(self, id: str) -> dict[str, str]:
+        """The directories that a root is made of, by overlayfs's names for them. Raises NotFound."""
+        root = self._root(id)
+        return self._driver.root_paths(id, self._names(root.parent), root.options)
+
     def mount_root(self, id: str, *, ids: int | None = None) -> int:
         """A detached mount of a root, owned by the caller, gone with its last user. Raises NotFound.
 

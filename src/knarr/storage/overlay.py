@@ -256,6 +256,17 @@ class OverlayDriver:
         with opened(f"{name}/upper", dir_fd=self._shelves.roots) as fd:
             return trees.usage(fd)
 
+    def layer_paths(self, layers: list[str]) -> dict[str, str]:
+        """See Driver."""
+        upper, *lower = [str(self._shelves.root / "layers" / name) for name in layers] or [""]
+        return {name: path for name, path in (("UpperDir", upper), ("LowerDir", ":".join(lower))) if path}
+
+    def root_paths(self, name: str, parents: list[str], options: RootOptions) -> dict[str, str]:
+        """See Driver."""
+        lower = [str(self._shelves.root / path) for path in self._below(parents, options)]
+        base = self._shelves.root / "roots" / name
+        return {"LowerDir": ":".join(lower), "UpperDir": str(base / "upper"), "WorkDir": str(base / "work")}
+
     # differences
 
     def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:

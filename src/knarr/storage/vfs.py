@@ -120,6 +120,14 @@ class VfsDriver:
         with opened(name, dir_fd=self._shelves.roots) as fd:
             return trees.usage(fd)
 
+    def layer_paths(self, layers: list[str]) -> dict[str, str]:
+        """See Driver."""
+        return {}
+
+    def root_paths(self, name: str, parents: list[str], options: RootOptions) -> dict[str, str]:
+        """See Driver."""
+        return {}
+
     def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:
         """See Driver."""
         with self._compared(self._shelves.roots, name, parents) as comparison:

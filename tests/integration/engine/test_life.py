@@ -9,7 +9,7 @@ import select
 import signal
 
 import pytest
-from engine_bench import EngineBench, unframed
+from engine_bench import IMAGE, EngineBench, unframed
 
 from knarr.engine.config import CreateBody, HostConfig
 from knarr.engine.times import ZERO
@@ -325,6 +325,19 @@ def test_inspect_is_json(bench: EngineBench) -> None:
     details = bench.inspect(bench.up(*SLEEP, name="shown"))
     assert json.loads(json.dumps(details)) == details
     assert (details["Name"], details["Path"], details["Args"]) == ("/shown", "sleep", ["1000"])
+
+
+def test_where_the_files_are(bench: EngineBench) -> None:
+    id = bench.up(*SLEEP)
+    found = bench.inspect(id)["GraphDriver"]["Data"]
+    assert os.path.exists(f"{found['MergedDir']}/bin/busybox")
+    assert os.path.exists(f"{found['LowerDir']}/bin/busybox")
+    assert os.path.isdir(found["UpperDir"])
+    assert os.path.isdir(found["WorkDir"])
+    assert bench.engine.images.inspect(IMAGE)["GraphDriver"]["Data"] == {"UpperDir": found["LowerDir"]}
+    bench.run(bench.engine.containers.remove(id, force=True))
+    new = bench.create("true")
+    assert "MergedDir" not in bench.inspect(new)["GraphDriver"]["Data"]
 
 
 def test_prune(bench: EngineBench) -> None:

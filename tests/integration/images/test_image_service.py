@@ -61,6 +61,12 @@ def names(rows: list[dict[str, Any]]) -> list[str]:
     return sorted(tag for row in rows for tag in row["RepoTags"])
 
 
+def kept(bench: Bench, image: Image) -> int:
+    """The bytes of the archive that the image's layer came in."""
+    blob = bench.store.blob_of(image.config.rootfs.diff_ids[0])
+    return bench.store.content.size(blob.digest)
+
+
 def test_list_row(bench: Bench, make_image: Make) -> None:
     image = make_image("app:1", changes=["LABEL a=b"])
     row = next(row for row in bench.service.list() if row["Id"] == image.id)
@@ -70,7 +76,7 @@ def test_list_row(bench: Bench, make_image: Make) -> None:
         "RepoTags": ["app:1"],
         "RepoDigests": [],
         "Created": int(image.created),
-        "Size": 1,
+        "Size": 1 + kept(bench, image),
         "Labels": {"a": "b"},
         "SharedSize": -1,
         "Containers": -1,
@@ -117,8 +123,22 @@ def test_sizes_and_containers_on_demand(bench: Bench, make_image: Make) -> None:
     make_image("b", content="12345", changes=["ENV x=1"])
     bench.use(image, running=True)
     rows = {row["Id"]: row for row in bench.service.list(shared_size=True, containers=True)}
-    assert (rows[image.id]["SharedSize"], rows[image.id]["Containers"]) == (5, 1)
-    assert bench.service.layers_size() == 5
+    size = 5 + kept(bench, image)
+    assert (rows[image.id]["Size"], rows[image.id]["SharedSize"], rows[image.id]["Containers"]) == (size, size, 1)
+    assert bench.service.layers_size() == size
+
+
+def test_sizes_are_those_on_the_disk(bench: Bench, place: Any, make_image: Make) -> None:
+    first = make_image("a", content="12345")
+    make_image("b", content="12345", changes=["ENV x=1"])
+    make_image("c", content="123")
+    on_disk = dict.fromkeys(("content", "overlay"), 0)
+    for name in on_disk:
+        on_disk[name] = sum(path.stat().st_size for path in (place.root / name).rglob("*") if path.is_file())
+    rows = bench.service.list(shared_size=True)
+    unique = sum(row["Size"] - row["SharedSize"] for row in rows)
+    assert on_disk["overlay"] == 8
+    assert unique + 5 + kept(bench, first) == bench.service.layers_size() == sum(on_disk.values())
 
 
 @pytest.mark.parametrize(
@@ -367,8 +387,10 @@ def test_missing_images(bench: Bench) -> None:
 
 def test_prune_takes_dangling_images(bench: Bench, make_image: Make) -> None:
     dangling, named = make_image(content="12345"), make_image("app", content="y")
+    size = 5 + kept(bench, dangling)
     pruned = asyncio.run(bench.service.prune())
-    assert pruned == {"ImagesDeleted": [{"Deleted": dangling.id}, {"Deleted": dangling.chain_id}], "SpaceReclaimed": 5}
+    rows = [{"Deleted": dangling.id}, {"Deleted": dangling.chain_id}]
+    assert pruned == {"ImagesDeleted": rows, "SpaceReclaimed": size}
     assert bench.store.has(named.id)
 
 
