@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -126,11 +127,21 @@ def test_a_failing_step_shows_its_lines(build: Any) -> None:
     assert source["info"]["filename"] == "Dockerfile"
 
 
+@pytest.mark.parametrize("source", ["nope", "../up/../nope", "--from=busybox /nope"])
+def test_a_missing_file(build: Any, source: str) -> None:
+    words = r'failed to compute cache key: failed to calculate checksum of ref \S+: "/nope": not found'
+    assert re.fullmatch(words, build(f"FROM busybox\nCOPY {source} /x\n").error.message)
+
+
+def test_a_pattern_that_nothing_fits(build: Any, context: Path) -> None:
+    (context / "a").touch()
+    assert build("FROM busybox\nCOPY ../a none* /there/\nRUN test $(ls /there) = a\n").error is None
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "words"),
     [
         ("FROM busybox\nBOGUS x\n", "unknown instruction: BOGUS"),
-        ("FROM busybox\nCOPY nope /x\n", "nope"),
         ("FROM busybox\nRUN --security=insecure true\n", "security.insecure is not allowed"),
         ("FROM busybox\nRUN --mount=type=secret,id=k,required true\n", "secret k: not found"),
         ("# syntax=example.com/other:1\nFROM busybox\n", "example.com/other:1"),

@@ -23,6 +23,14 @@ from knarr.storage.trees import owned
 from knarr.storage.unpack import Entries
 
 
+class MissingFile(InvalidParameter):
+    """A source that is not there; `path` is from the root of the tree that it should be in."""
+
+    def __init__(self, words: str, path: str) -> None:
+        super().__init__(words)
+        self.path = path
+
+
 class Transfer:
     """What one instruction brings. Descriptors are borrowed until the layer is made."""
 
@@ -34,8 +42,14 @@ class Transfer:
         destination: str,
         ownership: Ownership,
         identify: Identify | None = None,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
-        """`view_fd` is the root of what is built on; `destination` may be relative to `working_dir`."""
+        """`view_fd` is the root of what is built on; `destination` may be relative to `working_dir`.
+
+        `may_be_empty`: patterns that nothing fits are no error.
+        """
+        self._may_be_empty = may_be_empty
         self._keyword = keyword
         self._view = view_fd
         self._copy = Copy(ownership, identify=identify)
@@ -49,9 +63,10 @@ class Transfer:
     def add_sources(
         self, root_fd: int, sources: list[str], *, where: str, parents: bool = False, excludes: list[str] | None = None
     ) -> None:
-        """Files of a tree by path or pattern; `where` says in errors what the tree is. Raises InvalidParameter."""
+        """Files of a tree by path or pattern; `where` says in errors what the tree is. Raises InvalidParameter,
+        MissingFile."""
         found = [(path, source) for source in sources for path in self._find(root_fd, source, where)]
-        if not found and sources:
+        if not found and sources and not self._may_be_empty:
             raise InvalidParameter(f"{self._keyword} failed: no source files were specified")
         if len(found) > 1:
             self.need_directory()
@@ -76,8 +91,10 @@ class Transfer:
         except OSError as error:
             if selection.is_pattern(path):
                 return selection.matches(root_fd, path)
-            words = "file does not exist" if isinstance(error, FileNotFoundError) else str(error.strerror).lower()
-            raise InvalidParameter(f"{self._keyword} failed: {where}stat {path}: {words}") from None
+            failed = f"{self._keyword} failed: {where}stat {path}"
+            if isinstance(error, FileNotFoundError):
+                raise MissingFile(f"{failed}: file does not exist", path) from None
+            raise InvalidParameter(f"{failed}: {str(error.strerror).lower()}") from None
 
     @staticmethod
     def _kept_parents(path: str, source: str) -> str:

@@ -28,9 +28,20 @@ class Transferring:
     """Prepares the transfers of one build. Files that are fetched are kept in `scratch`, a directory of the build's."""
 
     def __init__(
-        self, layers: LayerStore, runner: Runner, tree: Tree, scratch: Path, identify: Identify | None = None
+        self,
+        layers: LayerStore,
+        runner: Runner,
+        tree: Tree,
+        scratch: Path,
+        identify: Identify | None = None,
+        *,
+        may_be_empty: bool = False,
     ) -> None:
-        """`identify` knows files of the tree that COPY takes them from, so that they need not be read."""
+        """`identify` knows files of the tree that COPY takes them from, so that they need not be read.
+
+        `may_be_empty`: see Transfer.
+        """
+        self._may_be_empty = may_be_empty
         self._identify = identify
         self._layers = layers
         self._runner = runner
@@ -43,13 +54,21 @@ class Transferring:
     ) -> Transfer:
         """The transfer on top of `before`, good as long as `stack` is open; `document` replaces variables in texts.
 
-        Raises InvalidParameter, NotFound (stage, image, files), KnarrError (fetching).
+        Raises InvalidParameter, MissingFile, NotFound (stage, image), KnarrError (fetching).
         """
         keyword = "COPY" if isinstance(instruction, Copy) else "ADD"
         view = stack.enter_context(self._layers.view(before.chain))
         ownership = Ownership(self._owner(instruction, view), _mode(instruction.chmod))
         identify = self._identify if isinstance(instruction, Copy) else None
-        transfer = Transfer(keyword, view, before.defaults.working_dir, instruction.destination, ownership, identify)
+        transfer = Transfer(
+            keyword,
+            view,
+            before.defaults.working_dir,
+            instruction.destination,
+            ownership,
+            identify,
+            may_be_empty=self._may_be_empty,
+        )
         if len(instruction.sources) + len(instruction.documents) > 1:
             transfer.need_directory()
         for heredoc in instruction.documents:

@@ -290,7 +290,9 @@ class _StageRun:
             )
             for each in instruction.documents
         ]
-        instruction = msgspec.structs.replace(instruction, documents=documents)
+        shown = naming.shown(instruction)
+        sources = [each if naming.is_remote(each) else _kept_inside(each) for each in instruction.sources]
+        instruction = msgspec.structs.replace(instruction, documents=documents, sources=sources)
         source: Operation | None = None
         local = [each for each in instruction.sources if not (isinstance(instruction, Add) and naming.is_remote(each))]
         if isinstance(instruction, Copy) and instruction.from_stage:
@@ -298,14 +300,14 @@ class _StageRun:
         elif local:
             source = self._dispatcher.context.use(local)
         operation = Transfer(
-            name=self._names.next(naming.shown(instruction)),
+            name=self._names.next(shown),
             location=instruction.location,
             parent=self._outcome.head,
             instruction=instruction,
             source=source,
             directory=self._config.working_dir or "/",
         )
-        self._add(operation, f"{naming.shown(instruction)} # buildkit")
+        self._add(operation, f"{shown} # buildkit")
 
     async def _run(self, instruction: instructions.Run) -> None:
         options = self._dispatcher.options
@@ -342,3 +344,8 @@ class _StageRun:
         if mount.kind == "cache":
             return MountedInput(mount=mount)
         return MountedInput(mount=mount, source=self._dispatcher.context.use([mount.source]))
+
+
+def _kept_inside(source: str) -> str:
+    """A source that would lead above the root of its tree stays at the root, as in any file system."""
+    return posixpath.normpath(f"/{source}").lstrip("/") or "." if ".." in source.split("/") else source

@@ -18,6 +18,7 @@ from knarr.build.classic import new_id
 from knarr.build.interface import Runner, RunStep
 from knarr.build.state import State
 from knarr.build.threads import finished, in_thread
+from knarr.build.transfer import MissingFile
 from knarr.build.transferring import Transferring
 from knarr.build.workdir import make_directory
 from knarr.buildkit import documents, emulation, keys, progress, timestamps
@@ -134,6 +135,11 @@ class Evaluation:
         except asyncio.CancelledError:
             vertex.complete(error=_CANCELLED)
             raise
+        except MissingFile as error:
+            words = f'failed to calculate checksum of ref {self._reference(operation)}: "/{error.path}": not found'
+            vertex.complete(error=words)
+            missing = NotFound(f"failed to compute cache key: {words}")
+            raise located(missing, operation.location, vertex.digest) from error
         except (KnarrError, OSError) as error:
             vertex.complete(error=str(error))
             failure = error if isinstance(error, KnarrError) else KnarrError(str(error))
@@ -141,6 +147,11 @@ class Evaluation:
         if not isinstance(result, (Context, RemoteContext)):
             operation.made = result
         return result
+
+    def _reference(self, operation: Operation) -> str:
+        """What errors call the tree that files come from: BuildKit has the id of a snapshot there."""
+        source = operation.source if isinstance(operation, Transfer) else None
+        return "knarr::" + (self._digests[source].removeprefix("sha256:")[:25] if source is not None else "")
 
     async def _perform(self, operation: Operation, inputs: list[Content], vertex: Vertex) -> Content:
         match operation:
@@ -312,7 +323,7 @@ class Evaluation:
         async with AsyncExitStack() as stack:
             scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="knarr-build-")))
             identify = source.identify if isinstance(source, Context) else None
-            copying = Transferring(self._solver.layers, self._runner, tree, scratch, identify)
+            copying = Transferring(self._solver.layers, self._runner, tree, scratch, identify, may_be_empty=True)
             before = State("", ImageConfig(config=ContainerDefaults(working_dir=operation.directory)), below)
             if operation.needs_network:
                 vertex.start()
