@@ -14,11 +14,11 @@ import knarr
 
 ROOT = Path(knarr.__file__).parent
 # A package and those that it may import from, itself aside. `errors`, `database`, `ignore`, `places`, `template` are
-# for all but the kernel.
+# for all but the kernel, `light` is for the kernel too.
 BELOW = {
     "cli": {"client"},
     "embedding": {"client"},
-    "runtime": {"compute", "kernel"},
+    "runtime": {"compute", "kernel", "plain"},
     "client": set[str](),
     "daemon": {"rootless", "api", "build", "engine", "images", "network", "storage", "compute", "kernel"},
     "api": {"build", "buildkit", "engine", "images", "compute"},
@@ -49,7 +49,9 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", BELOW)
 def test_a_package_imports_only_what_is_below_it(package: str) -> None:
-    allowed = BELOW[package] | {package, "errors", "database", "ignore", "places", "template", "__version__"}
+    allowed = BELOW[package] | {
+        *(package, "errors", "database", "ignore", "light", "places", "template", "__version__"),
+    }
     wrong = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in (ROOT / package).rglob("*.py")
@@ -79,9 +81,20 @@ def test_the_zygote_loads_little() -> None:
     assert not {
         name
         for name in modules
-        if name.startswith("knarr.") and name.split(".")[1] not in ("compute", "kernel", "errors")
+        if name.startswith("knarr.") and name.split(".")[1] not in ("compute", "kernel", "errors", "light")
     }
 
 
 def test_importing_knarr_loads_nothing_else() -> None:
     assert {name for name in loaded("knarr") if name.startswith("knarr.")} == set()
+
+
+def test_a_cold_runtime_loads_next_to_nothing() -> None:
+    """What takes longer to import than a container takes to start, and the engine's half of the runtime, stay out."""
+    modules = loaded("knarr.plain, knarr.runtime.main")
+    assert not modules & {
+        *("argparse", "asyncio", "dataclasses", "enum", "hashlib", "json", "logging", "msgspec", "pathlib", "re"),
+        *("shutil", "signal", "socket", "subprocess", "sysconfig", "typing"),
+        *("knarr.compute.interface", "knarr.compute.native.messages", "knarr.compute.native.streams"),
+    }
+    assert len(modules) < 105

@@ -15,13 +15,11 @@ be started.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from msgspec import Struct, field
-
 from knarr.compute.spec import IdMapping, Process, Resources, RuntimeSpec
 from knarr.errors import KnarrError
+from knarr.light import Protocol, Struct, field
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:  # shims import this module and want neither
     import asyncio
     from collections.abc import Callable

@@ -6,7 +6,7 @@ config-linux.md). Unknown keys are ignored, as the specification asks.
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from knarr.light import Struct, field
 
 
 class Spec(Struct, rename="camel", omit_defaults=True):

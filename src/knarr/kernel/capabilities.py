@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
 
 from knarr.kernel import syscalls
 from knarr.kernel.processes import PR_SET_KEEPCAPS, prctl
 from knarr.kernel.syscalls import check, libc, syscall
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 NAMES: tuple[str, ...] = (
     "CAP_CHOWN",

@@ -11,13 +11,12 @@ import ctypes
 import errno
 import os
 import select
-import signal
 import time
-from typing import NamedTuple
 
 from knarr.kernel import user_namespaces
 from knarr.kernel.processes import pidfd_open
 from knarr.kernel.syscalls import check, libc
+from knarr.light import NamedTuple, signal
 
 _IN_MODIFY = 0x2
 _MANAGED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
-from collections.abc import Callable, Sequence
-from typing import TypeVar
 
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, locked_syscall
+from knarr.light import signal
 
-_Result = TypeVar("_Result")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeVar
+
+    _Result = TypeVar("_Result")
 
 CLONE_FS = 0x200
 CLONE_PIDFD = 0x1000

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import os
-import signal
 
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, syscall
+from knarr.light import signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4

@@ -10,7 +10,6 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import NoReturn
 
 from knarr.kernel.namespaces import TYPES, unshare
 
@@ -39,6 +38,11 @@ def may_set_groups() -> bool:
     """Whether setgroups(2) is allowed in this user namespace."""
     with open("/proc/self/setgroups") as file:
         return file.read().strip() == "allow"
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 @functools.cache

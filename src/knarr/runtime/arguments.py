@@ -1,98 +1,51 @@
-"""The options of knarr-runtime: runc's names, one function for each command that has options of its own."""
+"""The options of knarr-runtime, runc's names, as a table, and a quick reader of command lines.
+
+The reader knows well-formed lines only. Anything else goes to argparse (usage.py), which is made from the same table,
+takes longer to import than a container takes to start, and has the words for what is wrong.
+"""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable
+from knarr.light import NamedTuple
 
-from knarr import __version__
-
-
-def parser() -> argparse.ArgumentParser:
-    """The whole command line."""
-    made = argparse.ArgumentParser("knarr-runtime", description="An OCI runtime with runc's command line.")
-    version = f"knarr-runtime version {__version__}\nspec: 1.2.0"
-    made.add_argument("-v", "--version", action="version", version=version)
-    made.add_argument("--root", default="/run/knarr-runtime", metavar="DIR", help="where containers are remembered")
-    made.add_argument("--log", default="", metavar="FILE", help="where errors are written too")
-    made.add_argument("--log-format", choices=("text", "json"), default="text")
-    made.add_argument("--debug", action="store_true", help="accepted for runc's sake: errors are all there is to log")
-    made.add_argument("--systemd-cgroup", action="store_true", help="refused: there is no systemd to ask")
-    made.add_argument("--rootless", choices=("auto", "false"), default="auto", help="there is no rootless mode")
-    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, (text, add) in _ARGUMENTS.items():
-        add(commands.add_parser(name, help=text, description=text))
-    return made
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 
-Parser = argparse.ArgumentParser
+class Option(NamedTuple):
+    """One option. `metavar` is shown in the help, "" for a switch; one that may be repeated makes a list."""
+
+    names: str
+    metavar: str = ""
+    default: Any = ""
+    parse: Callable[[str], Any] = str
+    help: str = ""
+    choices: tuple[str, ...] = ()
+    repeated: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the value is called."""
+        return self.names.rpartition("--")[2].replace("-", "_")
 
 
-def _id(parser: Parser) -> None:
-    parser.add_argument("id", metavar="ID")
+class Command(NamedTuple):
+    """One command. `operands` are names; of "name?" there may be none, "name…" takes all that is left."""
+
+    help: str
+    options: tuple[Option, ...] = ()
+    operands: tuple[str, ...] = ("id",)
 
 
-def _launch(parser: Parser) -> None:
-    parser.add_argument("-b", "--bundle", default=".", metavar="DIR")
-    parser.add_argument("--console-socket", default="", metavar="PATH")
-    parser.add_argument("--pid-file", default="", metavar="FILE")
-    parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
-    parser.add_argument("--no-pivot", action="store_true", help="the root is always changed with pivot_root")
-    parser.add_argument("--no-new-keyring", action="store_true", help="there is always a new one")
-    _id(parser)
+class Options:
+    """What a command line says, by the options' keys, and its `command`."""
 
+    command: str
 
-def _launch_and_stay(parser: Parser) -> None:
-    parser.add_argument("-d", "--detach", action="store_true")
-    parser.add_argument("--keep", action="store_true", help="leave the container when its program has ended")
-    parser.add_argument("--no-subreaper", action="store_true")
-    _launch(parser)
-
-
-def _kill_arguments(parser: Parser) -> None:
-    parser.add_argument("-a", "--all", action="store_true")
-    _id(parser)
-    parser.add_argument("signal", nargs="?", default="TERM", metavar="SIGNAL")
-
-
-def _delete_arguments(parser: Parser) -> None:
-    parser.add_argument("-f", "--force", action="store_true")
-    _id(parser)
-
-
-def _exec_arguments(parser: Parser) -> None:
-    parser.add_argument("--console-socket", default="", metavar="PATH")
-    parser.add_argument("--cwd", default="", metavar="DIR")
-    parser.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE")
-    parser.add_argument("-t", "--tty", action="store_true")
-    parser.add_argument("-u", "--user", default="", metavar="UID[:GID]")
-    parser.add_argument("-g", "--additional-gids", action="append", type=int, default=[], metavar="GID")
-    parser.add_argument("-p", "--process", default="", metavar="FILE")
-    parser.add_argument("-d", "--detach", action="store_true")
-    parser.add_argument("--pid-file", default="", metavar="FILE")
-    parser.add_argument("--no-new-privs", action="store_true")
-    parser.add_argument("-c", "--cap", action="append", default=[], metavar="NAME")
-    parser.add_argument("--preserve-fds", type=int, default=0, metavar="N")
-    parser.add_argument("--ignore-paused", action="store_true")
-    _id(parser)
-    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="PROGRAM …")
-
-
-def _list_arguments(parser: Parser) -> None:
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table")
-    parser.add_argument("-q", "--quiet", action="store_true")
-
-
-def _ps_arguments(parser: Parser) -> None:
-    parser.add_argument("-f", "--format", choices=("table", "json"), default="table")
-    _id(parser)
-    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="PS-OPTION …")
-
-
-def _events_arguments(parser: Parser) -> None:
-    parser.add_argument("--interval", type=_seconds, default=5.0, metavar="TIME")
-    parser.add_argument("--stats", action="store_true", help="once, then exit")
-    _id(parser)
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(name)
 
 
 def _seconds(text: str) -> float:
@@ -103,36 +56,146 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
-def _update_arguments(parser: Parser) -> None:
-    parser.add_argument("-r", "--resources", default="", metavar="FILE", help="JSON; - is standard input")
-    for flag in ("memory", "memory-reservation", "memory-swap", "pids-limit", "blkio-weight"):
-        parser.add_argument(f"--{flag}", type=int, metavar="N")
-    parser.add_argument("--cpu-share", dest="cpu_shares", type=int, metavar="N")
-    for flag in ("cpu-quota", "cpu-period"):
-        parser.add_argument(f"--{flag}", type=int, metavar="MICROSECONDS")
-    for flag in ("cpuset-cpus", "cpuset-mems"):
-        parser.add_argument(f"--{flag}", default="", metavar="LIST")
-    _id(parser)
+def _switch(names: str, help: str = "") -> Option:
+    return Option(names, default=False, help=help)
 
 
-def _bundle(parser: Parser) -> None:
-    parser.add_argument("-b", "--bundle", default=".", metavar="DIR")
+def _text(names: str, metavar: str, default: str = "", help: str = "", choices: tuple[str, ...] = ()) -> Option:
+    return Option(names, metavar, default, help=help, choices=choices)
 
 
-_ARGUMENTS: dict[str, tuple[str, Callable[[Parser], None]]] = {
-    "create": ("create a container", _launch),
-    "start": ("start the program of a created container", _id),
-    "run": ("create and start a container", _launch_and_stay),
-    "state": ("print the state of a container", _id),
-    "kill": ("send a signal to a container", _kill_arguments),
-    "delete": ("free what a container has", _delete_arguments),
-    "exec": ("run one more program in a container", _exec_arguments),
-    "list": ("list containers", _list_arguments),
-    "ps": ("list the processes of a container", _ps_arguments),
-    "events": ("print what a container uses", _events_arguments),
-    "pause": ("freeze a container", _id),
-    "resume": ("thaw a container", _id),
-    "update": ("change the limits of a container", _update_arguments),
-    "features": ("print what this runtime can do", lambda parser: None),
-    "spec": ("write a new configuration", _bundle),
+def _number(names: str, metavar: str = "N", default: int | None = None) -> Option:
+    return Option(names, metavar, default, int)
+
+
+GLOBAL = (
+    _text("--root", "DIR", "/run/knarr-runtime", "where containers are remembered"),
+    _text("--log", "FILE", help="where errors are written too"),
+    _text("--log-format", "FORMAT", "text", choices=("text", "json")),
+    _switch("--debug", "accepted for runc's sake: errors are all there is to log"),
+    _switch("--systemd-cgroup", "refused: there is no systemd to ask"),
+    _text("--rootless", "WHEN", "auto", "there is no rootless mode", choices=("auto", "false")),
+)
+_BUNDLE = _text("-b --bundle", "DIR", ".")
+_FORMAT = _text("-f --format", "FORMAT", "table", choices=("table", "json"))
+_DETACH = _switch("-d --detach")
+_PROCESS = (
+    _text("--console-socket", "PATH"),
+    _text("--pid-file", "FILE"),
+    _number("--preserve-fds", default=0),
+)
+_CREATE = (
+    _BUNDLE,
+    *_PROCESS,
+    _switch("--no-pivot", "the root is always changed with pivot_root"),
+    _switch("--no-new-keyring", "there is always a new one"),
+)
+_RUN = (_DETACH, _switch("--keep", "leave the container when its program has ended"), _switch("--no-subreaper"))
+_EXEC = (
+    *_PROCESS,
+    _DETACH,
+    _text("--cwd", "DIR"),
+    Option("-e --env", "NAME=VALUE", [], repeated=True),
+    _switch("-t --tty"),
+    _text("-u --user", "UID[:GID]"),
+    Option("-g --additional-gids", "GID", [], int, repeated=True),
+    _text("-p --process", "FILE"),
+    _switch("--no-new-privs"),
+    Option("-c --cap", "NAME", [], repeated=True),
+    _switch("--ignore-paused"),
+)
+_UPDATE = (
+    _text("-r --resources", "FILE", help="JSON; - is standard input"),
+    *(_number(f"--{name}") for name in ("memory", "memory-reservation", "memory-swap", "pids-limit", "blkio-weight")),
+    _number("--cpu-share --cpu-shares"),
+    *(_number(f"--{name}", "MICROSECONDS") for name in ("cpu-quota", "cpu-period")),
+    *(_text(f"--{name}", "LIST") for name in ("cpuset-cpus", "cpuset-mems")),
+)
+COMMANDS = {
+    "create": Command("create a container", _CREATE),
+    "start": Command("start the program of a created container"),
+    "run": Command("create and start a container", (*_RUN, *_CREATE)),
+    "state": Command("print the state of a container"),
+    "kill": Command("send a signal to a container", (_switch("-a --all"),), ("id", "signal?")),
+    "delete": Command("free what a container has", (_switch("-f --force"),)),
+    "exec": Command("run one more program in a container", _EXEC, ("id", "args…")),
+    "list": Command("list containers", (_FORMAT, _switch("-q --quiet")), ()),
+    "ps": Command("list the processes of a container", (_FORMAT,), ("id", "args…")),
+    "events": Command(
+        "print what a container uses",
+        (Option("--interval", "TIME", 5.0, _seconds), _switch("--stats", "once, then exit")),
+    ),
+    "pause": Command("freeze a container"),
+    "resume": Command("thaw a container"),
+    "update": Command("change the limits of a container", _UPDATE),
+    "features": Command("print what this runtime can do", operands=()),
+    "spec": Command("write a new configuration", (_BUNDLE,), ()),
 }
+
+
+def read(words: list[str]) -> Options:
+    """What a command line says. Prints and exits as argparse does where it makes no sense, or asks for help."""
+    options = Options()
+    rest = _take(options, GLOBAL, words, to_the_end=False)
+    if rest and rest[0] in COMMANDS:
+        options.command = rest[0]
+        command = COMMANDS[rest[0]]
+        operands = _take(options, command.options, rest[1:], to_the_end="args…" not in command.operands)
+        if operands is not None and _place(options, command.operands, operands):
+            return options
+    from knarr.runtime import usage
+
+    return usage.read(words)
+
+
+def _take(options: Options, known: tuple[Option, ...], words: list[str], *, to_the_end: bool) -> list[str] | None:
+    """Take the options out of the words up to the first operand, or `to_the_end`; None for what we do not know."""
+    values = vars(options)
+    by_name = {name: option for option in known for name in option.names.split()}
+    values.update((option.key, list(option.default) if option.repeated else option.default) for option in known)
+    operands: list[str] = []
+    left = list(reversed(words))
+    while left:
+        word = left.pop()
+        if not word.startswith("-"):
+            operands.append(word)
+            if not to_the_end:
+                return operands + left[::-1]
+            continue
+        name, separator, value = word.partition("=")
+        option = by_name.get(name)
+        if option is None or (separator and not (name.startswith("--") and option.metavar)):
+            return None
+        if not option.metavar:
+            values[option.key] = True
+        elif not _set(values, option, value if separator else left.pop() if left else "-"):
+            return None
+    return operands
+
+
+def _set(values: dict[str, Any], option: Option, text: str) -> bool:
+    if text.startswith("-") or (option.choices and text not in option.choices):
+        return False
+    try:
+        value = option.parse(text)
+    except ValueError:
+        return False
+    if option.repeated:
+        values[option.key].append(value)
+    else:
+        values[option.key] = value
+    return True
+
+
+def _place(options: Options, names: tuple[str, ...], operands: list[str]) -> bool:
+    values = vars(options)
+    for name in names:
+        if name.endswith("…"):
+            values[name[:-1]], operands = operands, []
+        elif operands:
+            values[name.rstrip("?")] = operands.pop(0)
+        elif name.endswith("?"):
+            values[name[:-1]] = ""
+        else:
+            return False
+    return not operands

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-import socket
 import termios
-import tty
 from contextlib import suppress
-from typing import Any
 
 from knarr.errors import InvalidParameter
 from knarr.kernel import terminals
+from knarr.light import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 _PIECE = 1 << 16
 
 
 def send(master: int, path: str) -> None:
     """Send a terminal's master to the socket at `path` (--console-socket); it is closed here. Raises OSError."""
+    import socket
+
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(path)
@@ -51,6 +54,8 @@ def relay(master: int, pidfd: int) -> None:
 
 
 def _raw() -> list[Any] | None:
+    import tty
+
     try:
         before = termios.tcgetattr(0)
         tty.setraw(0, termios.TCSANOW)  # what was typed already is input all the same

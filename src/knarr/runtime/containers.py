@@ -7,25 +7,19 @@ ROOT/ID/start, failure   two FIFOs, while it waits to be started (see compute/na
 from __future__ import annotations
 
 import os
-import re
-import shutil
-from pathlib import Path
-
-import msgspec
-from msgspec import Struct, field
 
 from knarr.compute.native.hooks import HookPlan, Told
 from knarr.compute.native.launch import open_cgroup
-from knarr.compute.native.launcher import ExecDefaults
-from knarr.compute.native.plan import CgroupPlan
+from knarr.compute.native.plan import CgroupPlan, ExecDefaults
 from knarr.compute.native.run_directory import STATE_NAME, write_file
 from knarr.compute.spec import Process
 from knarr.errors import Conflict, InvalidParameter, NotFound
 from knarr.kernel import processes
+from knarr.light import Struct, decode_json, encode_json, field
 
 START_FIFO, FAILURE_FIFO = "start", "failure"
 
-_ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
+_ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 
 
 class Container(Struct):
@@ -53,48 +47,55 @@ class Store:
     """All containers of one root directory (mode 0700, made when the first is created)."""
 
     def __init__(self, root: str) -> None:
-        self._root = Path(root)
+        self._root = root
 
-    def directory(self, id: str) -> Path:
+    def directory(self, id: str) -> str:
         """A container's directory. Raises InvalidParameter for what is no id."""
-        if not _ID.fullmatch(id) or id in (".", ".."):
+        if not 0 < len(id) <= 255 or not _ID_CHARACTERS.issuperset(id) or id in (".", ".."):
             raise InvalidParameter(f"invalid container ID format: {id}")
-        return self._root / id
+        return f"{self._root}/{id}"
 
-    def make(self, id: str) -> Path:
+    def make(self, id: str) -> str:
         """A new container's directory. Raises Conflict if the id is in use."""
         directory = self.directory(id)
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(self._root, mode=0o700, exist_ok=True)
         try:
-            directory.mkdir(mode=0o700)
+            os.mkdir(directory, mode=0o700)
         except FileExistsError:
             raise Conflict("container with given ID already exists") from None
         return directory
 
     def save(self, container: Container) -> None:
         """Write it. Raises OSError."""
-        write_file(str(self.directory(container.id)), STATE_NAME, msgspec.json.encode(container))
+        write_file(self.directory(container.id), STATE_NAME, encode_json(container))
 
     def load(self, id: str) -> Container:
         """Raises NotFound, InvalidParameter."""
         try:
-            return msgspec.json.decode((self.directory(id) / STATE_NAME).read_bytes(), type=Container)
+            with open(f"{self.directory(id)}/{STATE_NAME}", "rb") as file:
+                return decode_json(file.read(), type=Container)
         except FileNotFoundError:
             raise NotFound("container does not exist") from None
 
     def all(self) -> list[Container]:
         """Those that are whole, by id."""
         found = []
-        for directory in sorted(self._root.iterdir()) if self._root.is_dir() else []:
+        for id in sorted(os.listdir(self._root)) if os.path.isdir(self._root) else []:
             try:
-                found.append(self.load(directory.name))
+                found.append(self.load(id))
             except (NotFound, InvalidParameter):
                 continue
         return found
 
     def remove(self, id: str) -> None:
         """Forget it; one that is not there is fine."""
-        shutil.rmtree(self.directory(id), ignore_errors=True)
+        directory = self.directory(id)
+        try:
+            for name in os.listdir(directory):
+                os.unlink(f"{directory}/{name}")
+            os.rmdir(directory)
+        except FileNotFoundError:
+            pass
 
     def status(self, container: Container) -> str:
         """created, running, paused or stopped; a zombie has stopped."""
@@ -102,7 +103,7 @@ class Store:
             return "stopped"
         if open_cgroup(container.cgroup).frozen():
             return "paused"
-        return "created" if (self.directory(container.id) / START_FIFO).exists() else "running"
+        return "created" if os.path.exists(f"{self.directory(container.id)}/{START_FIFO}") else "running"
 
     def told(self, container: Container, status: str) -> Told:
         """The state as hooks and the `state` command tell it."""

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import NamedTuple
 
-import msgspec
-
-from knarr.compute.interface import CreateRequest
 from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan
 from knarr.compute.native.launch import Given, Launched, LaunchError
-from knarr.compute.native.launcher import ExecDefaults
-from knarr.compute.native.plan import Plan
+from knarr.compute.native.plan import ExecDefaults, Plan
 from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
+from knarr.light import MsgspecError, NamedTuple, decode_json, replace
 from knarr.runtime import console, ending
 from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONFIG_NAME = "config.json"
 _DEVICES = [
@@ -48,10 +46,11 @@ class Wish(NamedTuple):
 def read_spec(bundle: str) -> RuntimeSpec:
     """A bundle's configuration. Raises InvalidParameter."""
     try:
-        return msgspec.json.decode((Path(bundle) / CONFIG_NAME).read_bytes(), type=RuntimeSpec)
+        with open(f"{bundle}/{CONFIG_NAME}", "rb") as file:
+            return decode_json(file.read(), type=RuntimeSpec)
     except FileNotFoundError:
         raise InvalidParameter(f"JSON specification file {CONFIG_NAME} not found") from None
-    except msgspec.MsgspecError as error:
+    except MsgspecError as error:
         raise InvalidParameter(f"{CONFIG_NAME}: {error}") from None
 
 
@@ -76,7 +75,7 @@ def create(store: Store, wish: Wish) -> tuple[Container, Launched]:
     return container, launched
 
 
-def _plan(wish: Wish, spec: RuntimeSpec, directory: Path) -> Plan:
+def _plan(wish: Wish, spec: RuntimeSpec, directory: str) -> Plan:
     if spec.root is None:
         raise InvalidParameter("root is not set in the runtime spec")
     if not any(namespace.type == "mount" for namespace in spec.linux.namespaces):
@@ -85,7 +84,7 @@ def _plan(wish: Wish, spec: RuntimeSpec, directory: Path) -> Plan:
         spec.linux.resources.devices += _DEVICES
     given = spec.process
     planned = given if given is not None and given.args else Process(args=["/"])  # start will refuse it
-    request = CreateRequest(wish.id, msgspec.structs.replace(spec, process=planned), directory, -1)
+    request = planner.Bundle(wish.id, replace(spec, process=planned), directory)
     plan = planner.plan_system(request, host.look())
     plan.process.preserve_fds = wish.preserve_fds
     plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, os.path.realpath(wish.bundle), spec.annotations)
@@ -95,7 +94,7 @@ def _plan(wish: Wish, spec: RuntimeSpec, directory: Path) -> Plan:
 def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container:
     assert spec.root is not None
     after = spec.hooks
-    cgroup = msgspec.structs.replace(plan.cgroup, writes=[], device_program=b"")
+    cgroup = replace(plan.cgroup, writes=[], device_program=b"")
     return Container(
         id=id,
         bundle=bundle,
@@ -121,7 +120,7 @@ def _planned(given: list[Hook]) -> list[HookPlan]:
 def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, wish: Wish) -> Launched:
     directory = store.directory(wish.id)
     root = mounts.open_tree(mounts.AT_FDCWD, container.rootfs, clone=True, recursive=True)
-    gate = Gate(_make_fifo(directory / START_FIFO), _make_fifo(directory / FAILURE_FIFO))
+    gate = Gate(_make_fifo(f"{directory}/{START_FIFO}"), _make_fifo(f"{directory}/{FAILURE_FIFO}"))
     for fd in range(3, 3 + wish.preserve_fds):
         os.set_inheritable(fd, True)
     try:
@@ -139,7 +138,7 @@ def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, w
         gate.close()
 
 
-def _make_fifo(path: Path) -> int:
+def _make_fifo(path: str) -> int:
     os.mkfifo(path, 0o600)
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
@@ -163,7 +162,8 @@ def _runtime_hooks(store: Store, container: Container, spec: RuntimeSpec) -> Cal
 def write_pid(path: str, pid: int) -> None:
     """Write a --pid-file at once, so that nobody reads half of it."""
     temporary = f"{path}.{os.getpid()}"
-    Path(temporary).write_text(str(pid))
+    with open(temporary, "w") as file:
+        file.write(str(pid))
     os.rename(temporary, path)
 
 
@@ -185,12 +185,12 @@ def start(store: Store, container: Container) -> None:
         raise LaunchError(str(error)) from None
 
 
-def _open_gate(directory: Path) -> stage.Failure | None:
+def _open_gate(directory: str) -> stage.Failure | None:
     """Say START, and read what the process has to say until execve closes its end."""
-    failures = os.open(directory / FAILURE_FIFO, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    failures = os.open(f"{directory}/{FAILURE_FIFO}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         try:
-            gate = os.open(directory / START_FIFO, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            gate = os.open(f"{directory}/{START_FIFO}", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:  # ENXIO: nobody waits
             raise Conflict("cannot start a container that has stopped") from None
         os.write(gate, stage.START)
@@ -200,7 +200,7 @@ def _open_gate(directory: Path) -> stage.Failure | None:
         os.close(failures)
     for name in (START_FIFO, FAILURE_FIFO):
         with suppress(FileNotFoundError):
-            os.unlink(directory / name)
+            os.unlink(f"{directory}/{name}")
     return stage.decode_failure(message[1:]) if message.startswith(stage.FAILED) else None
 
 

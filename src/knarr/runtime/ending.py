@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 from contextlib import suppress
 
@@ -13,6 +12,7 @@ from knarr.compute.native.hooks import HookFailed
 from knarr.compute.native.launch import open_cgroup
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import processes
+from knarr.light import signal
 from knarr.runtime.containers import Container, Store, open_main
 
 
@@ -21,10 +21,10 @@ def parse_signal(text: str) -> int:
     if text.isdecimal() and int(text) in signal.valid_signals():
         return int(text)
     name = text.upper().removeprefix("SIG")
-    try:
-        return signal.Signals[f"SIG{name}"]
-    except KeyError:
-        raise InvalidParameter(f"unknown signal {text!r}") from None
+    number = getattr(signal, f"SIG{name}", None)
+    if not name.isalnum() or number is None:
+        raise InvalidParameter(f"unknown signal {text!r}")
+    return int(number)
 
 
 def kill(store: Store, container: Container, number: int, *, everyone: bool = False) -> None:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import socket
-from typing import NamedTuple
-
-import msgspec
 
 from knarr.compute.native import host, launch, planner, stage
-from knarr.compute.native.exec_process import PROCESS, Place, fork_into
+from knarr.compute.native.entering import PROCESS, Place, fork_into
 from knarr.compute.native.launch import LaunchError, open_cgroup
 from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.spec import Capabilities, Process, User
 from knarr.errors import Conflict, InvalidParameter
+from knarr.light import NamedTuple, replace, socket
 from knarr.runtime.containers import Container, Store, open_main
 
 
@@ -43,7 +40,7 @@ def process(container: Container, changes: Changes) -> Process:
     if not changes.args:
         raise InvalidParameter("exec args cannot be empty")
     own = container.process or Process()
-    made = msgspec.structs.replace(
+    made = replace(
         own,
         args=changes.args,
         env=[*own.env, *changes.env],
@@ -54,7 +51,7 @@ def process(container: Container, changes: Changes) -> Process:
         console_size=None,
     )
     if changes.groups:
-        made.user = msgspec.structs.replace(made.user, additional_gids=[*made.user.additional_gids, *changes.groups])
+        made.user = replace(made.user, additional_gids=[*made.user.additional_gids, *changes.groups])
     if changes.capabilities:
         made.capabilities = _with(made.capabilities or Capabilities(), changes.capabilities)
     return made
@@ -65,7 +62,7 @@ def _user(text: str, own: User) -> User:
         return own
     uid, _, gid = text.partition(":")
     try:
-        return msgspec.structs.replace(own, uid=int(uid), gid=int(gid) if gid else own.gid)
+        return replace(own, uid=int(uid), gid=int(gid) if gid else own.gid)
     except ValueError:
         raise InvalidParameter(f"parsing {text} as UID:GID failed") from None
 
@@ -103,17 +100,17 @@ def start(
 
 def _enter(place: Place, plan: ProcessPlan) -> Started:
     sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with sync:
-        intermediate = fork_into(place, plan, theirs, None if plan.terminal else (0, 1, 2))
-        theirs.close()
-        pid, pidfd, terminal, failed = 0, -1, None, None
-        while (message := launch.receive(sync)).kind:
-            if message.kind == PROCESS:
-                pid, pidfd = int(message.body), message.fds[0]
-            elif message.kind == stage.TERMINAL:
-                terminal = message.fds[0]
-            elif message.kind == stage.FAILED:
-                failed = message.failure()
+    intermediate = fork_into(place, plan, theirs, None if plan.terminal else (0, 1, 2))
+    theirs.close()
+    pid, pidfd, terminal, failed = 0, -1, None, None
+    while (message := launch.receive(sync)).kind:
+        if message.kind == PROCESS:
+            pid, pidfd = int(message.body), message.fds[0]
+        elif message.kind == stage.TERMINAL:
+            terminal = message.fds[0]
+        elif message.kind == stage.FAILED:
+            failed = message.failure()
+    sync.close()
     os.waitpid(intermediate, 0)
     if failed is not None:
         raise LaunchError(failed.text, failed.code)

@@ -5,73 +5,48 @@ Exit statuses: the program's own for `run` and an attached `exec`; 1 for what we
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
 
-from knarr.compute.native import interpreter
 from knarr.compute.native.hooks import HookFailed
 from knarr.compute.native.launch import LaunchError, reap
 from knarr.errors import KnarrError, NotFound, Unsupported
 from knarr.kernel import processes
-from knarr.runtime import arguments, console, creating, ending
+from knarr.light import encode_json, signal
+from knarr.runtime import arguments, console, creating, ending, state
 from knarr.runtime.containers import Container, Store
 from knarr.runtime.creating import Wish
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from knarr.runtime.arguments import Options
+
 _FAILED, _EXEC_FAILED = 1, 255
-_INTO_CONTAINERS = {"create", "run", "exec"}
 _FORWARDED = signal.valid_signals() - {
     *(signal.SIGCHLD, signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGWINCH, signal.SIGURG),
 }
 
 
-_SEALED = """\
-import os, sys
-sys.path[:] = {path!r}
-os.close({fd})
-from knarr.runtime.main import serve
-serve(sys.argv[1:])
-"""
-
-
-def main() -> None:
-    """Run one command and exit: what leads into a container in an interpreter that cannot be written to."""
-    words = sys.argv[1:]
-    if not _INTO_CONTAINERS.isdisjoint(words):
-        _seal(words)
-    serve(words)
-
-
-def _seal(words: list[str]) -> NoReturn:
-    fd = interpreter.open_read_only()
-    os.set_inheritable(fd, True)
-    program = _SEALED.format(path=sys.path, fd=fd)
-    line = [sys.executable, "-I", "-S", "-B", "-c", program, *words]
-    os.execve(f"/proc/self/fd/{fd}", line, {**os.environ, **interpreter.environment()})
-
-
-def serve(words: list[str]) -> NoReturn:
-    """Run one command and exit."""
-    options = arguments.parser().parse_args(words)
+def serve(words: list[str]) -> int:
+    """Run one command. Its exit status; SystemExit for a line that makes no sense."""
+    options = arguments.read(words)
     try:
-        sys.exit(_COMMANDS[options.command](options) or 0)
+        return _COMMANDS[options.command](options) or 0
     except (KnarrError, LaunchError, HookFailed, OSError) as error:
         _report(options, str(error))
-        sys.exit(_EXEC_FAILED if options.command == "exec" else _FAILED)
+        return _EXEC_FAILED if options.command == "exec" else _FAILED
 
 
-def _report(options: argparse.Namespace, text: str) -> None:
+def _report(options: Options, text: str) -> None:
     print(f"knarr-runtime {options.command} failed: {text}", file=sys.stderr)
     if not options.log:
         return
-    from knarr.runtime import reporting
-
-    entry = {"level": "error", "msg": f"knarr-runtime {options.command} failed: {text}", "time": reporting.now()}
-    line = json.dumps(entry) if options.log_format == "json" else f'time="{entry["time"]}" level=error msg={text!r}'
+    entry = {"level": "error", "msg": f"knarr-runtime {options.command} failed: {text}", "time": state.now()}
+    line = f'time="{entry["time"]}" level=error msg={text!r}'
+    if options.log_format == "json":
+        line = encode_json(entry).decode()
     with open(options.log, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 
@@ -79,14 +54,14 @@ def _report(options: argparse.Namespace, text: str) -> None:
 # -- commands -----------------------------------------------------------------------------------------------------
 
 
-def _create(options: argparse.Namespace) -> None:
+def _create(options: Options) -> None:
     _refuse(options)
     spec = creating.read_spec(options.bundle)
     console.check(bool(spec.process and spec.process.terminal), True, options.console_socket)
     creating.create(_store(options), _wish(options))
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: Options) -> int:
     _refuse(options)
     store = _store(options)
     spec = creating.read_spec(options.bundle)
@@ -125,18 +100,18 @@ def _forward(pidfd: int, number: int) -> None:
         pass
 
 
-def _start(options: argparse.Namespace) -> None:
+def _start(options: Options) -> None:
     store, container = _find(options)
     creating.start(store, container)
 
 
-def _kill(options: argparse.Namespace) -> None:
-    number = ending.parse_signal(options.signal)
+def _kill(options: Options) -> None:
+    number = ending.parse_signal(options.signal or "TERM")
     store, container = _find(options)
     ending.kill(store, container, number, everyone=options.all)
 
 
-def _delete(options: argparse.Namespace) -> None:
+def _delete(options: Options) -> None:
     store = _store(options)
     try:
         container = store.load(options.id)
@@ -148,7 +123,7 @@ def _delete(options: argparse.Namespace) -> None:
     ending.delete(store, container, force=options.force)
 
 
-def _exec(options: argparse.Namespace) -> int:
+def _exec(options: Options) -> int:
     from knarr.runtime import executing
 
     _refuse(options)
@@ -167,18 +142,17 @@ def _exec(options: argparse.Namespace) -> int:
     return 0 if options.detach else _attend(started.pidfd, terminal)
 
 
-def _process(options: argparse.Namespace, container: Container) -> Any:
-    import msgspec
-
+def _process(options: Options, container: Container) -> Any:
     from knarr.compute.spec import Process
     from knarr.errors import InvalidParameter
+    from knarr.light import MsgspecError, decode_json
     from knarr.runtime import executing
 
     if options.process:
         try:
             with open(options.process, "rb") as file:
-                return msgspec.json.decode(file.read(), type=Process)
-        except msgspec.MsgspecError as error:
+                return decode_json(file.read(), type=Process)
+        except MsgspecError as error:
             raise InvalidParameter(f"{options.process}: {error}") from None
     changes = executing.Changes(
         args=options.args,
@@ -193,13 +167,11 @@ def _process(options: argparse.Namespace, container: Container) -> Any:
     return executing.process(container, changes)
 
 
-def _state(options: argparse.Namespace) -> None:
-    from knarr.runtime import reporting
-
-    print(reporting.state(*_find(options)))
+def _state(options: Options) -> None:
+    print(state.text(*_find(options)))
 
 
-def _list(options: argparse.Namespace) -> None:
+def _list(options: Options) -> None:
     from knarr.runtime import reporting
 
     text = reporting.listing(_store(options), options.format, quiet=options.quiet)
@@ -207,32 +179,32 @@ def _list(options: argparse.Namespace) -> None:
         print(text)
 
 
-def _ps(options: argparse.Namespace) -> None:
+def _ps(options: Options) -> None:
     from knarr.runtime import reporting
 
     _, container = _find(options)
     print(reporting.processes(container, options.format, options.args))
 
 
-def _events(options: argparse.Namespace) -> None:
+def _events(options: Options) -> None:
     from knarr.runtime import reporting
 
     reporting.watch(*_find(options), options.interval, once=options.stats)
 
 
-def _pause(options: argparse.Namespace) -> None:
+def _pause(options: Options) -> None:
     from knarr.runtime import limiting
 
     limiting.pause(*_find(options))
 
 
-def _resume(options: argparse.Namespace) -> None:
+def _resume(options: Options) -> None:
     from knarr.runtime import limiting
 
     limiting.resume(*_find(options))
 
 
-def _update(options: argparse.Namespace) -> None:
+def _update(options: Options) -> None:
     from knarr.runtime import limiting
 
     flags = limiting.Wanted(**{name: getattr(options, name) for name in limiting.Wanted._fields})
@@ -240,19 +212,19 @@ def _update(options: argparse.Namespace) -> None:
     limiting.update(*_find(options), wanted)
 
 
-def _features(options: argparse.Namespace) -> None:
+def _features(options: Options) -> None:
     from knarr.runtime import reporting
 
     print(reporting.features())
 
 
-def _spec(options: argparse.Namespace) -> None:
+def _spec(options: Options) -> None:
     from knarr.runtime import template
 
     template.write(options.bundle)
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+_COMMANDS: dict[str, Callable[[Options], int | None]] = {
     "create": _create,
     "start": _start,
     "run": _run,
@@ -271,23 +243,19 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 }
 
 
-def _store(options: argparse.Namespace) -> Store:
+def _store(options: Options) -> Store:
     return Store(options.root)
 
 
-def _find(options: argparse.Namespace) -> tuple[Store, Container]:
+def _find(options: Options) -> tuple[Store, Container]:
     store = _store(options)
     return store, store.load(options.id)
 
 
-def _wish(options: argparse.Namespace) -> Wish:
+def _wish(options: Options) -> Wish:
     return Wish(options.id, options.bundle, options.pid_file, options.console_socket, options.preserve_fds)
 
 
-def _refuse(options: argparse.Namespace) -> None:
+def _refuse(options: Options) -> None:
     if options.systemd_cgroup:
         raise Unsupported("--systemd-cgroup: knarr-runtime makes its cgroups itself")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""state, list, ps, events, features: what there is to know of containers and of this runtime."""
+"""list, ps, events, features: what there is to know of containers and of this runtime."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import os
 import pwd
 import select
 import subprocess
-import time
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -18,17 +16,9 @@ from knarr.compute.native.launch import open_cgroup
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, namespaces
 from knarr.runtime.containers import Container, Store, open_main
+from knarr.runtime.state import format_time
 
 _HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-
-
-def state(store: Store, container: Container) -> str:
-    """The state as runtime.md has it, and what runc adds."""
-    status = store.status(container)
-    told = json.loads(msgspec.json.encode(store.told(container, status)))
-    shown = {"ociVersion": told.pop("ociVersion"), "pid": 0, **told}
-    shown |= {"rootfs": container.rootfs, "created": _time(container.created), "owner": ""}
-    return json.dumps(shown, indent=2)
 
 
 def listing(store: Store, form: str, *, quiet: bool) -> str:
@@ -41,7 +31,7 @@ def listing(store: Store, form: str, *, quiet: bool) -> str:
             "status": status,
             "bundle": container.bundle,
             "rootfs": container.rootfs,
-            "created": _time(container.created),
+            "created": format_time(container.created),
             "annotations": container.annotations,
             "owner": _name(container.owner),
         }
@@ -61,12 +51,6 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"#{uid}"
-
-
-def _time(at: int) -> str:
-    """RFC 3339 in UTC."""
-    seconds, nanoseconds = divmod(at, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
 def _table(rows: list[list[str]]) -> str:
@@ -174,8 +158,3 @@ def features() -> str:
         },
         indent=4,
     )
-
-
-def now() -> str:
-    """For log entries."""
-    return _time(time.time_ns())

@@ -18,9 +18,10 @@ import msgspec
 import pytest
 from compute_bench import make_root, runtime_spec
 
-from knarr.compute.spec import DeviceRule, Hook, Hooks, Resources, RuntimeSpec
-from knarr.kernel import processes
+from knarr.compute.spec import Capabilities, DeviceRule, Hook, Hooks, Resources, RuntimeSpec
+from knarr.kernel import mounts, processes
 from knarr.kernel.cgroups import Cgroup, detect
+from knarr.runtime import sealing
 
 PROGRAM = Path(sys.executable).with_name("knarr-runtime")
 
@@ -241,6 +242,51 @@ def test_paused(runtime: Runtime) -> None:
     assert "cannot exec in a paused container" in runtime("exec", runtime.id, "true").stderr
     runtime.ok("resume", runtime.id)
     assert runtime.status() == "running"
+
+
+def exe_flags(pid: int) -> int:
+    """The mount flags (statvfs(3)) of what a process was executed from."""
+    fd = os.open(f"/proc/{pid}/exe", os.O_PATH)
+    try:
+        return os.fstatvfs(fd).f_flag
+    finally:
+        os.close(fd)
+
+
+def test_a_waiting_container_is_no_way_to_write_to_the_interpreter(runtime: Runtime) -> None:
+    runtime.create("true")
+    assert exe_flags(json.loads(runtime.ok("state", runtime.id))["pid"]) & os.ST_RDONLY
+
+
+def test_the_view_of_the_interpreter(tmp_path: Path) -> None:
+    view = f"{tmp_path}/view"
+    sealing.make_view(view)
+    sealing.make_view(view)  # instead of the first
+    try:
+        command = [f"{view}/bin/python", "-I", "-S", "-B", f"{view}/start.py", "--root", str(tmp_path), "list", "-q"]
+        assert subprocess.run(command, capture_output=True, check=True).stdout == b""
+        assert os.statvfs(f"{view}/bin/python").f_flag & os.ST_RDONLY
+        assert Path("/proc/self/mountinfo").read_text().count(f" {view}/bin/python ") == 1
+    finally:
+        mounts.umount(f"{view}/bin/python")
+
+
+def test_without_a_view_the_interpreter_is_on_a_detached_mount(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("true"))
+    program = "from knarr.runtime import sealing; sealing.VIEWS = '/proc/nowhere'; sealing.main()"
+    command = [sys.executable, "-c", program, "--root", str(runtime.directory / "root"), "create", runtime.id]
+    null = subprocess.DEVNULL
+    subprocess.run(command, cwd=runtime.bundle, stdin=null, stdout=null, stderr=null, check=True)
+    assert exe_flags(json.loads(runtime.ok("state", runtime.id))["pid"]) & os.ST_RDONLY
+
+
+def test_a_spec_of_runc_s(runtime: Runtime) -> None:
+    """Its ambient capabilities are inheritable by nobody: they are left out."""
+    spec = runtime_spec("grep", "CapAmb", "/proc/self/status")
+    assert spec.process is not None and spec.process.capabilities is not None
+    spec.process.capabilities = Capabilities(["CAP_KILL"], ["CAP_KILL"], [], ["CAP_KILL"], ["CAP_KILL"])
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == "CapAmb:\t0000000000000000\n"
 
 
 def test_limits_and_figures(runtime: Runtime) -> None:

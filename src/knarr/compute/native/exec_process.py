@@ -1,8 +1,4 @@
-"""One more process in a running system: entered by way of the main process's pidfd.
-
-An intermediate process joins the cgroup and all namespaces, then makes the real one as its own sibling
-(CLONE_PARENT), so that the shim is its parent and the process is in the right pid namespace from its first moment.
-"""
+"""One more process in a running system, as its shim sees it: connected with a client, followed to its end."""
 
 from __future__ import annotations
 
@@ -11,24 +7,17 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import NamedTuple, NoReturn
 
-from knarr.compute.native import frames, launch, stage
+from knarr.compute.native import launch, stage
+from knarr.compute.native.entering import PROCESS, SYSTEM_ENDED, Place, fork_into
 from knarr.compute.native.messages import AttachSpec
 from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.native.reactor import READ, Reactor
 from knarr.compute.native.streams import Streams
 from knarr.compute.native.system import LiveSystem
-from knarr.kernel import namespaces, processes
-from knarr.kernel.cgroups import Cgroup
-
-_KINDS = ("mount", "pid", "network", "ipc", "uts", "cgroup")
-PROCESS = b"p"
 
 # A client that is attached already cannot be told in any other way; the words are Docker's.
 _PREFIX = "OCI runtime exec failed: exec failed: unable to start container process: "
-
-SYSTEM_ENDED = "the system has ended"
 
 Answer = Callable[[str, int], None]
 
@@ -80,63 +69,6 @@ class AddedProcess(ABC):
         self.streams.drain()
         self.ended = True
         self._on_exit(self._exec_id, code)
-
-
-class Place(NamedTuple):
-    """Where a process is to go: what the main process is in, its cgroup, and whether it has its own user namespace."""
-
-    pid: int
-    pidfd: int
-    cgroup: Cgroup
-    has_users: bool
-
-
-def fork_into(place: Place, process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None) -> int:
-    """Fork the process that joins the place and makes the real one as its own sibling; its process id.
-
-    On `sync` come PROCESS (with the process id and a pidfd), TERMINAL, FAILED, and the end once all is decided.
-    """
-    with ExitStack() as stack:
-        join_fds = []
-        for path in place.cgroup.join_files():
-            join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
-            stack.callback(os.close, join_fds[-1])
-        unified = place.cgroup.open_unified()
-        if unified is not None:
-            stack.callback(os.close, unified)
-        pid = os.fork()
-        if pid == 0:
-            _enter(place, process, sync, streams, join_fds, unified)
-    return pid
-
-
-def _enter(
-    place: Place,
-    process: ProcessPlan,
-    sync: socket.socket,
-    streams: tuple[int, int, int] | None,
-    join_fds: list[int],
-    unified: int | None,
-) -> NoReturn:
-    try:
-        processes.prctl(processes.PR_SET_DUMPABLE, 0)
-        for fd in join_fds:
-            os.write(fd, b"0")
-        if process.oom_score_adj is not None:  # now, while /proc is the host's
-            launch.write(f"/proc/{os.getpid()}/oom_score_adj", str(process.oom_score_adj))
-        if place.has_users:
-            launch.raise_limits(0, process)
-        foreign = namespaces.foreign(place.pid, _KINDS)
-        namespaces.setns(place.pidfd, foreign | (namespaces.CLONE_NEWUSER if place.has_users else 0))
-        pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
-        if pid == 0:
-            stage.enter(process, sync, streams, own_users=place.has_users)
-        sync.sendmsg([PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
-    except (ProcessLookupError, FileNotFoundError):  # from setns(2) and from /proc
-        stage.report(sync, SYSTEM_ENDED, 128)
-    except BaseException as error:  # noqa: BLE001 - the edge of a process
-        stage.report(sync, f"{error}", 128)
-    os._exit(0)
 
 
 class ExecProcess(AddedProcess):

@@ -14,16 +14,13 @@ the specification leaves it open, is libseccomp's, which is the oracle in the te
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import struct
-from typing import NamedTuple
-
-import msgspec
 
 from knarr.compute.spec import Seccomp, SeccompArg, SeccompSyscall
 from knarr.errors import InvalidParameter
 from knarr.kernel import seccomp
+from knarr.light import NamedTuple, encode_json
 
 ACTIONS = {
     "SCMP_ACT_KILL": seccomp.RET_KILL_THREAD,
@@ -128,7 +125,7 @@ def compile(profile: Seccomp) -> bytes:
 
     Raises InvalidParameter for what the profile gets wrong, OSError without libseccomp.
     """
-    key = hashlib.sha256(msgspec.msgpack.encode(profile)).digest()
+    key = encode_json(profile)
     program = _programs.get(key)
     if program is None:
         program = _programs[key] = _Compiler(profile).program()

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import array
 import os
-import socket
 import struct
-from collections.abc import Sequence
+
+from knarr.light import socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 HEADER = struct.Struct("<II")
 MAX_FDS = 250  # the kernel passes at most 253 in one message (SCM_MAX_FD)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-import socket
+
+from knarr.light import socket
 
 
 class Gate:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import select
-import signal
-from collections.abc import Iterable
-from typing import NoReturn
-
-import msgspec
-from msgspec import Struct, field
 
 from knarr.kernel import processes
+from knarr.light import Struct, encode_json, field, signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NoReturn
 
 
 class HookPlan(Struct, frozen=True):
@@ -43,7 +43,7 @@ class HookFailed(Exception):
 
 def run_all(hooks: Iterable[HookPlan], told: Told) -> None:
     """Run hooks in their order. Raises HookFailed at the first that fails; the others are not run."""
-    state = msgspec.json.encode(told)
+    state = encode_json(told)
     for hook in hooks:
         _run(hook, state)
 

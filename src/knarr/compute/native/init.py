@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
-from typing import NoReturn
+
+from knarr.light import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 _TERMINAL_STOPS = {signal.SIGTTIN, signal.SIGTTOU}
 

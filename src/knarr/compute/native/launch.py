@@ -8,10 +8,7 @@ from __future__ import annotations
 import array
 import os
 import resource
-import socket
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from typing import NamedTuple
 
 from knarr.compute.native import frames, stage
 from knarr.compute.native.gate import Gate
@@ -19,6 +16,11 @@ from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
 from knarr.kernel import bpf, namespaces, processes
 from knarr.kernel.cgroups import Cgroup, Hierarchies
+from knarr.light import NamedTuple, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class LaunchError(Exception):
@@ -155,8 +157,7 @@ def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
         sync, child_sync = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         undo.callback(sync.close)
         passing.callback(child_sync.close)
-        inherited = _inherit(passing, plan, given.root_fd, cgroup, streams)
-        inherited.gate = given.gate
+        inherited = _inherit(passing, plan, given, cgroup, streams)
         pid, pidfd, helper = _clone(passing, plan, given, cgroup)
         if pid == 0:
             sync.close()  # or the stage would not notice the end of its shim
@@ -202,7 +203,7 @@ def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
 
 
 def _inherit(
-    passing: ExitStack, plan: Plan, root_fd: int, cgroup: Cgroup, streams: tuple[int, int, int] | None
+    passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup, streams: tuple[int, int, int] | None
 ) -> stage.Inherited:
     """Open everything that the child needs from the host's side."""
     join_fds = []
@@ -219,7 +220,7 @@ def _inherit(
         if opened is not None:
             passing.callback(os.close, opened)
         prepared.append(opened)
-    return stage.Inherited(root_fd, join_fds, prepared, streams)
+    return stage.Inherited(given.root_fd, join_fds, prepared, streams, given.gate)
 
 
 _OWN = dict(namespaces.TYPES.values())
@@ -256,8 +257,10 @@ def _clone_by_helper(plan: Plan, given: Given, flags: int, relation: int, unifie
         return 0, -1, 0
     os.close(helper_pidfd)
     theirs.close()
-    with ours:
+    try:
         message = receive(ours)
+    finally:
+        ours.close()
     if message.kind != stage.READY:
         failure = message.failure() if message.kind == stage.FAILED else None
         raise LaunchError(failure.text if failure else "the process ended before it was made")

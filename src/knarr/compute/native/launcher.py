@@ -18,20 +18,11 @@ from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, launch, messages
 from knarr.compute.native.launch import LaunchError
 from knarr.compute.native.messages import AttachSpec, Create
-from knarr.compute.native.plan import CgroupPlan
+from knarr.compute.native.plan import CgroupPlan, ExecDefaults
 from knarr.compute.native.run_directory import SOCKET_NAME, STATE_NAME, State, write_file
 from knarr.kernel import namespaces, processes
 
 MAX_REPORT = 192 << 10
-
-
-class ExecDefaults(Struct):
-    """What every process of a system shares, whoever it runs as."""
-
-    seccomp: bytes = b""
-    seccomp_flags: int = 0
-    oom_score_adj: int | None = None
-    stream_owner: tuple[int, int] = (0, 0)
 
 
 class Report(Struct):

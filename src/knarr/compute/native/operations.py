@@ -10,12 +10,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
-from typing import NamedTuple
-
-from msgspec import Struct
 
 from knarr.kernel import device_nodes, filesystems, mounts, paths, user_namespaces
+from knarr.light import NamedTuple, Struct, field
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEVICE_TYPES = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
@@ -75,7 +76,7 @@ class MountFilesystem(Operation):
     destination: str
     source: str = ""
     attributes: int = 0
-    options: list[tuple[str, str | None]] = []
+    options: list[tuple[str, str | None]] = field(default_factory=list)
     propagation: int = 0
 
     def execute(self, scene: Scene, fd: int | None) -> None:

@@ -5,11 +5,10 @@ Made by `knarr.compute.native.planner` in knarrd, sent as msgpack, executed by `
 
 from __future__ import annotations
 
-from msgspec import Struct, field
-
 from knarr.compute.native.hooks import HookPlan, Told
 from knarr.compute.native.operations import AnyOperation
 from knarr.kernel.namespaces import CLONE_NEWUSER
+from knarr.light import Struct, field
 
 
 class CapabilityMasks(Struct, frozen=True):
@@ -50,6 +49,15 @@ class ProcessPlan(Struct):
     columns: int = 0
     init: bool = False
     preserve_fds: int = 0
+
+
+class ExecDefaults(Struct):
+    """What every process of a system shares, whoever it runs as."""
+
+    seccomp: bytes = b""
+    seccomp_flags: int = 0
+    oom_score_adj: int | None = None
+    stream_owner: tuple[int, int] = (0, 0)
 
 
 class CgroupWrite(Struct, frozen=True):

@@ -6,10 +6,8 @@ What this backend does not do is refused here with `Unsupported` or `InvalidPara
 from __future__ import annotations
 
 import resource
-from typing import NamedTuple
 
-from knarr.compute.interface import CreateRequest
-from knarr.compute.native import filters, limits
+from knarr.compute.native import limits
 from knarr.compute.native.hooks import HookPlan
 from knarr.compute.native.mount_options import id_map, plan_mount
 from knarr.compute.native.operations import (
@@ -29,6 +27,11 @@ from knarr.compute.spec import Capabilities, Hook, IdMapping, Linux, Process, Ru
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import capabilities, mounts, namespaces
 from knarr.kernel.cgroups import NO_CGROUPS, Hierarchies
+from knarr.light import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from knarr.compute.interface import CreateRequest
 
 PROPAGATIONS = {
     "private": mounts.MS_PRIVATE,
@@ -73,7 +76,18 @@ class Host(NamedTuple):
     sets_groups: bool = True
 
 
-def plan_system(request: CreateRequest, host: Host) -> Plan:
+class Bundle(NamedTuple):
+    """As much of a `CreateRequest` as a plan is made from, for those who have no engine."""
+
+    id: str
+    spec: RuntimeSpec
+    run_dir: str = ""
+    network_fd: int | None = None
+    user_fd: int | None = None
+    init: bool = False
+
+
+def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
     """The plan for a request. Raises InvalidParameter and Unsupported."""
     spec = request.spec
     _refuse_unsupported(spec)
@@ -331,6 +345,8 @@ def plan_cgroup(spec: RuntimeSpec, id: str, host: Host) -> CgroupPlan:
 def _seccomp(linux: Linux) -> tuple[bytes, int]:
     if linux.seccomp is None:
         return b"", 0
+    from knarr.compute.native import filters
+
     return filters.compile(linux.seccomp), filters.flags(linux.seccomp)
 
 
@@ -379,7 +395,10 @@ def _require_no_nul(texts: list[str]) -> None:
 
 
 def _masks(sets: Capabilities, host: Host) -> CapabilityMasks:
-    """The sets, cut to what this engine has itself (the specification asks to warn and go on)."""
+    """The sets, cut to what this engine has itself and, of the ambient set, to what is inheritable.
+
+    The specification asks to warn and go on; `runc spec` writes ambient capabilities that nothing inherits.
+    """
 
     def cut(names: list[str], limit: int) -> int:
         try:
@@ -389,12 +408,13 @@ def _masks(sets: Capabilities, host: Host) -> CapabilityMasks:
 
     bounding = cut(sets.bounding, host.bounding)
     permitted = cut(sets.permitted, host.permitted & host.bounding)
+    inheritable = cut(sets.inheritable, permitted)
     return CapabilityMasks(
         bounding=bounding,
         effective=cut(sets.effective, permitted),
         permitted=permitted,
-        inheritable=cut(sets.inheritable, permitted),
-        ambient=cut(sets.ambient, permitted),
+        inheritable=inheritable,
+        ambient=cut(sets.ambient, inheritable),
         highest=host.highest_capability,
     )
 

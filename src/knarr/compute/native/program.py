@@ -9,14 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
 import stat
-from typing import NoReturn
 
 from knarr.compute.native import init
 from knarr.compute.native.gate import Line
 from knarr.compute.native.plan import ProcessPlan
 from knarr.kernel import capabilities, processes, seccomp
+from knarr.light import signal
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 class StageError(Exception):

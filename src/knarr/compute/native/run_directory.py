@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-from msgspec import Struct
-
 from knarr.compute.native.plan import CgroupPlan
+from knarr.light import Struct
 
 SOCKET_NAME = "shim.sock"
 STATE_NAME = "state.json"

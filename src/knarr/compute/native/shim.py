@@ -22,8 +22,9 @@ import msgspec
 from knarr.compute.interface import LogSettings
 from knarr.compute.native import frames, launch, messages, stage
 from knarr.compute.native.collector import Collector
+from knarr.compute.native.entering import SYSTEM_ENDED
 from knarr.compute.native.exec_notes import ExecNotes
-from knarr.compute.native.exec_process import SYSTEM_ENDED, AddedProcess, ExecProcess
+from knarr.compute.native.exec_process import AddedProcess, ExecProcess
 from knarr.compute.native.json_log import JsonLog
 from knarr.compute.native.launcher import MAX_REPORT, Report, decode_report
 from knarr.compute.native.launcher import main as run_launcher

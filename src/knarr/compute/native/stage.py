@@ -9,12 +9,7 @@ from __future__ import annotations
 
 import array
 import os
-import socket
 import stat
-from collections.abc import Callable
-from typing import NoReturn
-
-import msgspec
 
 from knarr.compute.native import hooks
 from knarr.compute.native.gate import Gate, Line
@@ -22,6 +17,12 @@ from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
 from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
 from knarr.kernel import mounts, namespaces, paths, processes, terminals
+from knarr.light import NamedTuple, socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import NoReturn
 
 GO = b"g"
 READY = b"r"
@@ -30,7 +31,7 @@ START = b"s"
 FAILED = b"f"
 
 
-class Failure(msgspec.Struct):
+class Failure(NamedTuple):
     """A failed step as it travels to the shim."""
 
     text: str
@@ -38,10 +39,13 @@ class Failure(msgspec.Struct):
     invalid: bool = False
 
 
-decode_failure = msgspec.msgpack.Decoder(Failure).decode
+def decode_failure(body: bytes) -> Failure:
+    """What `report` has sent, without its FAILED."""
+    code, invalid, text = body.decode(errors="surrogateescape").split(" ", 2)
+    return Failure(text, int(code), invalid == "True")
 
 
-class Inherited(msgspec.Struct):
+class Inherited(NamedTuple):
     """The descriptors that a new main process finds open."""
 
     root_fd: int
@@ -95,7 +99,7 @@ def enter(
 def report(sync: Line, text: str, code: int, *, invalid: bool = False) -> None:
     """Tell the shim which step failed."""
     try:
-        sync.send(FAILED + msgspec.msgpack.encode(Failure(text, code, invalid)))
+        sync.send(FAILED + f"{code} {invalid} {text}".encode(errors="surrogateescape"))
     except OSError:  # a profile without sendto, or a shim that is gone: the exit status has to tell
         os._exit(code)
 

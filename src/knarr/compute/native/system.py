@@ -6,7 +6,8 @@ import os
 from contextlib import suppress
 
 from knarr.compute.native import launch
-from knarr.compute.native.launcher import ExecDefaults, Report
+from knarr.compute.native.launcher import Report
+from knarr.compute.native.plan import ExecDefaults
 from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup
 

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from knarr.compute.native import launch, run_directory, stage
-from knarr.compute.native.exec_process import SYSTEM_ENDED, AddedProcess, Answer
+from knarr.compute.native.entering import SYSTEM_ENDED
+from knarr.compute.native.exec_process import AddedProcess, Answer
 from knarr.compute.native.launch import LaunchError
 from knarr.compute.native.messages import BundleExec
 from knarr.compute.native.reactor import READ, Reactor
