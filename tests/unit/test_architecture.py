@@ -16,7 +16,8 @@ ROOT = Path(knarr.__file__).parent
 # A package and those that it may import from, itself aside. `errors`, `database`, `ignore`, `places`, `template` are
 # for all but the kernel, `light` is for the kernel too.
 BELOW = {
-    "cli": {"client"},
+    "cli": {"client", "doctor"},
+    "doctor": {"rootless", "engine", "network", "storage", "kernel"},
     "embedding": {"client"},
     "runtime": {"compute", "kernel", "plain"},
     "client": set[str](),

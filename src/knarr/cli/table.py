@@ -113,6 +113,7 @@ COMMANDS: Table = {
     **{name: entry for name, entry in _CONTAINER.items() if name not in ("inspect", "ls", "prune")},
     **{name: entry for name, entry in _IMAGE.items() if name not in ("bootstrap", "inspect", "ls", "prune", "rm")},
     "completion": ("completion", "Print what makes a shell complete knarr's command lines"),
+    "doctor": ("doctor", "Say what this host can and cannot do, and how to mend it"),
     "events": _SYSTEM["events"],
     "info": _SYSTEM["info"],
     "images": _IMAGE["ls"],

@@ -66,7 +66,8 @@ class SystemService:
 
     async def info(self) -> dict[str, Any]:
         """The API's SystemInfo."""
-        return self._counts() | self._host() | self._abilities() | self._configuration()
+        info = self._counts() | self._host() | self._abilities() | self._configuration()
+        return info | {"Warnings": warnings(info)}
 
     def _counts(self) -> dict[str, Any]:
         statuses = [container.state.status for container in self._parts.registry.all()]
@@ -176,7 +177,6 @@ class SystemService:
             "InitCommit": {"ID": ""},
             "ProductLicense": "",
             "DefaultAddressPools": [{"Base": base, "Size": size} for base, size in settings.address_pools],
-            "Warnings": [],
         }
 
     async def metrics(self) -> str:
@@ -211,6 +211,26 @@ class SystemService:
         if "volume" in wanted:
             usage["Volumes"] = await self._parts.volumes.usage()
         return usage
+
+
+_LIMITS = {
+    "MemoryLimit": "No memory limit support",
+    "SwapLimit": "No swap limit support",
+    "OomKillDisable": "No oom kill disable support",
+    "CpuCfsQuota": "No cpu cfs quota support",
+    "CpuCfsPeriod": "No cpu cfs period support",
+    "CPUShares": "No cpu shares support",
+    "CPUSet": "No cpuset support",
+    "IPv4Forwarding": "IPv4 forwarding is disabled",
+}
+
+
+def warnings(info: dict[str, Any]) -> list[str]:
+    """What this host cannot do, in dockerd's words; `knarr doctor` knows more."""
+    absent = [name for name in _LIMITS if not info[name]]
+    if info["CgroupVersion"] == "2":  # it has no such control, and nobody misses it
+        absent = [name for name in absent if name != "OomKillDisable"]
+    return [f"WARNING: {_LIMITS[name]}" for name in absent]
 
 
 def _python() -> str:

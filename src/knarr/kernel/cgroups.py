@@ -55,7 +55,7 @@ class Hierarchies(NamedTuple):
 
 def detect() -> Hierarchies:
     """Those that this process may use: all of the host's for its root, in a user namespace what has been delegated."""
-    found = _mounted()
+    found = mounted()
     if not user_namespaces.inside():
         return found
     if found.unified is not None and os.access(f"{found.unified}{own_path()}/cgroup.procs", os.W_OK):
@@ -71,8 +71,8 @@ def own_path() -> str:
     return ""
 
 
-def _mounted() -> Hierarchies:
-    """Read the hierarchies from /proc/self/mountinfo (proc(5)); the first mount of each counts."""
+def mounted() -> Hierarchies:
+    """All that there are, from /proc/self/mountinfo (proc(5)); the first mount of each counts."""
     controllers: dict[str, str] = {}
     unified: str | None = None
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:

@@ -15,6 +15,7 @@ RET_KILL_PROCESS = 0x80000000
 RET_KILL_THREAD = 0x00000000
 RET_TRAP = 0x00030000
 RET_ERRNO = 0x00050000
+RET_USER_NOTIF = 0x7FC00000
 RET_TRACE = 0x7FF00000
 RET_LOG = 0x7FFC0000
 RET_ALLOW = 0x7FFF0000
@@ -25,6 +26,7 @@ FLAG_SPEC_ALLOW = 4
 FLAG_WAIT_KILLABLE_RECV = 32
 
 _SET_MODE_FILTER = 1
+_GET_ACTION_AVAIL = 2
 _INSTRUCTION_SIZE = 8
 
 # <linux/audit.h>: what seccomp_data.arch holds. libseccomp uses the same numbers, and one of its own for x32.
@@ -110,6 +112,16 @@ def load(program: bytes, flags: int = 0) -> None:
     buffer = ctypes.create_string_buffer(program, len(program))
     header = _Program(len(program) // _INSTRUCTION_SIZE, ctypes.addressof(buffer))
     syscall(syscalls.SYS_seccomp, _SET_MODE_FILTER, flags, ctypes.byref(header))
+
+
+def check_action(action: int) -> None:
+    """Return if filters may have this action (RET_*). Raises OSError, EOPNOTSUPP where they may not."""
+    syscall(syscalls.SYS_seccomp, _GET_ACTION_AVAIL, 0, ctypes.byref(ctypes.c_uint32(action)))
+
+
+def check_library() -> None:
+    """Return if libseccomp can be loaded. Raises OSError."""
+    _libseccomp()
 
 
 @functools.cache

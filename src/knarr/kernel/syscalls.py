@@ -41,6 +41,8 @@ SYS_close_range = 436
 SYS_openat2 = 437
 SYS_pidfd_getfd = 438
 SYS_mount_setattr = 442
+SYS_quotactl_fd = 443
+SYS_landlock_create_ruleset = 444
 
 
 def check(result: int, *names: str) -> int:

@@ -21,6 +21,7 @@ _logger = logging.getLogger(__name__)
 
 _DIRECTIONS = {"iifname": "-i", "oifname": "-o"}
 _LEGACY = {"iptables-legacy": "ip_tables_names", "ip6tables-legacy": "ip6_tables_names"}
+_LEGACY_DROPS = "-P FORWARD DROP"
 
 Exceptions = set[tuple[str, str]]
 """Directions (as in _DIRECTIONS) and bridges."""
@@ -41,12 +42,34 @@ def exempt(nftables: Nftables, owner: str, bridges: Sequence[str]) -> None:
         _trust(bridges)
 
 
+def obstacles() -> list[str]:
+    """What would keep forwarded packets from bridges if nobody told it of them. For root. Raises KnarrError."""
+    nftables = Nftables()
+    try:
+        found = [
+            f"{program} has the policy DROP for FORWARD"
+            for family, program in (("ip", "iptables"), ("ip6", "ip6tables"))
+            if _drops(_listing(nftables, f"list chain {family} filter FORWARD"))
+        ]
+        found += ["firewalld"] if _has_table(nftables, "firewalld") else []
+    finally:
+        nftables.close()
+    for program, names in _LEGACY.items():
+        path = shutil.which(program)
+        if path and _legacy_in_use(names) and _LEGACY_DROPS in _run(path, "-w", "-S", "FORWARD").splitlines():
+            found.append(f"{program} has the policy DROP for FORWARD")
+    return found
+
+
+def _drops(listing: list[dict[str, Any]]) -> bool:
+    return any(entry.get("policy") == "drop" for entry in _entries(listing, "chain"))
+
+
 def _changes(nftables: Nftables, family: str, owner: str, wanted: Exceptions) -> list[str]:
     chain = f"{family} filter FORWARD"
     listing = _listing(nftables, f"list chain {chain}")
-    drops = any(entry.get("policy") == "drop" for entry in _entries(listing, "chain"))
     present = {rule["handle"]: _exception(rule) for rule in _entries(listing, "rule") if rule.get("comment") == owner}
-    if not drops:
+    if not _drops(listing):
         wanted = set()
     stale = [handle for handle, exception in present.items() if exception not in wanted]
     missing = sorted(wanted - set(present.values()))
@@ -83,7 +106,7 @@ def _exempt_from_legacy(program: str, owner: str, wanted: Exceptions) -> None:
     if path is None or not _legacy_in_use(_LEGACY[program]):
         return
     lines = _run(path, "-w", "-S", "FORWARD").splitlines()
-    if "-P FORWARD DROP" not in lines:
+    if _LEGACY_DROPS not in lines:
         wanted = set()
     marked = ["-m", "comment", "--comment", owner, "-j", "ACCEPT"]
     rules = [shlex.split(line)[2:] for line in lines if line.startswith("-A")]
