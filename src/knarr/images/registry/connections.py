@@ -28,7 +28,7 @@ def new_pool(endpoint: Endpoint, proxy: str, *, secure: bool) -> urllib3.PoolMan
     """
     options: dict[str, Any] = {
         "maxsize": _POOLED,
-        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=STALL_SECONDS),
+        "timeout": urllib3.Timeout(connect=endpoint.dial_seconds or CONNECT_SECONDS, read=STALL_SECONDS),
     }
     if secure:
         options["ssl_context"] = _tls_context(endpoint)

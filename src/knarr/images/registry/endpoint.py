@@ -16,7 +16,8 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     """One address of a registry's API. `url` ends before the API's paths (`…/v2`) and has no slash at its end.
 
     `authorities` are certificates of CAs besides the system's, `client` a certificate and its key, `headers` go with
-    every request. A mirror gets no credentials; `namespace` is the registry that it is asked for, if it should know.
+    every request; making a connection may take `dial_seconds`, None for as long as usual. A mirror gets no credentials;
+    `namespace` is the registry that it is asked for, if it should know.
     """
 
     url: str
@@ -27,3 +28,4 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     namespace: str = ""
     capabilities: frozenset[str] = ALL
     headers: tuple[tuple[str, str], ...] = ()
+    dial_seconds: float | None = None

@@ -11,6 +11,7 @@ certs.d/registry.example:5000/hosts.toml                   other places for the 
       client = [["mirror.cert", "mirror.key"]]
       skip_verify = false
       override_path = false                # the address has the API's path already
+      dial_timeout = "3s"                  # give up a connection that is not made by then
       [host."https://mirror.example".header]
         x-team = ["blue"]
 """
@@ -25,6 +26,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct, field
 
+from knarr.dockerfile import values
 from knarr.errors import InvalidParameter
 from knarr.images.references import DEFAULT_DOMAIN
 from knarr.images.registry.endpoint import ALL, HUB_HOST, Endpoint
@@ -33,15 +35,13 @@ ClientFiles = tuple[Path, Path | None]
 
 
 class _Host(Struct, forbid_unknown_fields=True):
-    """`dial_timeout` is accepted for containerd's sake: every connection attempt here has the same limit."""
-
     capabilities: list[str] = field(default_factory=lambda: sorted(ALL))
     ca: str | list[str] = ""
     client: str | list[str | list[str]] = ""
     skip_verify: bool = False
     override_path: bool = False
     header: dict[str, str | list[str]] = field(default_factory=dict)
-    dial_timeout: str | int = ""
+    dial_timeout: str = ""
 
 
 class _File(_Host, forbid_unknown_fields=True):
@@ -106,6 +106,10 @@ def _endpoint(domain: str, url: str, host: _Host, directory: Path, *, mirror: bo
     unknown = set(host.capabilities) - ALL
     if unknown:
         raise InvalidParameter(f"failed to load {directory}/hosts.toml: unknown capability {min(unknown)}")
+    try:
+        dial_ns = values.duration("dial_timeout", host.dial_timeout)
+    except InvalidParameter as error:
+        raise InvalidParameter(f"failed to load {directory}/hosts.toml: {error}") from None
     return Endpoint(
         url=base if host.override_path else f"{base}/v2",
         verify=not host.skip_verify,
@@ -114,7 +118,8 @@ def _endpoint(domain: str, url: str, host: _Host, directory: Path, *, mirror: bo
         mirror=mirror and not own,
         namespace="" if own else domain,
         capabilities=frozenset(host.capabilities),
-        headers=tuple((name, value) for name, values in host.header.items() for value in _listed(values)),
+        dial_seconds=dial_ns / 1e9 or None,
+        headers=tuple((name, value) for name, found in host.header.items() for value in _listed(found)),
     )
 
 

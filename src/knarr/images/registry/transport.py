@@ -173,10 +173,11 @@ class Transport:
 
     def _pool(self, endpoint: Endpoint, url: str) -> urllib3.PoolManager:
         proxy = proxies.proxy_for(self.settings.proxies, url)
-        key = (endpoint.verify, endpoint.authorities, endpoint.client, proxy, url.startswith("https:"))
+        secure = url.startswith("https:")
+        key = (endpoint.verify, endpoint.authorities, endpoint.client, endpoint.dial_seconds, proxy, secure)
         with self._lock:
             if key not in self._pools:
-                self._pools[key] = connections.new_pool(endpoint, proxy, secure=url.startswith("https:"))
+                self._pools[key] = connections.new_pool(endpoint, proxy, secure=secure)
             return self._pools[key]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from knarr.errors import InvalidParameter
-from knarr.images.registry import lookup
+from knarr.images.registry import connections, lookup
 from knarr.images.registry.endpoint import Endpoint
 from knarr.images.registry.settings import RegistrySettings
 
@@ -59,6 +59,7 @@ def test_hosts_toml(tmp_path: Path) -> None:
         ca = ["one.crt", "two.crt"]
         client = [["me.cert", "me.key"]]
         skip_verify = true
+        dial_timeout = "1.5s"
         [host."https://mirror.example".header]
         x-a = ["1", "2"]
     """
@@ -73,8 +74,16 @@ def test_hosts_toml(tmp_path: Path) -> None:
         namespace="a.example",
         capabilities=frozenset({"pull"}),
         headers=(("x-a", "1"), ("x-a", "2")),
+        dial_seconds=1.5,
     )
     assert (server.url, server.mirror, server.namespace) == ("https://b.example/v2", False, "a.example")
+    assert server.dial_seconds is None
+
+
+def test_how_long_a_connection_may_take() -> None:
+    usual, short = Endpoint(url="http://a/v2"), Endpoint(url="http://a/v2", dial_seconds=0.5)
+    limits = [connections.new_pool(one, "", secure=False).connection_pool_kw["timeout"] for one in (usual, short)]
+    assert [limit.connect_timeout for limit in limits] == [connections.CONNECT_SECONDS, 0.5]
 
 
 @pytest.mark.parametrize("name", ["a.example:5000", "a.example_5000_", "_default"])
@@ -83,7 +92,18 @@ def test_names_of_directories(tmp_path: Path, name: str) -> None:
     assert urls("a.example:5000", certificates=directories)[0] == "http://m.example/v2"
 
 
-@pytest.mark.parametrize("content", ["x = 1", "server = 5", "a", '[host."b"]\ncapabilities = ["fly"]', "\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "x = 1",
+        "server = 5",
+        "a",
+        '[host."b"]\ncapabilities = ["fly"]',
+        "\x00",
+        'dial_timeout = "3 s"',
+        "dial_timeout = 3",
+    ],
+)
 def test_a_file_that_makes_no_sense(tmp_path: Path, content: str) -> None:
     with pytest.raises(InvalidParameter, match=r"failed to load .*hosts.toml"):
         find("a.example", certificates=write_hosts(tmp_path, content))
