@@ -84,3 +84,16 @@ def test_search(knarr: Run, guarded: Proxy) -> None:
 def test_refusals(knarr: Run, arguments: list[str], words: str) -> None:
     done = knarr(*arguments)
     assert done.returncode == 1 and words in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["alpine:3.20"], "cannot bootstrap alpine: only debian and ubuntu can be made from their packages"),
+        (["--keyring", "/nonexistent", "debian"], "cannot read /nonexistent: No such file or directory"),
+    ],
+)
+def test_bases_that_cannot_be_made(knarr: Run, arguments: list[str], words: str) -> None:
+    refused = knarr("image", "bootstrap", *arguments)
+    assert (refused.returncode, refused.stderr.strip()) == (1, words)
+    assert knarr("ps", "-aq", "--filter", "ancestor=host").stdout == ""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+from knarr.cli import archives
 from knarr.cli.errors import CommandError
-from knarr.client import containers
+from knarr.client import containers, files
 from knarr.client.decoders import STDOUT, Frames
 
 TYPE_CHECKING = False
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 17
 _DONE = "I: Done"
+_INSIDE, _KEYRING = "/var/tmp", "keyring.gpg"
 _NEWEST = {"debian": "stable", "ubuntu": "noble"}
 
 
@@ -34,18 +37,24 @@ class Bootstrap:
     It is made in a container on the image host: the machine's tools are there, and nothing of the machine is changed.
     """
 
-    def __init__(self, engine: Client, control: Client, arguments: list[str], *, quiet: bool) -> None:
-        """`engine` has the container's output, `control` is for everything else."""
+    def __init__(self, engine: Client, control: Client, arguments: list[str], *, keyring: str, quiet: bool) -> None:
+        """`engine` has the container's output, `control` is for everything else.
+
+        `keyring` is a file of keys that the repository's may be signed with; "" for the distribution's own.
+        """
         self._control = control
         self._quiet = quiet
         self._last = ""
+        keys = _archive_of(keyring) if keyring else None
         script = Path(__file__).with_name("debian.sh").read_text(encoding="utf-8")
         body = {
             "Image": "host",
-            "Cmd": ["/bin/sh", "-c", script, "bootstrap", *arguments],
+            "Cmd": ["/bin/sh", "-c", script, "bootstrap", *arguments, f"{_INSIDE}/{_KEYRING}" if keyring else ""],
             "HostConfig": {"AutoRemove": True, "NetworkMode": "host"},
         }
         self._id = control.call(containers.create(body))["Id"]
+        if keys is not None:
+            control.call(files.write(self._id, _INSIDE, iter([keys])))
         self._channel = engine.hijack(containers.attach(self._id, stdout=True, stderr=True))
         control.call(containers.start(self._id))
 
@@ -66,7 +75,8 @@ class Bootstrap:
     def _tell(self, text: str) -> None:
         """Show what goes on: on a terminal in one line, else warnings and errors only."""
         for line in filter(None, text.splitlines()):
-            self._last = line
+            if line.startswith("E: ") or not self._last.startswith("E: "):
+                self._last = line  # an error's first line says what it is
             if self._quiet:
                 continue
             if sys.stderr.isatty():
@@ -84,3 +94,10 @@ class Bootstrap:
             self._control.call(containers.remove(self._id, force=True))
         except EngineError:  # it has removed itself
             pass
+
+
+def _archive_of(keyring: str) -> bytes:
+    try:
+        return b"".join(archives.pack(os.path.realpath(keyring), _KEYRING))
+    except OSError as error:
+        raise CommandError(f"cannot read {keyring}: {error.strerror}") from error

@@ -1,8 +1,8 @@
 # Makes the root file system of a Debian or Ubuntu release, as an archive on standard output.
 # Runs in a container over the machine's own root: nothing of what it writes stays.
-# usage: sh debian.sh DISTRIBUTION SUITE [MIRROR [PACKAGES,…]]
+# usage: sh debian.sh DISTRIBUTION SUITE [MIRROR [PACKAGES,… [KEYRING]]]
 set -eu
-distribution=$1 suite=$2 mirror=${3:-} include=${4:-}
+distribution=$1 suite=$2 mirror=${3:-} include=${4:-} keyring=${5:-}
 exec 3>&1 >&2
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C container=docker
 . /etc/os-release
@@ -11,19 +11,28 @@ eval "$(apt-config shell proxy Acquire::http::Proxy 2>/dev/null || true)"
 if [ -n "${proxy:-}" ] && [ -z "${http_proxy:-}" ]; then export http_proxy="$proxy"; fi
 
 case $distribution in
-debian) keyring=debian-archive-keyring.gpg package=debian-archive-keyring ;;
-ubuntu) keyring=ubuntu-archive-keyring.gpg package=ubuntu-keyring ;;
+debian) keys=debian-archive-keyring package=debian-archive-keyring model=sid ;;
+ubuntu) keys=ubuntu-archive-keyring package=ubuntu-keyring model=gutsy ;;
 esac
+: "${keyring:=/usr/share/keyrings/$keys.gpg}"
+[ ! -e "$keyring" ] || package=
 missing=
-command -v debootstrap >/dev/null || missing=debootstrap
+command -v debootstrap >/dev/null || missing=" debootstrap"
 command -v gpgv >/dev/null || missing="$missing gpgv"
-[ -e "/usr/share/keyrings/$keyring" ] || missing="$missing $package"
-if [ -n "$missing" ]; then
+if [ -n "$missing$package" ]; then
     command -v apt-get >/dev/null || { echo "E: this machine has no debootstrap and no apt to get it with"; exit 1; }
-    echo "I: Installing$missing in the container"
+    echo "I: Installing$missing${package:+ $package} in the container"
     apt-get update -qq
-    apt-get install -qq --no-install-recommends $missing >/dev/null
+    [ -z "$missing" ] || apt-get install -qq --no-install-recommends $missing >/dev/null
+    if [ -n "$package" ] && ! apt-get install -qq --no-install-recommends "$package" >/dev/null 2>&1; then
+        echo "E: this machine's packages have no $package: give the keys of $distribution's archive with --keyring"
+        exit 1
+    fi
 fi
+
+# debootstrap knows the releases of its own time by name; newer ones are made the same way.
+scripts=/usr/share/debootstrap/scripts
+[ -e "$scripts/$suite" ] || ln -s "$model" "$scripts/$suite"
 
 # The machine's own mirror, if its distribution is the same; debootstrap knows the distributions' defaults.
 if [ -z "$mirror" ] && [ "$ID" = "$distribution" ]; then
@@ -31,7 +40,7 @@ if [ -z "$mirror" ] && [ "$ID" = "$distribution" ]; then
 fi
 
 root=/var/tmp/root
-debootstrap --variant=minbase --force-check-gpg --keyring="/usr/share/keyrings/$keyring" \
+debootstrap --variant=minbase --force-check-gpg --keyring="$keyring" \
     ${include:+--include="$include"} "$suite" "$root" ${mirror:+"$mirror"}
 
 # As in any image: services are not started by their installation, and no package files are kept.

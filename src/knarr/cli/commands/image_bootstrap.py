@@ -11,6 +11,7 @@ from knarr.client import images
 
 _FLAGS = (
     words("include", "Package to install as well"),
+    text("keyring", "File of the keys that the repository is signed with (default: the distribution's own)"),
     text("mirror", "Address of the package repository (default: this machine's, or the distribution's own)"),
     switch("q quiet", "Show nothing but the image's id"),
     text("t tag", "Name of the image (default: that of the release)"),
@@ -27,6 +28,7 @@ def _run(invocation: Invocation) -> int:
         session.new_client(),
         session.new_client(),
         [wanted.name, suite, options.text("mirror"), include],
+        keyring=options.text("keyring"),
         quiet=options.on("quiet"),
     )
     try:
