@@ -247,13 +247,16 @@ def test_wrong_bytes_before_a_cut_are_fetched_again(
     assert [seen.headers.get("Range") for seen in blobs(registry, shelf, packed)] == ["bytes=1500000-", None]
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+_NEVER = "1 Jan 99999999999999999999 00:00:00 +0000"
+
+
+@pytest.mark.parametrize(("status", "after"), [(429, "0"), (500, "Mon, 01 Jan 2024 00:00:00 GMT"), (503, _NEVER)])
 def test_a_registry_that_asks_for_patience(
-    bench: RegistryBench, shelf: Shelf, registry: Proxy, archives: Any, status: int
+    bench: RegistryBench, shelf: Shelf, registry: Proxy, archives: Any, status: int, after: str
 ) -> None:
     shelf.image(archives.tar({"a": b"1"}), tags=("1",))
     for pattern in ("GET .*/manifests/", BLOB, "GET /v2/$"):
-        registry.fault(pattern, status=status, headers={"Retry-After": "0"}, times=2)
+        registry.fault(pattern, status=status, headers={"Retry-After": after}, times=1 if after == _NEVER else 2)
     assert bench.pull(f"{shelf.name}:1").size == 1
 
 

@@ -210,7 +210,7 @@ def _retry_after(text: str, otherwise: float) -> float:
     else:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             seconds = otherwise
     return min(max(seconds, 0.0), _LONGEST_DELAY)
 
