@@ -19,10 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import subordinate_user
+
 from knarr.network import names
 
 KNARRD = Path(sys.executable).with_name("knarrd")
 READY_SECONDS = 30
+ROOTLESS = bool(os.environ.get("KNARR_TEST_ROOTLESS"))
+"""Whether daemons are an ordinary user's unless a test says otherwise."""
 
 # zygote and shims stay in the cgroup that knarrd was started in: this is how they are found
 _JOIN = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
@@ -33,9 +37,12 @@ class StartError(Exception):
 
 
 class Daemon:
-    """One knarrd with roots, socket and cgroup of its own. It may be started again after it has ended."""
+    """One knarrd with roots, socket and cgroup of its own. It may be started again after it has ended.
 
-    def __init__(self, *flags: str, hosts: Sequence[str] = ()) -> None:
+    With `rootless` it is an ordinary user's (see `subordinate_user`), with `one_id` one's who has no subordinate ids.
+    """
+
+    def __init__(self, *flags: str, hosts: Sequence[str] = (), rootless: bool = ROOTLESS, one_id: bool = False) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="kn", dir="/tmp"))  # short: a socket path has 107 bytes
         self.socket_path = self.directory / "s"
         self.host = f"unix://{self.socket_path}"
@@ -44,6 +51,12 @@ class Daemon:
         self.cgroup = f"/knarr-test-{uuid.uuid4().hex[:12]}"
         self.flags = list(flags)
         self.launcher: list[str] = []
+        self.rootless = rootless
+        if rootless:
+            os.chown(self.directory, subordinate_user.ID, subordinate_user.ID)
+            self.launcher = [sys.executable, subordinate_user.__file__, *(["--one-id"] if one_id else [])]
+            self.launcher.append(str(self.directory / "home"))
+        self.user = list(self.launcher)
         self.process: subprocess.Popen[bytes] | None = None
 
     # -- life
@@ -51,7 +64,8 @@ class Daemon:
     def command(self) -> list[str]:
         command = ["sh", "-c", _JOIN, str(self._own_cgroup()), *self.launcher]
         command += [str(KNARRD), "--data-root", str(self.data_root), "--run-root", str(self.run_root)]
-        command += ["--cgroup-parent", self.cgroup]
+        if not self.rootless:
+            command += ["--cgroup-parent", self.cgroup]
         for host in self.hosts:
             command += ["--host", host]
         return command + self.flags
@@ -78,6 +92,7 @@ class Daemon:
             address = self.directory / "notify"
             address.unlink(missing_ok=True)
             ready.bind(str(address))
+            address.chmod(0o666)
             env = {**os.environ, "NOTIFY_SOCKET": str(address), **(environment or {})}
             env.pop("PYTHONDONTWRITEBYTECODE", None)  # to compile everything at each start takes a second
             self.process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stderr=log, env=env, **options)
@@ -90,6 +105,7 @@ class Daemon:
             address = self.directory / "notify"
             address.unlink()
             ready.bind(str(address))
+            address.chmod(0o666)
             self.process.send_signal(signal.SIGHUP)
             self._await_ready(self.process, ready)
 
@@ -183,6 +199,8 @@ class Daemon:
         """
         if (self.data_root / "state.db").exists():
             self._remove_containers()
+        if self.rootless:
+            self._await_keeper()
         left = self.leaks()
         for pid in self.pids():
             os.kill(pid, signal.SIGKILL)
@@ -195,12 +213,22 @@ class Daemon:
 
     def _remove_containers(self) -> None:
         if self.process is None:
-            self.hosts, self.flags, self.launcher = [self.host], [], []
+            self.hosts, self.flags, self.launcher = [self.host], [], self.user
             self.start()
         _, containers = self.request("GET", "/containers/json?all=1")
         for container in containers:
             self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
         self.stop()
+
+    def _await_keeper(self) -> None:
+        """It ends when knarrd has: a moment later."""
+        for pid in self.pids():
+            try:
+                pidfd = os.pidfd_open(pid)
+            except ProcessLookupError:
+                continue
+            select.select([pidfd], [], [], READY_SECONDS)
+            os.close(pidfd)
 
     def leaks(self) -> dict[str, list[str]]:
         """What of ours is still there, by kind."""

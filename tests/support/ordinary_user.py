@@ -17,14 +17,19 @@ USER = 4321
 def become(uid: int = USER, *needed: Path) -> None:
     """To be called before exec, as root. Whatever is root's alone on the way to the interpreter, to knarr and to
     `needed` is covered, in a mount namespace of the process's own, by directories that lead just there."""
-    unshare(CLONE_NEWNS)
-    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
-    for path in (Path(sys.executable).parent, Path(sys.prefix), Path(sys.base_prefix), Path(__file__), *needed):
-        _open_way(path)
+    open_ways(*needed)
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
     prctl(PR_SET_DUMPABLE, 1)  # its files in /proc are its own
+
+
+def open_ways(*needed: Path) -> None:
+    """The first half of `become`: the mount namespace."""
+    unshare(CLONE_NEWNS)
+    mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_PRIVATE)
+    for path in (Path(sys.executable).parent, Path(sys.prefix), Path(sys.base_prefix), Path(__file__), *needed):
+        _open_way(path)
 
 
 def _open_way(path: Path) -> None:

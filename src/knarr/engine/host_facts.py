@@ -6,11 +6,13 @@ import functools
 import os
 from typing import NamedTuple
 
-from knarr.kernel.cgroups import Hierarchies, detect
+from knarr.kernel import user_namespaces
+from knarr.kernel.cgroups import Hierarchies, detect, own_path
 
 
 class HostFacts(NamedTuple):
-    """`cpus` and `nodes` are lists as in "0-3"; the rest tells whether a control exists."""
+    """`cpus` and `nodes` are lists as in "0-3"; `delegated` are the v2 controllers of a user's engine, None for one
+    that may use all; the rest tells whether a control exists."""
 
     hierarchies: Hierarchies
     cpu_count: int
@@ -21,6 +23,7 @@ class HostFacts(NamedTuple):
     oom_kill_disable: bool
     realtime: bool
     block_weight: bool
+    delegated: frozenset[str] | None = None
 
 
 @functools.cache
@@ -40,7 +43,14 @@ def gather() -> HostFacts:
         oom_kill_disable=os.path.exists(f"{memory}/memory.oom_control"),
         realtime=os.path.exists(f"{controllers.get('cpu', '')}/cpu.rt_runtime_us"),
         block_weight=v2 or os.path.exists(f"{block}/blkio.weight") or os.path.exists(f"{block}/blkio.bfq.io_serviced"),
+        delegated=_delegated(hierarchies) if user_namespaces.inside() else None,
     )
+
+
+def _delegated(hierarchies: Hierarchies) -> frozenset[str]:
+    if hierarchies.unified is None:
+        return frozenset()
+    return frozenset(_text(f"{hierarchies.unified}{own_path()}/cgroup.controllers").split())
 
 
 def _text(*paths: str) -> str:

@@ -183,9 +183,9 @@ class Launcher:
             pairs = zip(record.mounts, inputs.mounts, strict=True)
             id_mapping.map_owners(pairs, inputs.root_fd, record.config.user, users.space)
             spec = runtime_spec.build(inputs)
+            assert spec.process is not None
+            user_namespaces.check_user(spec.process, record.ids)
             if users.mounts_fd is not None:
-                assert spec.process is not None
-                user_namespaces.check_user(spec.process, record.ids)
                 id_mapping.map_space(spec.mounts, users.space, users.mounts_fd)
             return inputs.root_fd, spec
         except BaseException:

@@ -38,6 +38,7 @@ DEFAULT_READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/p
 
 _NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 _CPU_PERIOD = 100_000
+_TTY = 5
 _ULIMITS = frozenset(
     {"core", "cpu", "data", "fsize", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio", "sigpending"}
     | {"stack"}
@@ -280,6 +281,7 @@ def _standard_mounts(host_config: HostConfig) -> list[spec.Mount]:
     guarded = ["nosuid", "noexec", "nodev"]
     system = guarded if host_config.privileged else [*guarded, "ro"]
     size = host_config.shm_size or 64 << 20
+    terminal_group = [f"gid={_TTY}"] if user_namespaces.group_count() > _TTY else []  # of write(1) and its kin
     return [
         spec.Mount("/proc", "proc", "proc", guarded),
         spec.Mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
@@ -287,7 +289,7 @@ def _standard_mounts(host_config: HostConfig) -> list[spec.Mount]:
             "/dev/pts",
             "devpts",
             "devpts",
-            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+            ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *terminal_group],
         ),
         spec.Mount("/sys", "sysfs", "sysfs", system),
         spec.Mount("/sys/fs/cgroup", "cgroup", "cgroup", system),

@@ -17,10 +17,12 @@ from knarr.engine.log_settings import DRIVERS
 from knarr.engine.parts import Parts
 from knarr.errors import InvalidParameter
 from knarr.images import platforms
+from knarr.kernel import user_namespaces
 
 API_VERSION = "1.50"
 MIN_API_VERSION = "1.24"
 
+_CONTROLLERS = ("memory", "cpu", "cpuset", "pids")
 _OBJECTS = ("image", "container", "volume", "build-cache")
 
 
@@ -112,7 +114,9 @@ class SystemService:
         facts = self._parts.facts
         controllers = facts.hierarchies.controllers
         v2 = facts.hierarchies.mode == "v2"
-        has = {name: v2 or name in controllers for name in ("memory", "cpu", "cpuset", "pids")}
+        if facts.delegated is not None:
+            controllers = dict.fromkeys(facts.delegated, "")
+        has = {name: name in controllers or (v2 and facts.delegated is None) for name in _CONTROLLERS}
         return {
             "MemoryLimit": has["memory"],
             "SwapLimit": facts.swap_limit,
@@ -125,7 +129,7 @@ class SystemService:
             "IPv4Forwarding": _forwards(),
             "BridgeNfIptables": False,
             "BridgeNfIp6tables": False,
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": "none" if facts.hierarchies.mode == "none" else "cgroupfs",
             "CgroupVersion": "2" if v2 else "1",
             "SecurityOptions": self._security_options(v2=v2),
         }
@@ -133,6 +137,7 @@ class SystemService:
     def _security_options(self, *, v2: bool) -> list[str]:
         options = ["name=seccomp,profile=builtin"]
         options += ["name=userns"] if self._parts.settings.remap_users else []
+        options += ["name=rootless"] if user_namespaces.inside() else []
         return options + (["name=cgroupns"] if v2 else [])
 
     def _configuration(self) -> dict[str, Any]:

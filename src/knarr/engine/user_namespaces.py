@@ -15,6 +15,7 @@ from knarr.engine.container import Container, IdRange
 from knarr.engine.registry import Registry
 from knarr.engine.settings import EngineSettings
 from knarr.errors import Conflict, InvalidParameter, KnarrError, Unsupported
+from knarr.kernel import user_namespaces as kernel
 
 DEFAULT_SIZE = 1 << 16
 _AUTO = re.compile(r"auto(?::size=([1-9][0-9]{0,9}))?")
@@ -44,14 +45,24 @@ def mount_mappings(ids: IdRange) -> list[IdMapping]:
 
 
 def check_user(process: Process, ids: IdRange | None) -> None:
-    """Whoever runs needs a place in the namespace, if there is one. Raises InvalidParameter."""
+    """Whoever runs needs a place in the namespace, be it the container's or the engine's. Raises InvalidParameter."""
     if ids is None:
+        _check_own(process)
         return
     for id in (process.user.uid, process.user.gid, *process.user.additional_gids):
         if id >= ids.size:
             raise InvalidParameter(
                 f"the container's user namespace has {ids.size} ids, too few for {id} (see --userns=auto:size=N)"
             )
+
+
+def _check_own(process: Process) -> None:
+    user, groups = process.user, [process.user.gid, *process.user.additional_gids]
+    if kernel.inside() and (user.uid >= kernel.user_count() or max(groups) >= kernel.group_count()):
+        raise InvalidParameter(
+            f"there is no user {user.uid} with the group {', '.join(map(str, groups))}: this user's engine has the ids "
+            f"up to {min(kernel.user_count(), kernel.group_count()) - 1} (see /etc/subuid and /etc/subgid)"
+        )
 
 
 class UserNamespaces:
@@ -70,6 +81,11 @@ class UserNamespaces:
             host_config.userns_mode = "auto" if all(donor.record.ids for donor in donors) else "host"
         if parse_mode(host_config.userns_mode) is None:
             return
+        if kernel.inside():
+            raise Unsupported(
+                "a container cannot have a user namespace of its own in a user's engine: the kernel maps the ids of "
+                "mounts for the host's root only"
+            )
         if host_config.privileged:
             raise InvalidParameter(
                 "privileged mode is incompatible with user namespaces.  You must run the container in the host "

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from knarr.compute import spec
 from knarr.errors import InvalidParameter
-from knarr.kernel import paths
+from knarr.kernel import paths, user_namespaces
 
 _MAX_ID = 2**31 - 1
 _MAX_FILE_BYTES = 16 << 20
@@ -56,9 +56,14 @@ def resolve(root_fd: int, user: str, group_add: list[str] | None = None) -> Iden
     if wanted_group:
         gid = _group_id(groups, wanted_group, "unable")
     elif entry.name:
-        joined = [group.gid for group in groups if entry.name in group.members]
+        joined = [group.gid for group in groups if entry.name in group.members and _exists(group.gid)]
     joined += [_group_id(groups, name, "Unable") for name in group_add or []]
     return Identity(spec.User(uid=entry.uid, gid=gid, additional_gids=list(dict.fromkeys([gid, *joined]))), entry.home)
+
+
+def _exists(group: int) -> bool:
+    """Whether anything can be of that group: in a user namespace there may be few."""
+    return not user_namespaces.inside() or group < user_namespaces.group_count()
 
 
 def _number(text: str) -> int | None:

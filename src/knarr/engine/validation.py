@@ -31,7 +31,8 @@ from knarr.engine.config import (
     RestartPolicy,
 )
 from knarr.engine.host_facts import HostFacts, parse_list
-from knarr.errors import InvalidParameter
+from knarr.errors import InvalidParameter, Unsupported
+from knarr.kernel.cgroups import NO_CGROUPS
 from knarr.network import endpoint_options
 
 _MIN_MEMORY = 6 << 20
@@ -139,6 +140,7 @@ def check_resources(limits: Resources, facts: HostFacts, *, update: bool = False
     Raises InvalidParameter.
     """
     warnings: list[str] = []
+    _check_control_groups(limits, facts)
     _check_memory(limits, facts, update, warnings)
     _check_cpu(limits, facts)
     _check_cpusets(limits, facts)
@@ -152,6 +154,31 @@ def check_resources(limits: Resources, facts: HostFacts, *, update: bool = False
     if limits.cpu_count:
         raise InvalidParameter("linux does not support CPU count")
     return warnings
+
+
+_BY_CONTROLLER = {
+    "memory": ("memory", "memory_reservation", "memory_swap"),
+    "cpu": ("cpu_shares", "nano_cpus", "cpu_period", "cpu_quota", "cpu_realtime_period", "cpu_realtime_runtime"),
+    "cpuset": ("cpuset_cpus", "cpuset_mems"),
+    "io": (
+        *("blkio_weight", "blkio_weight_device", "blkio_device_read_bps", "blkio_device_write_bps"),
+        *("blkio_device_read_iops", "blkio_device_write_iops"),
+    ),
+    "pids": ("pids_limit",),
+}
+
+
+def _check_control_groups(limits: Resources, facts: HostFacts) -> None:
+    """A user's engine has the controllers that it was given. Raises Unsupported."""
+    if facts.delegated is None:
+        return
+    for controller, names in _BY_CONTROLLER.items():
+        for name in names:
+            if getattr(limits, name) and controller not in facts.delegated:
+                reason = NO_CGROUPS if facts.hierarchies.mode == "none" else f"Delegate={controller} is missing"
+                raise Unsupported(f"{name.replace('_', ' ')} cannot be limited: {reason}")
+    if limits.cgroup_parent and facts.hierarchies.mode == "none":
+        raise Unsupported(f"there is no cgroup parent: {NO_CGROUPS}")
 
 
 def _check_memory(limits: Resources, facts: HostFacts, update: bool, warnings: list[str]) -> None:

@@ -23,9 +23,18 @@ def inside() -> bool:
         return file.read().split() != _ALL_IDS
 
 
+def user_count() -> int:
+    """How many users, from 0 on, there are in this user namespace."""
+    return _count("/proc/self/uid_map")
+
+
 def group_count() -> int:
-    """How many groups, from 0 on, there are in this user namespace."""
-    with open("/proc/self/gid_map") as file:
+    """The same for groups."""
+    return _count("/proc/self/gid_map")
+
+
+def _count(path: str) -> int:
+    with open(path) as file:
         lines = sorted([int(field) for field in line.split()] for line in file)
     count = 0
     for first, _, size in lines:

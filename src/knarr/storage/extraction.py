@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from knarr.kernel import paths
+from knarr.storage import ownership, trees
 from knarr.storage import tar_format as tar
-from knarr.storage import trees
 from knarr.storage.archive_reader import ArchiveReader
 from knarr.storage.id_shift import IdShift
 from knarr.storage.tar_format import ArchiveError, Entry, os_text
@@ -229,7 +229,7 @@ class _Extraction:
             if stat.S_IFMT(os.fstat(fd).st_mode) != kind:
                 return
             path = f"/proc/self/fd/{fd}"
-            os.chown(path, entry.uid, entry.gid)
+            os.chown(path, *ownership.owner(entry.uid, entry.gid))
             if kind != stat.S_IFLNK:
                 os.chmod(path, entry.mode)
             if entry.xattrs:
@@ -277,7 +277,7 @@ def _look(parent: int, name: bytes) -> tuple[int, bool] | None:
 
 
 def _set_attributes(fd: int, entry: Entry) -> None:
-    os.fchown(fd, entry.uid, entry.gid)
+    os.fchown(fd, *ownership.owner(entry.uid, entry.gid))
     os.fchmod(fd, entry.mode)
     if entry.xattrs:
         trees.set_xattrs(fd, entry.xattrs)

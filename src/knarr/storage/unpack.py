@@ -15,8 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
+from knarr.storage import ownership, trees
 from knarr.storage import tar_format as tar
-from knarr.storage import trees
 from knarr.storage.directories import Directories, Directory, make_opaque
 from knarr.storage.tar_format import ArchiveError, Entry, os_text
 
@@ -194,7 +194,7 @@ class _Unpacking:
             if entry.size:
                 self._reader.write_data(entry, fd)
             if entry.uid or entry.gid or parent.inherits_group:
-                os.fchown(fd, entry.uid, entry.gid)
+                os.fchown(fd, *ownership.owner(entry.uid, entry.gid))
             if mode & (0o7000 | self._umask):
                 os.fchmod(fd, mode)
             if entry.xattrs:
@@ -216,7 +216,7 @@ class _Unpacking:
         self._directory_attributes(self._directories.child(parent, name), entry)
 
     def _directory_attributes(self, directory: Directory, entry: Entry) -> None:
-        os.fchown(directory.fd, entry.uid, entry.gid)
+        os.fchown(directory.fd, *ownership.owner(entry.uid, entry.gid))
         os.fchmod(directory.fd, entry.mode)
         directory.inherits_group = bool(entry.mode & stat.S_ISGID)
         if entry.xattrs:
@@ -241,7 +241,7 @@ class _Unpacking:
 
     def _attributes(self, parent: Directory, name: bytes, entry: Entry) -> None:
         """Of what cannot be opened."""
-        os.chown(name, entry.uid, entry.gid, dir_fd=parent.fd, follow_symlinks=False)
+        os.chown(name, *ownership.owner(entry.uid, entry.gid), dir_fd=parent.fd, follow_symlinks=False)
         if entry.kind != tar.SYMLINK:
             os.chmod(name, entry.mode, dir_fd=parent.fd)
         if entry.xattrs:

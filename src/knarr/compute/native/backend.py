@@ -36,8 +36,8 @@ from knarr.compute.native.run_directory import STATE_NAME, State
 from knarr.compute.native.zygote_process import ZygoteProcess
 from knarr.compute.spec import IdMapping, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound, Unsupported
-from knarr.kernel import cgroup_usage, link_counters
-from knarr.kernel.cgroups import Cgroup
+from knarr.kernel import cgroup_usage, link_counters, process_trees
+from knarr.kernel.cgroups import NO_CGROUPS, Cgroup
 
 _CGROUP_LINK = "cgroup"
 """In the run directory, leads nowhere: the cgroup's path, for as long as there is no state yet that says more."""
@@ -232,6 +232,7 @@ class NativeSystem:
         self._run_dir = run_dir
         self._cgroup_plan = cgroup
         self._cgroup = open_cgroup(cgroup)
+        self._has_cgroup = cgroup.mode != "none"
         self._connection = connection
         self._host = host
         self._execs: dict[str, NativeExec] = {}
@@ -303,7 +304,7 @@ class NativeSystem:
     async def kill(self, signal: int, *, everyone: bool = False) -> None:
         """Signal the main process, or all. Raises NotFound once it has ended."""
         if everyone:
-            for pid in self._cgroup.pids():
+            for pid in self.pids():
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal)
             return
@@ -358,7 +359,9 @@ class NativeSystem:
         return messages.Exec(exec_id=request.id, process=plan, attachment=attachment, note=request.note)
 
     async def pause(self) -> None:
-        """Freeze all processes. Raises NotFound once the system has ended, OSError."""
+        """Freeze all processes. Raises NotFound once the system has ended, Unsupported without a cgroup, OSError."""
+        if not self._has_cgroup:
+            raise Unsupported(f"containers cannot be paused: {NO_CGROUPS}")
         with self._living():
             await asyncio.to_thread(self._cgroup.freeze)
 
@@ -380,6 +383,8 @@ class NativeSystem:
     async def update(self, resources: Resources) -> None:
         """Change all limits or none. Raises NotFound once the system has ended, else KnarrError with the control file
         that did not take its value."""
+        if not self._has_cgroup:
+            raise Unsupported(f"limits cannot be changed: {NO_CGROUPS}")
         with self._living(), ExitStack() as undo:
             for write in limits.writes(resources, self._host.hierarchies, update=True):
                 self._change_limit(write, undo)
@@ -404,11 +409,11 @@ class NativeSystem:
 
     def pids(self) -> list[int]:
         """The host process ids of all processes in the system."""
-        return self._cgroup.pids()
+        return self._cgroup.pids() if self._has_cgroup else process_trees.members(self.pid)
 
     def usage(self) -> cgroup_usage.Usage:
         """What the system has used of the host up to now."""
-        return cgroup_usage.read(self._cgroup)
+        return cgroup_usage.read(self._cgroup) if self._has_cgroup else process_trees.usage(self.pid)
 
     def network_counters(self) -> dict[str, link_counters.LinkCounters]:
         """What has gone through the interfaces that the system sees."""

@@ -368,7 +368,7 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
         gid=user.gid,
         groups=user.additional_gids,
         umask=0o022 if user.umask is None else user.umask,
-        set_groups=_sets_groups(user.additional_gids, host),
+        set_groups=_sets_groups({*user.additional_gids} - {user.gid}, host),
         capabilities=_masks(process.capabilities or Capabilities(), host),
         no_new_privileges=process.no_new_privileges,
         seccomp=seccomp[0],
@@ -381,7 +381,7 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
     )
 
 
-def _sets_groups(wanted: list[int], host: Host) -> bool:
+def _sets_groups(wanted: set[int], host: Host) -> bool:
     """Raises Unsupported where groups are wanted and the kernel does not let us (user_namespaces(7), setgroups)."""
     if wanted and not host.sets_groups:
         raise Unsupported("additional groups need subordinate ids, which this user has none of (see /etc/subgid)")
