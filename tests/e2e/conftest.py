@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from typing import Any
 
 import busybox
 import pytest
+import registries
+from buildkit_client import Build, BuildClient
 from harness import Daemon
 
 IMAGE = "busybox:latest"
@@ -61,3 +65,48 @@ def docker_py(engine_host: Daemon) -> Iterator[Any]:
     client = sdk.DockerClient(base_url=engine_host.host)
     yield client
     client.close()
+
+
+# Clients of BuildKit's protocol
+
+Work = Callable[[BuildClient], Coroutine[Any, Any, Any]]
+
+
+@pytest.fixture
+def do(engine_host: Daemon) -> Callable[[Work], Any]:
+    """Runs something with a client of BuildKit's protocol that is connected to the shared engine."""
+
+    async def connected(work: Work) -> Any:
+        async with BuildClient.connected(engine_host.socket_path) as client:
+            return await work(client)
+
+    return lambda work: asyncio.run(connected(work))
+
+
+@pytest.fixture
+def build(do: Any, tmp_path: Path) -> Callable[..., Build]:
+    """Builds a Dockerfile by BuildKit's protocol; the files of its context are the directory `context`."""
+    context = tmp_path / "context"
+    context.mkdir()
+
+    def run(dockerfile: str, *, client: Callable[[BuildClient], None] = lambda one: None, **options: Any) -> Build:
+        async def work(one: BuildClient) -> Build:
+            client(one)
+            return await one.build(context, dockerfile, **options)
+
+        return do(work)
+
+    return run
+
+
+@pytest.fixture
+def context(build: Any, tmp_path: Path) -> Path:
+    """The directory that `build` builds from."""
+    return tmp_path / "context"
+
+
+@pytest.fixture
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The name of an empty registry."""
+    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
+        yield proxy.name

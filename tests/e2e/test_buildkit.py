@@ -6,54 +6,17 @@ import asyncio
 import json
 import random
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-import registries
 from buildkit_client import Build, BuildClient, Received
 from grpclib.client import UnaryStreamMethod
 from harness import Daemon
 
 from knarr.buildkit.proto import control_pb2 as control
-
-_T = TypeVar("_T")
-Work = Callable[[BuildClient], Coroutine[Any, Any, _T]]
-
-
-@pytest.fixture
-def do(engine_host: Daemon) -> Callable[[Work[Any]], Any]:
-    """Runs something with a client that is connected to the shared engine."""
-
-    async def connected(work: Work[Any]) -> Any:
-        async with BuildClient.connected(engine_host.socket_path) as client:
-            return await work(client)
-
-    return lambda work: asyncio.run(connected(work))
-
-
-@pytest.fixture
-def build(do: Any, tmp_path: Path) -> Callable[..., Build]:
-    """Builds a Dockerfile; the files of its context are the directory `context`."""
-    context = tmp_path / "context"
-    context.mkdir()
-
-    def run(dockerfile: str, *, client: Callable[[BuildClient], None] = lambda one: None, **options: Any) -> Build:
-        async def work(one: BuildClient) -> Build:
-            client(one)
-            return await one.build(context, dockerfile, **options)
-
-        return do(work)
-
-    return run
-
-
-@pytest.fixture
-def context(build: Any, tmp_path: Path) -> Path:
-    """The directory that is built from."""
-    return tmp_path / "context"
 
 
 def test_an_image_that_runs(build: Any, context: Path, docker: Any) -> None:
@@ -345,12 +308,6 @@ def test_a_cache_of_the_client(engine_host: Daemon, tmp_path: Path) -> None:
             assert "[stage-1 3/3] COPY --from=one /one /" in again.cached
 
     asyncio.run(work())
-
-
-@pytest.fixture
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with registries.running(tmp_path_factory.mktemp("registry")) as proxy:
-        yield proxy.name
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -33,6 +34,8 @@ class Context:
         path.mkdir(mode=0o700, parents=True)
         self.path = path
         self.dockerfile = ""
+        self.pin = ""
+        """What tells what was fetched for ever: the digest of a file, or sha1:COMMIT."""
         self._top = os.open(path, DIRECTORY_FLAGS)
         os.mkdir("files", 0o755, dir_fd=self._top)
         self.root_fd = os.open("files", DIRECTORY_FLAGS, dir_fd=self._top)
@@ -57,6 +60,7 @@ class Context:
         elif remote and fetching.is_url(remote):
             # not waited for if cancelled: it uses nothing of the context but a name for its file
             found = await asyncio.to_thread(fetching.download, remote, self.path / "download")
+            self.pin = f"sha256:{await in_thread(_digest, found.path)}"
             dockerfile = await in_thread(self._take_download, found.path, dockerfile)
         elif remote not in ("", "client-session"):
             raise InvalidParameter(f"unable to prepare context: path {remote!r} not found")
@@ -81,7 +85,7 @@ class Context:
         return _DOCKERFILE
 
     async def _clone(self, repository: fetching.Repository) -> None:
-        await fetching.clone(repository, self.path / "files")
+        self.pin = f"sha1:{await fetching.clone(repository, self.path / 'files')}"
         if repository.directory:
             try:
                 part = paths.open_in_root(self.root_fd, repository.directory, os.O_RDONLY | os.O_DIRECTORY)
@@ -121,6 +125,11 @@ class Context:
                 if directory is not None:
                     with trees.owned(directory):
                         trees.remove_tree(directory, name)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_archive(start: bytes) -> bool:

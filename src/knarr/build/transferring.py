@@ -48,6 +48,8 @@ class Transferring:
         self._tree = tree
         self._scratch = scratch
         self._fetched = 0
+        self.pins: dict[str, str] = {}
+        """The digests of what was fetched, by its address."""
 
     async def prepare(
         self, instruction: Copy | Add, before: State, document: Callable[[str], str], stack: AsyncExitStack
@@ -137,6 +139,7 @@ class Transferring:
         commit = await fetching.clone(repository, path, keep_git_dir=instruction.keep_git_dir)
         if instruction.checksum and not commit.startswith(instruction.checksum.removeprefix("sha1:")):
             raise InvalidParameter(f"expected checksum to match {instruction.checksum}, got {commit}")
+        self.pins[source] = f"sha1:{commit}"
         fd = os.open(path / repository.directory.strip("/"), DIRECTORY_FLAGS)
         stack.callback(os.close, fd)
         return fd
@@ -148,7 +151,7 @@ class Transferring:
             raise InvalidParameter(f"cannot determine filename for source {url}")
         name = found.name or "download"
         os.rename(found.path, path / name)
-        await in_thread(_check, path / name, instruction.checksum)
+        self.pins[url] = await in_thread(_checked, path / name, instruction.checksum)
         os.chmod(path / name, 0o600)
         if found.mtime_ns is not None:
             os.utime(path / name, ns=(found.mtime_ns, found.mtime_ns))
@@ -156,16 +159,16 @@ class Transferring:
             await in_thread(lambda: transfer.add_sources(fd, [name], where=""))
 
 
-def _check(path: Path, checksum: str) -> None:
-    if not checksum:
-        return
-    algorithm, _, wanted = checksum.partition(":")
-    if algorithm not in ("sha256", "sha384", "sha512") or not wanted:
+def _checked(path: Path, checksum: str) -> str:
+    """The digest of a file, which has to be `checksum` if that is given. Raises InvalidParameter."""
+    algorithm, _, wanted = (checksum or "sha256:").partition(":")
+    if algorithm not in ("sha256", "sha384", "sha512") or (checksum and not wanted):
         raise InvalidParameter(f"invalid checksum digest format: {checksum}")
     with path.open("rb") as file:
         actual = hashlib.file_digest(file, algorithm).hexdigest()
-    if actual != wanted.lower():
+    if checksum and actual != wanted.lower():
         raise InvalidParameter(f"digest mismatch {algorithm}:{actual}: {algorithm}:{wanted}")
+    return f"{algorithm}:{actual}"
 
 
 def _mode(text: str) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from knarr.buildkit.arrivals import Arrivals
+from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.progress import Progress
 from knarr.buildkit.proto import control_pb2 as pb
 from knarr.buildkit.proto import gateway_pb2
@@ -31,6 +32,8 @@ class Build:
         self.error: Exception | None = None
         self.response: dict[str, str] = {}
         self.attributes: dict[str, str] = dict(request.FrontendAttrs)
+        self.provenance: dict[str, Attestation] = {}
+        """Of its results, by platform ("" where only one was asked for)."""
         self._ending = AsyncExitStack()
 
     @property
@@ -68,7 +71,9 @@ class Build:
 class Builds:
     """The builds that are under way, and the last ones that were."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_end: Callable[[Build], None] | None = None) -> None:
+        """`on_end` is called with each build that has ended, unless it is one of a client's inner ones."""
+        self._on_end = on_end
         self._all: Arrivals[Build] = Arrivals()
         self._watchers: set[Changes] = set()
 
@@ -84,6 +89,8 @@ class Builds:
     async def end(self, build: Build) -> None:
         """A build has ended; those who follow its progress get the rest of that. The oldest are forgotten."""
         await build.close()
+        if self._on_end is not None and not build.request.Internal:
+            self._on_end(build)
         self._tell(build)
         over = [each for each in self._all.values() if each.ended]
         for old in over[:-_KEPT]:

@@ -12,6 +12,7 @@ from knarr.buildkit.builds import Build, Builds
 from knarr.buildkit.methods import Metadata, duplex, streaming, unary
 from knarr.buildkit.proto import control_pb2 as pb
 from knarr.buildkit.proto import gateway_pb2, worker_pb2
+from knarr.buildkit.records import BuildRecords
 from knarr.buildkit.results import Frontend, Result
 from knarr.buildkit.sessions import Sessions
 from knarr.buildkit.usage import Usage
@@ -34,9 +35,11 @@ class Control:
         export: Export,
         usage: Usage,
         record: worker_pb2.WorkerRecord,
+        records: BuildRecords,
         after: Callable[[], Awaitable[None]],
     ) -> None:
         """`after` is called at the end of each build."""
+        self._records = records
         self._after = after
         self._sessions = sessions
         self._builds = builds
@@ -103,6 +106,10 @@ class Control:
         return Result({name: build.target(id) for name, id in refs.items() if id}, metadata)
 
     async def _status(self, request: pb.StatusRequest, metadata: Metadata) -> AsyncGenerator[pb.StatusResponse, None]:
+        told = self._records.told(request.Ref) if self._builds.find(request.Ref) is None else None
+        if told is not None:
+            yield told
+            return
         build = await self._builds.get(request.Ref)
         async for message in build.progress.follow():
             yield message
@@ -129,7 +136,7 @@ class Control:
     async def _listen(
         self, request: pb.BuildHistoryRequest, metadata: Metadata
     ) -> AsyncGenerator[pb.BuildHistoryEvent, None]:
-        async for event in history.events(self._builds, request):
+        async for event in history.events(self._builds, self._records, request):
             yield event
 
     async def _update_history(
@@ -137,6 +144,7 @@ class Control:
     ) -> pb.UpdateBuildHistoryResponse:
         if request.Delete:
             self._builds.forget(request.Ref)
-        elif request.Pinned:
-            raise Unsupported("records of builds cannot be pinned")
+            self._records.remove(request.Ref)
+        elif not request.Finalize:
+            self._records.pin(request.Ref, request.Pinned)
         return pb.UpdateBuildHistoryResponse()

@@ -46,7 +46,7 @@ from knarr.buildkit.solver import Solver
 from knarr.errors import CommandFailed, KnarrError, NotFound, Unsupported
 from knarr.images import layer_archives
 from knarr.images.config import ContainerDefaults, ImageConfig
-from knarr.storage.layers import Layer
+from knarr.storage.layers import Layer, LayerStore
 
 _CANCELLED = "context canceled"
 
@@ -69,6 +69,11 @@ class Evaluation:
         self._held: list[str] = []
         self.imports: list[ImportedCache] = []
         """Where results are looked for that the engine's own cache does not have."""
+
+    @property
+    def layers(self) -> LayerStore:
+        """Where results are."""
+        return self._solver.layers
 
     @property
     def results(self) -> list[Result]:
@@ -328,6 +333,7 @@ class Evaluation:
             if operation.needs_network:
                 vertex.start()
             prepared = await copying.prepare(operation.instruction, before, lambda text: text, stack)
+            operation.fetched.update(copying.pins)
             content = await in_thread(prepared.digest)
             key = cache.key("copy", below or "", operation.destination, content, str(self._options.epoch))
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Protocol
 
 from knarr.build.threads import in_thread
 from knarr.buildkit import documents, progress
+from knarr.buildkit.attestations import provenance
+from knarr.buildkit.attestations.provenance import Invocation
+from knarr.buildkit.attestations.request import ProvenanceRequest
+from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.builds import Build
 from knarr.buildkit.caches import exporting as cache_exporting
 from knarr.buildkit.caches import records
@@ -62,7 +67,7 @@ class Exporting:
             for each in caches
             if each.kind != "inline"
         ]
-        finished = list(await asyncio.gather(*(self._finish(*each, inline) for each in result.targets.items())))
+        finished = list(await asyncio.gather(*(self._finish(build, *each, inline) for each in result.targets.items())))
         response: dict[str, str] = {}
         for each in wanted:
             response |= await self._export(build, each, finished)
@@ -70,12 +75,14 @@ class Exporting:
             response |= await self._export_cache(build, cache, place, result, finished)
         return response
 
-    async def _finish(self, platform: str, target: Target, inline: bool) -> Finished:
+    async def _finish(self, build: Build, platform: str, target: Target, inline: bool) -> Finished:
         chain = await target.evaluate()
-        document = await in_thread(documents.document, self._layers, target.outcome, chain, target.epoch)
+        document = await in_thread(documents.document, self._layers, target.outcome, chain, target.options.epoch)
         if inline:
             document = await in_thread(records.inline, self._layers, document, target.steps(), chain)
-        return Finished(platform, target.outcome, chain, document)
+        return Finished(
+            platform, target.outcome, chain, document, [*_attested(build, platform, target), *await target.scan()]
+        )
 
     async def _export_cache(
         self, build: Build, wanted: Wanted, place: Place, result: Result, finished: list[Finished]
@@ -112,6 +119,15 @@ class Exporting:
             raise error if isinstance(error, KnarrError) else KnarrError(str(error)) from error
         vertex.complete()
         return response
+
+
+def _attested(build: Build, platform: str, target: Target) -> list[Attestation]:
+    """What is to be said of a result. The build's record has all that can be."""
+    attributes = target.options.attributes
+    invocation = Invocation(build.ref, attributes, build.created, time.time_ns(), target.file)
+    build.provenance[platform] = provenance.attest(ProvenanceRequest(), invocation, target.outcome.head)
+    wanted = target.options.attestations.provenance
+    return [] if wanted is None else [provenance.attest(wanted, invocation, target.outcome.head)]
 
 
 def _wanted(build: Build) -> list[Wanted]:

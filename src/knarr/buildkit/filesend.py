@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 
 from grpclib.client import Stream
 from grpclib.const import Cardinality
@@ -81,20 +83,33 @@ async def send_tree(session: Session, number: int, tree: Tree, progress: Progres
 
 
 class Tree:
-    """What is below some directories, as the protocol lists it: in the order of paths' components."""
+    """What is below some directories, as the protocol lists it: in the order of paths' components.
+
+    Of two files at one path the later is in it.
+    """
 
     def __init__(self) -> None:
-        self._files: list[tuple[Stat, int, bytes]] = []
+        self._files: dict[str, tuple[Stat, int, bytes]] = {}
+        self._documents: dict[str, bytes] = {}
+
+    def add_document(self, path: str, data: bytes) -> None:
+        """A file that is in no directory."""
+        self._files[path] = Stat(path=path, mode=0o600, size=len(data), modTime=time.time_ns()), -1, b""
+        self._documents[path] = data
 
     def add(self, root_fd: int, prefix: str = "") -> None:
         """All that is below a directory, whose descriptor is borrowed; blocks."""
         if prefix:
-            self._files.append((Stat(path=prefix, mode=_KINDS[stat.S_IFDIR] | 0o755), root_fd, b""))
+            self._files[prefix] = Stat(path=prefix, mode=_KINDS[stat.S_IFDIR] | 0o755), root_fd, b""
         links: dict[tuple[int, int], str] = {}
         for name in sorted(tree_names(root_fd), key=lambda path: path.split(b"/")):
             made = _stat(root_fd, name, f"{prefix}/{os.fsdecode(name)}".lstrip("/"), links)
             if made is not None:
-                self._files.append((made, root_fd, name))
+                self._files[made.path] = made, root_fd, name
+
+    @cached_property
+    def _listing(self) -> list[str]:
+        return sorted(self._files, key=lambda path: os.fsencode(path).split(b"/"))
 
     @staticmethod
     def of_directory(fd: int) -> list[Stat]:
@@ -103,17 +118,27 @@ class Tree:
         return [entry for entry in found if entry is not None]
 
     def __iter__(self) -> Iterator[Stat]:
-        return (entry for entry, _, _ in self._files)
+        return (self._files[path][0] for path in self._listing)
 
     def open(self, number: int) -> int:
         """A descriptor of a file of the listing, the caller's. Raises OSError."""
-        _, root_fd, name = self._files[number]
+        path = self._listing[number]
+        if path in self._documents:
+            return _in_memory(self._documents[path])
+        _, root_fd, name = self._files[path]
         head, _, last = name.rpartition(b"/")
         directory = trees.open_directory(root_fd, head)
         if directory is None:
             raise FileNotFoundError(os.fsdecode(name))
         with trees.owned(directory):
             return os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+
+
+def _in_memory(data: bytes) -> int:
+    with os.fdopen(os.memfd_create("document", os.MFD_CLOEXEC), "wb") as file:
+        file.write(data)
+        file.seek(0)
+        return os.dup(file.fileno())
 
 
 def _stat(root_fd: int, name: bytes, shown: str, links: dict[tuple[int, int], str]) -> Stat | None:

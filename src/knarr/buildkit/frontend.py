@@ -14,6 +14,9 @@ from knarr.build import state
 from knarr.build.interface import Images
 from knarr.build.threads import in_thread
 from knarr.buildkit import llb, options, progress
+from knarr.buildkit.attestations import sbom
+from knarr.buildkit.attestations.statements import Attestation
+from knarr.buildkit.attestations.steps import SourceFile
 from knarr.buildkit.builds import Build
 from knarr.buildkit.caches.importing import ImportedCache
 from knarr.buildkit.caches.places import Place
@@ -129,10 +132,19 @@ class _Run:
             dispatchers = [Dispatcher(dockerfile, self._options, self, context, target) for target in targets]
             ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images(dispatchers))
             outcomes = [await dispatcher.run() for dispatcher in dispatchers]
+            scans = [await self._scan(outcome) for outcome in outcomes]
         except KnarrError as error:
             raise detailed(error, self._source) from error
         context.select(ignored)
-        return Result({self._name(outcome): self._target(outcome, evaluation) for outcome in outcomes})
+        pairs = zip(outcomes, scans, strict=True)
+        return Result({self._name(outcome): self._target(outcome, scan, evaluation) for outcome, scan in pairs})
+
+    async def _scan(self, outcome: Outcome) -> Outcome | None:
+        """The bill of materials of an outcome, if one is asked for."""
+        scanner = self._options.attestations.sbom
+        if scanner is None:
+            return None
+        return sbom.scan(await self._find_image(scanner, platforms.of_host()), scanner, outcome)
 
     async def _import_caches(self) -> list[ImportedCache]:
         """The caches that can be read. As with BuildKit others are no failure: they are shown as what they are."""
@@ -168,19 +180,28 @@ class _Run:
             raise
         self._build.on_end(lambda: in_thread(fetched.close))
         vertex.complete()
-        return FetchedDirectory(name=f"[internal] {title}", directory=fetched, address=f"{self._build.ref} {address}")
+        source = "" if "buildkit-session" in address else address
+        return FetchedDirectory(name=f"[internal] {title}", directory=fetched, source=source)
 
     def _name(self, outcome: Outcome) -> str:
         return str(outcome.platform) if self._options.multi_platform else ""
 
-    def _target(self, outcome: Outcome, evaluation: Evaluation) -> Target:
+    def _target(self, outcome: Outcome, scan: Outcome | None, evaluation: Evaluation) -> Target:
         async def evaluate() -> str | None:
             try:
                 return await evaluation.layers_of(outcome)
             except KnarrError as error:
                 raise detailed(error, self._source) from error
 
-        return Target(secrets.token_hex(16), outcome, evaluate, lambda: evaluation.results, self._options.epoch)
+        async def scanned() -> list[Attestation]:
+            if scan is None:
+                return []
+            return await in_thread(sbom.statements, evaluation.layers, await evaluation.layers_of(scan))
+
+        file = SourceFile(self._source.filename, self._source.data)
+        return Target(
+            secrets.token_hex(16), outcome, evaluate, lambda: evaluation.results, self._options, file, scanned
+        )
 
     # What the client has
 

@@ -59,7 +59,8 @@ class FetchedDirectory(Operation):
     """A context that was fetched to find the Dockerfile in it."""
 
     directory: RemoteContext
-    address: str
+    source: str
+    """Its address, "" if the client has sent it."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -80,6 +81,7 @@ class Run(Operation):
     directory: str
     user: str
     network: str
+    insecure: bool = False
     mounts: list[MountedInput] = field(default_factory=list)
     scripts: dict[str, str] = field(default_factory=dict)
     """Files that are there while it runs: path to content."""
@@ -98,6 +100,8 @@ class Transfer(Operation):
     instruction: Copy | Add
     source: Operation | None
     directory: str
+    fetched: dict[str, str] = field(default_factory=dict)
+    """What was fetched for it: digests by address, once it has been executed."""
 
     @property
     def destination(self) -> str:

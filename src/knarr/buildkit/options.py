@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct, field
 
+from knarr.buildkit.attestations.request import Wanted, wanted_by
 from knarr.dockerfile.values import boolean
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.images import platforms
@@ -65,6 +66,7 @@ class Options(Struct, kw_only=True):
     epoch: int | None = None
     caches: list[CacheSource] = field(default_factory=list)
     request: str = ""
+    attestations: Wanted = Wanted()
     attributes: dict[str, str] = field(default_factory=dict)
 
     def skips_cache(self, stage: str) -> bool:
@@ -76,7 +78,6 @@ class Options(Struct, kw_only=True):
 
 def read(attributes: Mapping[str, str]) -> Options:
     """The settings. Raises InvalidParameter, Unsupported."""
-    _check_attestations(attributes)
     check_frontend(attributes.get("source", "") or attributes.get("build-arg:BUILDKIT_SYNTAX", ""))
     given = {name: _prefixed(attributes, f"{name}:") for name in ("build-arg", "label", "context", "local-sessionid")}
     wanted = [platforms.parse(text) for text in _list(attributes.get("platform", ""))]
@@ -106,6 +107,7 @@ def read(attributes: Mapping[str, str]) -> Options:
         epoch=epoch(given["build-arg"].get("SOURCE_DATE_EPOCH", "")),
         caches=_caches(attributes),
         request=attributes.get("requestid", ""),
+        attestations=wanted_by(attributes),
         attributes=dict(attributes),
     )
 
@@ -181,10 +183,3 @@ def _caches(attributes: Mapping[str, str]) -> list[CacheSource]:
         except msgspec.MsgspecError as error:
             raise InvalidParameter(f"failed to unmarshal cache-imports: {error}") from error
     return [CacheSource("registry", {"ref": ref}) for ref in _list(attributes.get("cache-from", ""))]
-
-
-def _check_attestations(attributes: Mapping[str, str]) -> None:
-    """Raise Unsupported for attestations that are wanted whatever the exporter."""
-    for name, value in _prefixed(attributes, "attest:").items():
-        if not {"disabled=true", "inline-only=true"} & set(_list(value)):
-            raise Unsupported(f"attestations of type {name} cannot be made")

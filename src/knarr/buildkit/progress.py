@@ -38,6 +38,7 @@ class Progress:
         self._more = asyncio.Event()
         self._ended = False
         self.vertices: dict[str, Vertex] = {}
+        self.warnings = 0
 
     def vertex(self, digest: str, name: str, inputs: Iterable[str] = ()) -> Vertex:
         """The vertex of a digest, told of now if it is new."""
@@ -50,6 +51,11 @@ class Progress:
         """Add to what is told."""
         self._told.append(message)
         self._more.set()
+
+    def warn(self, warning: pb.VertexWarning) -> None:
+        """Tell of what is not well, but no failure."""
+        self.warnings += 1
+        self.tell(pb.StatusResponse(warnings=[warning]))
 
     def end(self) -> None:
         """Nothing more will be told."""

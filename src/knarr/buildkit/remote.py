@@ -34,6 +34,11 @@ class RemoteContext:
         """Its directory."""
         return self._context.root_fd
 
+    @property
+    def pin(self) -> str:
+        """See build.context.Context; "" for what the client has sent."""
+        return self._context.pin
+
     @classmethod
     async def fetch(cls, root: Path, address: str, session: Session, dockerfile: str) -> RemoteContext:
         """Fetch what `address` names into a directory below `root`.

@@ -9,8 +9,11 @@ import msgspec
 from msgspec import Struct, field
 
 from knarr.buildkit import llb
+from knarr.buildkit.attestations.statements import Attestation
+from knarr.buildkit.attestations.steps import SourceFile
 from knarr.buildkit.caches.records import Result as Step
 from knarr.buildkit.dispatch import Outcome
+from knarr.buildkit.options import Options
 from knarr.buildkit.proto import gateway_pb2 as pb
 from knarr.images import config
 
@@ -30,12 +33,17 @@ class Target:
         outcome: Outcome,
         evaluate: Callable[[], Awaitable[str | None]],
         steps: Callable[[], list[Step]],
-        epoch: int | None = None,
+        options: Options,
+        file: SourceFile,
+        scan: Callable[[], Awaitable[list[Attestation]]],
     ) -> None:
-        """`steps` gives what was executed, or found, for it; `epoch` is SOURCE_DATE_EPOCH, in seconds."""
+        """`steps` gives what was executed, or found, for it; `file` is the Dockerfile; `scan` gives the bill of
+        materials, nothing if none is asked for."""
+        self.scan = scan
         self.id = id
         self.steps = steps
-        self.epoch = epoch
+        self.options = options
+        self.file = file
         self.outcome = outcome
         self.evaluate = evaluate
 

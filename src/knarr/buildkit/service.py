@@ -8,9 +8,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from knarr.build.interface import Images, Runner
-from knarr.buildkit import callbacks, worker
+from knarr.buildkit import callbacks, history, worker
 from knarr.buildkit.builds import Build, Builds
 from knarr.buildkit.caches.places import LocalPlace, Place, RegistryPlace
+from knarr.buildkit.content import Content
 from knarr.buildkit.contexts import Contexts
 from knarr.buildkit.control import Control
 from knarr.buildkit.evaluation import Evaluation
@@ -23,6 +24,7 @@ from knarr.buildkit.frontend import DockerfileFrontend
 from knarr.buildkit.gateway import Gateway
 from knarr.buildkit.health import Health
 from knarr.buildkit.options import Options
+from knarr.buildkit.records import BuildRecords
 from knarr.buildkit.sessions import Sessions
 from knarr.buildkit.solver import Solver
 from knarr.buildkit.transport import ServerEnd
@@ -33,7 +35,6 @@ from knarr.errors import Unsupported
 from knarr.images import platforms, references
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
-from knarr.images.store import Image
 
 if TYPE_CHECKING:
     from knarr.engine.engine import Engine
@@ -59,11 +60,13 @@ class BuildKit:
         }
         export = Exporting(store, self.sessions, exporters, self._place)
         record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
-        builds = Builds()
+        records = BuildRecords(engine.database)
+        builds = Builds(partial(history.keep, records))
         usage = Usage(host.cache.results, [host.cache.contexts, host.cache.mounted], store)
         self._server = ServerEnd(
             [
-                Control(builds, self.sessions, frontend, export, usage, record, host.cache.collect),
+                Control(builds, self.sessions, frontend, export, usage, record, records, host.cache.collect),
+                Content(records),
                 Gateway(builds, frontend, store.layers, record),
                 Health(),
             ]
@@ -112,9 +115,7 @@ class BuildKit:
             return LocalPlace(session, f"local:{path}", attributes.get("digest", ""))
         raise Unsupported(f"caches of type {kind} are not supported")
 
-    async def _push(self, job: Job, images: list[Image], name: Reference) -> str:
-        if len(images) > 1:
-            raise Unsupported("images for several platforms cannot be pushed under one name yet: push one platform")
+    async def _push(self, job: Job, name: Reference) -> str:
         pushed = ""
         loop = asyncio.get_running_loop()
 

@@ -43,6 +43,8 @@ SOLVER = (
     "platform",
     "meta.ignorecache",
     "meta.description",
+    "exporter.image.attestations",
+    "exporter.image.annotations",
     "exporter.sourcedateepoch",
     "exporter.multiple",
     "gc.freespacefilter",

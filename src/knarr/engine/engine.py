@@ -67,6 +67,7 @@ class Engine:
             settings.cgroupns_mode = "private" if facts.hierarchies.mode == "v2" else "host"
         self.events = EventBus()
         self._registry = Registry()
+        self.database = database
         self._sizes = Sizes(database)
         self.volumes = Volumes(settings.data_root / "volumes", database, self.events, self._sizes)
         sealer = Sealer(settings.data_root / "secrets.key")

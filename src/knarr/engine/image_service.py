@@ -94,10 +94,10 @@ class ImageService:
             raise InvalidParameter("invalid reference format")
         await self.name(self.resolve(reference).id, name)
 
-    async def name(self, image_id: str, name: Reference) -> None:
-        """Let a name mean an image. Raises NotFound, InvalidParameter, Conflict."""
-        await asyncio.to_thread(self.store.tag, image_id, name)
-        self._publish(self.store.get(image_id), "tag", name.familiar)
+    async def name(self, target: str, name: Reference) -> None:
+        """Let a name mean an image, or an index of images. Raises NotFound, InvalidParameter, Conflict."""
+        await asyncio.to_thread(self.store.tag, target, name)
+        self._publish(self.store.resolve(target), "tag", name.familiar)
 
     async def load(
         self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -58,9 +59,22 @@ def row_of(manifest: KeptManifest, image: Image) -> Descriptor:
     return msgspec.structs.replace(manifest.descriptor, platform=platform)
 
 
-def index_of(rows: Sequence[Descriptor]) -> KeptManifest:
+def new_manifest(store: ImageStore, document: bytes, annotations: Mapping[str, str] | None = None) -> KeptManifest:
+    """A manifest in OCI's form of a configuration, whose image need not be in the store: its layers are.
+
+    Inside `store.adding`; layers are compressed for it. Raises KnarrError if one cannot be had any more.
+    """
+    diff_ids = config.parse(document).rootfs.diff_ids
+    blobs = [layer_archives.packed(store, *layer) for layer in zip(diff_ids, chain_ids(diff_ids), strict=True)]
+    layers = [Descriptor(f"{layouts.LAYER_TYPE}+{blob.compression}", blob.digest, blob.size) for blob in blobs]
+    made = Descriptor(layouts.CONFIG_TYPES[0], config.digest_of(document), len(document))
+    return _manifest(layouts.MANIFEST_TYPES[0], made, layers, annotations)
+
+
+def index_of(rows: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> KeptManifest:
     """An index; what it lists has to be given to `ImageStore.add_tree` with it."""
-    index = Index(schema_version=2, media_type=layouts.INDEX_TYPES[0], manifests=[*rows])
+    noted = dict(annotations) if annotations else None
+    index = Index(schema_version=2, media_type=layouts.INDEX_TYPES[0], manifests=[*rows], annotations=noted)
     return KeptManifest(index.media_type, msgspec.json.encode(index))
 
 
@@ -100,6 +114,10 @@ def _new_manifest(document: bytes, blobs: Sequence[LayerBlob]) -> KeptManifest:
     return _manifest(media_type, Descriptor(config_type, config.digest_of(document), len(document)), layers)
 
 
-def _manifest(media_type: str, made: Descriptor, layers: Sequence[Descriptor]) -> KeptManifest:
-    manifest = {"schemaVersion": 2, "mediaType": media_type, "config": made, "layers": layers}
+def _manifest(
+    media_type: str, made: Descriptor, layers: Sequence[Descriptor], annotations: Mapping[str, str] | None = None
+) -> KeptManifest:
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": media_type, "config": made, "layers": layers}
+    if annotations:
+        manifest["annotations"] = annotations
     return KeptManifest(media_type, msgspec.json.format(msgspec.json.encode(manifest), indent=3))

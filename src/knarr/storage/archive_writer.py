@@ -44,6 +44,12 @@ def header(entry: Entry) -> bytes:
     return _extended(name, sorted(records)) + block
 
 
+def member(entry: Entry, data: bytes) -> bytes:
+    """A whole file."""
+    entry.size = len(data)
+    return header(entry) + data + bytes(-len(data) % BLOCK)
+
+
 def _extended(name: bytes, records: list[tuple[bytes, bytes]]) -> bytes:
     data = b"".join(tar.format_pax_record(key, value) for key, value in records)
     extension = Entry(b"", tar.PAX)

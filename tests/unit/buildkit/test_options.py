@@ -57,7 +57,7 @@ def test_the_built_in_frontend(syntax: str) -> None:
     ("name", "value", "kind"),
     [
         ("source", "example.com/frontend", Unsupported),
-        ("attest:sbom", "", Unsupported),
+        ("attest:gossip", "", InvalidParameter),
         ("force-network-mode", "mine", InvalidParameter),
         ("add-hosts", "nothing", InvalidParameter),
         ("ulimit", "nofile", InvalidParameter),

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
-
 import msgspec
-from msgspec import Struct
 
 from knarr.build.threads import in_thread
+from knarr.buildkit.blobs import Data, StoredBlob
 from knarr.buildkit.caches.places import Place
 from knarr.buildkit.caches.records import MEDIA_TYPE, Bag, Result
 from knarr.buildkit.progress import Vertex
 from knarr.images import layer_archives, layouts
-from knarr.images.content import CHUNK, ContentStore
 from knarr.images.store import ImageStore, LayerBlob
 
 
@@ -26,7 +22,7 @@ async def export(store: ImageStore, results: list[Result], place: Place, vertex:
         blobs = []
         for diff_id, chain in bag.chains.items():
             blob = await in_thread(layer_archives.packed, store, diff_id, chain)
-            await place.upload(_StoredBlob(store.content, blob))
+            await place.upload(StoredBlob(store.content, blob.digest, blob.size))
             vertex.status(f"writing layer {blob.digest}", blob.size, blob.size, completed=True)
             blobs.append(blob)
         config = Data(msgspec.json.encode(bag.document()))
@@ -55,39 +51,3 @@ def _manifest(config: Data, blobs: list[LayerBlob]) -> bytes:
             ],
         }
     )
-
-
-class Data(Struct, frozen=True):
-    """A blob in memory."""
-
-    data: bytes
-
-    @property
-    def digest(self) -> str:
-        """See uploads.Blob."""
-        return f"sha256:{hashlib.sha256(self.data).hexdigest()}"
-
-    @property
-    def size(self) -> int:
-        """See uploads.Blob."""
-        return len(self.data)
-
-    def chunks(self, offset: int) -> Iterator[bytes]:
-        """See uploads.Blob."""
-        yield self.data[offset:]
-
-
-class _StoredBlob:
-    """A blob of the content store."""
-
-    def __init__(self, content: ContentStore, blob: LayerBlob) -> None:
-        self._content = content
-        self.digest = blob.digest
-        self.size = blob.size
-
-    def chunks(self, offset: int) -> Iterator[bytes]:
-        """See uploads.Blob."""
-        with self._content.open(self.digest) as file:
-            file.seek(offset)
-            while piece := file.read(CHUNK):
-                yield piece

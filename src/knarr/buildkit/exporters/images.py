@@ -1,28 +1,31 @@
-"""The exporter of the engine itself: an image of the store, with names, and if asked for in a registry too."""
+"""The exporter of the engine itself: images of the store, with names, and if asked for in a registry too.
+
+One image without more is its configuration and its layers; only what is more than that (several platforms, annotations,
+attestations) or leaves the engine is packed as manifests, for which layers have to be compressed.
+"""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from knarr.build.threads import in_thread
+from knarr.buildkit.exporters.annotations import Annotations
+from knarr.buildkit.exporters.packages import Packing, response
 from knarr.buildkit.exporters.request import Finished, Job
 from knarr.errors import InvalidParameter, Unsupported
-from knarr.images import layouts, platforms
-from knarr.images.platforms import Platform
+from knarr.images import layouts
+from knarr.images.layouts import Descriptor
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore
 
-_REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure")
+_REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "unpack")
 """What would make another result than the one that is made."""
 
 Tag = Callable[[str, Reference], Awaitable[None]]
-"""Let a name mean an image id."""
+"""Let a name mean an image id, or the digest of an index or a manifest."""
 
-Push = Callable[[Job, list[Image], Reference], Awaitable[str]]
-"""Push images under a name; the digest of what was pushed."""
+Push = Callable[[Job, Reference], Awaitable[str]]
+"""Push what a name stands for; the digest of what was pushed."""
 
 
 class ImageExporter:
@@ -35,52 +38,49 @@ class ImageExporter:
 
     async def export(self, job: Job) -> dict[str, str]:
         """Add the images, name them; what the client is told. Raises InvalidParameter, Conflict, Unsupported."""
-        job.wanted.refuse(*_REFUSED)
-        if job.wanted.flag("push") and job.wanted.attributes.get("compression", "gzip") != "gzip":
+        wanted, names = job.wanted, self._names(job)
+        push = wanted.flag("push")
+        annotations = Annotations.read(wanted.attributes)
+        attested = any(push or not each.inline_only for result in job.results for each in result.attestations)
+        packing = Packing(names, annotations, attested)
+        packed = attested or bool(annotations) or len(job.results) > 1
+        with self._store.adding():
+            image, described = await in_thread(self._add, job.results, packing if packed else None)
+            job.vertex.status("exporting layers", completed=True)
+            job.vertex.status(f"writing image {image.id}", completed=True)
+            for name in names:
+                await self._tag(described.digest, name)
+                job.vertex.status(f"naming to {name}", completed=True)
+        if push:
+            for name in names:
+                digest = await self._push(job, name)
+                described = described if packed else Descriptor(layouts.MANIFEST_TYPES[0], digest, 0)
+        return response(described, image.id, names)
+
+    def _names(self, job: Job) -> list[Reference]:
+        """The image's names, once it is clear that all that is wanted can be done."""
+        wanted = job.wanted
+        wanted.refuse(*_REFUSED)
+        if not wanted.flag("store", True):
+            raise Unsupported("images are kept in the engine's store: store=false is not supported")
+        if wanted.flag("push") and wanted.attributes.get("compression", "gzip") != "gzip":
             raise Unsupported("images are pushed with gzip layers only")
-        names = job.wanted.names()
+        names = wanted.names()
         for name in names:
             self._store.check_name(name)
-        if job.wanted.flag("push") and not names:
+        if wanted.flag("push") and not names:
             raise InvalidParameter("tag is needed when pushing to registry")
-        images = [await in_thread(self._add, result) for result in job.results]
-        main = _main(images)
-        job.vertex.status("exporting layers", completed=True)
-        job.vertex.status(f"writing image {main.id}", completed=True)
-        if job.wanted.flag("store", True):
-            for name in names:
-                await self._tag(main.id, name)
-                job.vertex.status(f"naming to {name}", completed=True)
-        digest = main.id
-        if job.wanted.flag("push"):
-            for name in names:
-                digest = await self._push(job, images, name)
-        return _response(main, digest, names)
+        return names
 
-    def _add(self, result: Finished) -> Image:
-        with self._store.adding():
+    def _add(self, results: list[Finished], packing: Packing | None) -> tuple[Image, Descriptor]:
+        """The main image, and what a name is to stand for."""
+        for result in results:
             if result.chain is not None:
                 self._store.add_layer(result.chain)
-            return self._store.add(result.document)
-
-
-def _main(images: list[Image]) -> Image:
-    """Of several platforms' images the one that this machine runs, else the first."""
-    host = platforms.of_host()
-    for image in images:
-        made = image.config
-        if host.runs(Platform(made.os, made.architecture, made.variant)):
-            return image
-    return images[0]
-
-
-def _response(image: Image, digest: str, names: list[Reference]) -> dict[str, str]:
-    descriptor = {"mediaType": layouts.CONFIG_TYPES[0], "digest": digest, "size": 0}
-    response = {
-        "containerimage.config.digest": image.id,
-        "containerimage.digest": digest,
-        "containerimage.descriptor": base64.b64encode(msgspec.json.encode(descriptor)).decode(),
-    }
-    if names:
-        response["image.name"] = ",".join(map(str, names))
-    return response
+        if packing is None:
+            document = results[0].document
+            image = self._store.add(document)
+            return image, Descriptor(layouts.CONFIG_TYPES[0], image.id, len(document))
+        package = packing.pack(self._store, results)
+        main = self._store.add_tree(package.top, package.parts, configurations=package.configurations)
+        return main, package.descriptor

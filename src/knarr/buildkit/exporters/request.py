@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.progress import Vertex
 from knarr.buildkit.sessions import Session
@@ -33,20 +34,21 @@ class Wanted(Struct, frozen=True):
         return [references.parse(text).with_default_tag() for text in texts]
 
     def refuse(self, *names: str) -> None:
-        """Raise Unsupported for annotations, and for attributes among `names` that are set."""
+        """Raise Unsupported for attributes among `names` that are set."""
         for name, value in self.attributes.items():
-            if value not in ("", "false") and (name in names or name.startswith("annotation")):
+            if value not in ("", "false") and name in names:
                 raise Unsupported(f"exporter {self.kind} does not support {name}")
 
 
 @dataclass
 class Finished:
-    """A platform's result after execution: the topmost layer, and the image's configuration."""
+    """A platform's result after execution: the topmost layer, the image's configuration, what is attested of it."""
 
     platform: str
     outcome: Outcome
     chain: str | None
     document: bytes
+    attestations: list[Attestation]
 
 
 @dataclass
