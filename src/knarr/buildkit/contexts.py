@@ -18,7 +18,7 @@ import msgspec
 from msgspec import Struct
 
 from knarr.build.kept import KeptDirectories
-from knarr.buildkit.filesync import TYPE_BITS, Data
+from knarr.buildkit.filesync import TYPE_BITS, Data, Listing
 from knarr.buildkit.proto.fsutil_pb2 import Stat
 from knarr.errors import InvalidParameter
 from knarr.storage import trees
@@ -73,7 +73,9 @@ class Context:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._list = path / "list"
-        self._items, self.root_fd = self._open()
+        self._items: Items = {}
+        self._listing = b""
+        self.root_fd = self._open()
         self._wanted: dict[int, tuple[str, Item]] = {}
         self._writing: dict[int, _File] = {}
         self._parent: tuple[str, int] | None = None
@@ -98,17 +100,16 @@ class Context:
         item = self._items.get(os.fsdecode(path))
         return None if item is None else item.identity
 
-    def _open(self) -> tuple[Items, int]:
+    def _open(self) -> int:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            items = msgspec.msgpack.decode(self._list.read_bytes(), type=Items)
+            self._listing, self._items = msgspec.msgpack.decode(self._list.read_bytes(), type=tuple[bytes, Items])
         except (FileNotFoundError, msgspec.MsgspecError):
-            items = {}
             with trees.opened(os.fspath(self.path)) as fd:
                 trees.remove_tree(fd, "files")
         files = self.path / "files"
         files.mkdir(mode=0o755, exist_ok=True)
-        return items, os.open(files, trees.DIRECTORY_FLAGS)
+        return os.open(files, trees.DIRECTORY_FLAGS)
 
     def close(self) -> None:
         """Close its descriptors; the files stay."""
@@ -119,15 +120,16 @@ class Context:
 
     # The sink
 
-    def compare(self, listing: list[Stat]) -> Sequence[int]:
+    def compare(self, listing: Listing) -> Sequence[int]:
         """Remove what is gone, make what has no content; the numbers of the files that are new or changed."""
-        found = {_checked(entry.path): _item(entry) for entry in listing}
-        if self._unchanged(found):
+        if listing.digest == self._listing and self._list.exists():
             return []
+        found = {_checked(entry.path): _item(entry) for entry in listing.entries}
+        self._listing = listing.digest
         with suppress(FileNotFoundError):
             self._list.unlink()
         self._remove(found)
-        numbers = {entry.path: number for number, entry in enumerate(listing)}
+        numbers = {entry.path: number for number, entry in enumerate(listing.entries)}
         items: Items = {}
         for path, item in found.items():
             known = self._items.get(path)
@@ -155,6 +157,8 @@ class Context:
             else:
                 path, item = self._wanted.pop(number)
                 del self._writing[number]
+                if file.size != item.size:  # it is being written to: not what the listing says
+                    self._listing = b""
                 self._items[path] = msgspec.structs.replace(item, size=file.size, digest=file.finish(item))
 
     def finish(self) -> None:
@@ -170,22 +174,17 @@ class Context:
                 os.utime(name, ns=(item.mtime, item.mtime), dir_fd=parent, follow_symlinks=False)
         self._leave_parent()
         draft = self.path / "list.new"
-        draft.write_bytes(msgspec.msgpack.encode(self._items))
+        draft.write_bytes(msgspec.msgpack.encode((self._listing, self._items)))
         draft.rename(self._list)
 
     # Changes
 
-    def _unchanged(self, found: Items) -> bool:
-        if not self._list.exists() or found.keys() != self._items.keys():
-            return False
-        return all(self._items[path].same(item) for path, item in found.items())
-
     def _remove(self, found: Items) -> None:
         """Remove what is not listed any more, or as something else. What is below a directory goes first."""
+        linked = {known.link.strip("/") for known in self._items.values() if stat.S_ISREG(known.mode) and known.link}
         for path, known in reversed(self._items.items()):
             item = found.get(path)
-            same_kind = item is not None and stat.S_IFMT(item.mode) == stat.S_IFMT(known.mode)
-            if item is not None and same_kind and (stat.S_ISDIR(known.mode) or known.same(item)):
+            if item is not None and (known.same(item) or (_may_become(known, item) and path not in linked)):
                 continue
             parent, name = self._in_parent(path)
             trees.remove_tree(parent, name)
@@ -264,6 +263,13 @@ class _File:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _may_become(known: Item, item: Item) -> bool:
+    """Whether what is there can be made into something else: directories, and plain files by writing over them."""
+    if stat.S_ISREG(known.mode) and stat.S_ISREG(item.mode):
+        return not (known.link or item.link or known.xattrs)
+    return stat.S_ISDIR(known.mode) and stat.S_ISDIR(item.mode)
 
 
 def _checked(path: str) -> str:

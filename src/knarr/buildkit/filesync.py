@@ -11,7 +11,8 @@ client                                 we
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote_plus
 
@@ -21,6 +22,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from msgspec import Struct
 
 from knarr.buildkit import status
+from knarr.buildkit.bulk import Bulk
 from knarr.buildkit.proto.fsutil_pb2 import Packet, Stat
 from knarr.buildkit.sessions import Session
 from knarr.errors import InvalidParameter, KnarrError, NotFound
@@ -43,10 +45,17 @@ class Selection(Struct, frozen=True):
     follow: tuple[str, ...] = ()
 
 
+class Listing(Struct):
+    """What a client has. The digest is that of the listing as it came: equal ones are of equal listings."""
+
+    entries: list[Stat]
+    digest: bytes
+
+
 class Sink(Protocol):
     """What takes a directory. Its methods are called from threads, one at a time."""
 
-    def compare(self, listing: list[Stat]) -> Sequence[int]:
+    def compare(self, listing: Listing) -> Sequence[int]:
         """The numbers of the regular files in the listing whose content is wanted. Raises InvalidParameter."""
         ...
 
@@ -76,6 +85,8 @@ async def receive(session: Session, directory: str, wanted: Selection, sink: Sin
 class _Transfer:
     def __init__(self, stream: _Stream, sink: Sink, progress: Progress) -> None:
         self._stream = stream
+        self._messages = Bulk(stream)
+        self._received: Iterator[bytes] = iter(())
         self._sink = sink
         self._progress = progress
         self._open: set[int] = set()
@@ -86,58 +97,68 @@ class _Transfer:
         listing = await self._listing()
         wanted = await asyncio.to_thread(self._sink.compare, listing)
         self._open.update(wanted)
-        asking = asyncio.ensure_future(self._ask(wanted))
+        requests = (Packet(type=Packet.PACKET_REQ, ID=number) for number in wanted)
+        asking = asyncio.ensure_future(self._messages.send(requests))
         try:
             while self._open:
-                await self._take(await self._next())
+                self._take(Packet.FromString(await self._next()))
+                if self._batched >= _BATCH:
+                    await self._flush()
             await asking
         finally:
             asking.cancel()
         await self._flush()
         # Our side ends with it: the client resets a stream that is open when it has finished (and grpclib minds).
         await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
-        while (await self._next()).type != Packet.PACKET_FIN:
+        while Packet.FromString(await self._next()).type != Packet.PACKET_FIN:
             pass
 
-    async def _listing(self) -> list[Stat]:
-        listing: list[Stat] = []
+    async def _listing(self) -> Listing:
+        entries: list[Stat] = []
+        digest = hashlib.sha256()
         while True:
-            packet = await self._next()
+            message = await self._next()
+            packet = Packet.FromString(message)
             if packet.type != Packet.PACKET_STAT:
-                raise InvalidParameter("the client sends data that was not asked for")
-            self._progress(packet.ByteSize())
+                raise _unexpected(packet)
             if not packet.HasField("stat"):
-                return listing
-            listing.append(packet.stat)
+                return Listing(entries, digest.digest())
+            digest.update(b"%d:%b" % (len(message), message))
+            entries.append(packet.stat)
 
-    async def _ask(self, wanted: Sequence[int]) -> None:
-        for number in wanted:
-            await self._stream.send_message(Packet(type=Packet.PACKET_REQ, ID=number))
+    async def _next(self) -> bytes:
+        """The next packet as it came."""
+        while True:
+            message = next(self._received, None)
+            if message is not None:
+                self._progress(len(message))
+                return message
+            messages = await self._messages.receive()
+            if not messages:
+                await self._stream.end()
+                await self._stream.recv_trailing_metadata()  # raises what has ended it
+                raise KnarrError("the client has stopped in the middle of a transfer")
+            self._received = iter(messages)
 
-    async def _next(self) -> Packet:
-        packet = await self._stream.recv_message()
-        if packet is None:
-            await self._stream.recv_trailing_metadata()  # raises what has ended it
-            raise KnarrError("the client has stopped in the middle of a transfer")
-        if packet.type == Packet.PACKET_ERR:
-            raise KnarrError(packet.data.decode(errors="replace"))
-        return packet
-
-    async def _take(self, packet: Packet) -> None:
+    def _take(self, packet: Packet) -> None:
         if packet.type != Packet.PACKET_DATA or packet.ID not in self._open:
-            raise InvalidParameter("the client sends data that was not asked for")
-        self._batch.append((packet.ID, packet.data))
-        self._batched += len(packet.data)
-        self._progress(packet.ByteSize())
-        if not packet.data:
+            raise _unexpected(packet)
+        data = packet.data
+        self._batch.append((packet.ID, data))
+        self._batched += len(data)
+        if not data:
             self._open.remove(packet.ID)
-        if self._batched >= _BATCH:
-            await self._flush()
 
     async def _flush(self) -> None:
         batch, self._batch, self._batched = self._batch, [], 0
         if batch:
             await asyncio.to_thread(self._sink.write, batch)
+
+
+def _unexpected(packet: Packet) -> KnarrError:
+    if packet.type == Packet.PACKET_ERR:
+        return KnarrError(packet.data.decode(errors="replace"))
+    return InvalidParameter("the client sends data that was not asked for")
 
 
 class Files:
@@ -149,9 +170,9 @@ class Files:
         self._pieces: dict[str, list[bytes]] = {}
         self._links: dict[str, str] = {}
 
-    def compare(self, listing: list[Stat]) -> Sequence[int]:
+    def compare(self, listing: Listing) -> Sequence[int]:
         """All that have content."""
-        for number, entry in enumerate(listing):
+        for number, entry in enumerate(listing.entries):
             if entry.linkname:
                 self._links[entry.path] = entry.linkname
             elif not entry.mode & TYPE_BITS:

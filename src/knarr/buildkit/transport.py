@@ -17,7 +17,9 @@ from grpclib.config import Configuration
 from grpclib.const import Handler as Method
 from grpclib.protocol import H2Protocol
 from grpclib.server import Handler, Server
+from h2.exceptions import FrameTooLargeError
 
+from knarr.buildkit.frames import LARGEST_JOINED, FrameJoiner
 from knarr.buildkit.status import StatusDetails
 
 _WINDOW = 4 << 20
@@ -96,7 +98,7 @@ class ClientEnd(Channel):
             raise
 
     def _protocol_factory(self) -> H2Protocol:
-        return H2Protocol(_ClientHandler(self._lost), self._config, self._h2_config)
+        return _ClientProtocol(_ClientHandler(self._lost), self._config, self._h2_config)
 
     async def _create_connection(self) -> H2Protocol:
         taken, self._socket = self._socket, None
@@ -104,6 +106,23 @@ class ClientEnd(Channel):
             raise ConnectionResetError("the client has gone")
         _, connection = await asyncio.get_running_loop().connect_accepted_socket(self._protocol_factory, taken)
         return connection
+
+
+class _ClientProtocol(H2Protocol):
+    """What comes from clients' sessions is in many small frames: see FrameJoiner."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._joiner = FrameJoiner()
+        self.connection._connection.max_inbound_frame_size = LARGEST_JOINED
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            frames = self._joiner.join(data)
+        except FrameTooLargeError:
+            self.processor.close("Protocol error")
+        else:
+            super().data_received(bytes(frames))
 
 
 class _ClientHandler(Calls):

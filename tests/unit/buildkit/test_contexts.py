@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 
 from knarr.build.kept import KeptDirectories
 from knarr.buildkit.contexts import Context, Contexts
+from knarr.buildkit.filesync import Listing
 from knarr.buildkit.proto.fsutil_pb2 import Stat
 from knarr.errors import InvalidParameter
 
@@ -24,9 +26,13 @@ def context(tmp_path: Path) -> Iterator[Context]:
     made.close()
 
 
+def listing(*entries: Stat) -> Listing:
+    return Listing(list(entries), hashlib.sha256(b"".join(entry.SerializeToString() for entry in entries)).digest())
+
+
 def bring(context: Context, *entries: Stat, content: bytes = b"data") -> list[str]:
     """Bring a context up to date; the paths whose content it asked for."""
-    wanted = context.compare(list(entries))
+    wanted = context.compare(listing(*entries))
     for number in wanted:
         context.write([(number, content), (number, b"")])
     context.finish()
@@ -72,7 +78,7 @@ def test_a_digest_tells_content_and_not_times(context: Context) -> None:
 @pytest.mark.parametrize("path", ["../x", "/x", "a/../b", "", "a//b"])
 def test_paths_that_lead_out(context: Context, path: str) -> None:
     with pytest.raises(InvalidParameter):
-        context.compare([Stat(path=path, mode=0o644)])
+        context.compare(listing(Stat(path=path, mode=0o644)))
 
 
 def test_a_link_is_no_way_out(context: Context, tmp_path: Path) -> None:
@@ -89,7 +95,7 @@ def test_a_link_is_no_way_out(context: Context, tmp_path: Path) -> None:
 
 def test_what_a_crash_left_is_thrown_away(context: Context, tmp_path: Path) -> None:
     bring(context, Stat(path="f", mode=0o644))
-    context.compare([Stat(path="g", mode=0o644)])
+    context.compare(listing(Stat(path="g", mode=0o644)))
     again = Context(tmp_path / "c")
     assert (again.items, list((tmp_path / "c/files").iterdir())) == ({}, [])
     again.close()
@@ -101,3 +107,27 @@ def test_one_context_for_one_build(tmp_path: Path) -> None:
     assert first.path != second.path
     contexts.give_back(first)
     assert contexts.take("key").path == first.path
+
+
+def test_a_file_that_changes_while_it_comes_is_asked_for_again(context: Context) -> None:
+    entry = Stat(path="f", mode=0o644, size=9)
+    assert bring(context, entry, content=b"other") == ["f"]
+    assert bring(context, entry, content=b"nine char") == ["f"]
+    assert bring(context, entry) == []
+
+
+def test_one_of_two_names_gets_new_content(context: Context, tmp_path: Path) -> None:
+    link = Stat(path="b", mode=0o644, linkname="a")
+    changed = Stat(path="a", mode=0o644, size=4, modTime=1)
+    bring(context, Stat(path="a", mode=0o644), link)
+    assert bring(context, changed, link) == ["a"]
+    files = tmp_path / "c/files"
+    assert (files / "a").stat().st_ino == (files / "b").stat().st_ino
+    bring(context, changed, Stat(path="b", mode=0o600, modTime=2), content=b"more")
+    assert ((files / "a").read_bytes(), (files / "b").read_bytes()) == (b"data", b"more")
+
+
+def test_attributes_of_a_file_that_is_written_over_go(context: Context, tmp_path: Path) -> None:
+    bring(context, Stat(path="f", mode=0o644, xattrs={"user.a": b"1"}))
+    bring(context, Stat(path="f", mode=0o644, xattrs={"user.b": b"2"}))
+    assert os.listxattr(tmp_path / "c/files/f") == ["user.b"]
