@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _HERE = Path(__file__).parent
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("knarr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("knarr")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
