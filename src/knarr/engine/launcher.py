@@ -6,6 +6,7 @@ Order matters: what is made first is undone last, and a failure at any point und
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 from contextlib import AsyncExitStack, ExitStack
@@ -343,8 +344,8 @@ class Launcher:
             self._write_resolv_conf(container, directory)
 
     def _write(self, container: Container, directory: Path) -> None:
-        (directory / "hostname").write_text(name_files.hostname_file(container.config.hostname))
-        (directory / "hosts").write_text(self.hosts(container), errors="surrogateescape")
+        _write_file(directory / "hostname", name_files.hostname_file(container.config.hostname).encode())
+        _write_file(directory / "hosts", self.hosts(container).encode(errors="surrogateescape"))
         self._write_resolv_conf(container, directory)
 
     def _write_resolv_conf(self, container: Container, directory: Path) -> None:
@@ -362,8 +363,7 @@ class Launcher:
             else:
                 ipv6 = any(entry.address(6) for entry in self._parts.network.endpoints(container.id))
                 names = name_files.resolv_conf(host_text, dns=dns, search=search, options=options, ipv6=ipv6)
-        (directory / "resolv.conf").write_text(names)
-        _note_as_made(directory / "resolv.conf")
+        _write_as_made(directory / "resolv.conf", names.encode(errors="surrogateescape"))
 
 
 def network_namespace(container: Container) -> int:
@@ -373,9 +373,20 @@ def network_namespace(container: Container) -> int:
     return os.open(f"/proc/{container.state.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _note_as_made(path: Path) -> None:
-    """As dockerd does: by a checksum beside the file."""
-    path.with_name(f"{path.name}.hash").write_text(hashlib.sha256(path.read_bytes()).hexdigest())
+def _write_file(path: Path, content: bytes) -> None:
+    """A text file's object takes longer to make than these files to write."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+    try:
+        if os.write(fd, content) < len(content):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    finally:
+        os.close(fd)
+
+
+def _write_as_made(path: Path, content: bytes) -> None:
+    """With a note that it is as made; as dockerd does: a checksum beside the file."""
+    _write_file(path, content)
+    _write_file(path.with_name(f"{path.name}.hash"), hashlib.sha256(content).hexdigest().encode())
 
 
 def _is_as_made(path: Path) -> bool:

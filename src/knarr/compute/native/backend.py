@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -25,7 +24,7 @@ from knarr.compute.interface import (
     RecoveredExec,
     StartFailed,
 )
-from knarr.compute.native import host, limits, messages, planner, remains, user_spaces
+from knarr.compute.native import host, limits, messages, planner, remains, run_directory, user_spaces
 from knarr.compute.native.connection import Connection, ShimLost
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.native.messages import AttachSpec, Done
@@ -117,7 +116,7 @@ class NativeBackend:
                 connection.close()
                 raise
         except BaseException as error:
-            shutil.rmtree(run_dir, ignore_errors=True)
+            run_directory.remove(run_dir)
             if isinstance(error, ShimLost):
                 await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
             raise
@@ -149,7 +148,7 @@ class NativeBackend:
                 system.recover_execs(hello.execs)
                 return system
         status = await asyncio.to_thread(remains.bury, run_dir, state)
-        shutil.rmtree(run_dir, ignore_errors=True)
+        run_directory.remove(run_dir)
         return status
 
     def _clear_unfinished(self, run_dir: Path) -> None:
@@ -159,9 +158,9 @@ class NativeBackend:
         """
         with suppress(FileNotFoundError):
             path = os.readlink(run_dir / _CGROUP_LINK)
-            shutil.rmtree(run_dir, ignore_errors=True)
+            run_directory.remove(run_dir)
             remains.clear_cgroup(Cgroup(self._host.hierarchies, path))
-        shutil.rmtree(run_dir, ignore_errors=True)
+        run_directory.remove(run_dir)
 
     async def close(self) -> None:
         """Let the zygote end; systems go on running."""
@@ -427,7 +426,7 @@ class NativeSystem:
         with suppress(ShimLost, TimeoutError):
             await asyncio.wait_for(self._connection.request(messages.Release()), _PATIENCE)
         self._connection.close()
-        shutil.rmtree(self._run_dir, ignore_errors=True)
+        run_directory.remove(self._run_dir)
 
 
 def _settle(future: asyncio.Future[ExitStatus], status: ExitStatus) -> None:

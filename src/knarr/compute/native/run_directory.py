@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 from knarr.compute.native.plan import CgroupPlan
 from knarr.light import Struct
@@ -38,3 +39,13 @@ def write_file(directory: str, name: str, data: bytes) -> None:
     finally:
         os.close(fd)
     os.rename(path + ".new", path)
+
+
+def remove(directory: str | os.PathLike[str]) -> None:
+    """Take it away, with all that is in it: files, by their names, as `rmtree` takes its time to be careful."""
+    try:
+        for name in os.listdir(directory):
+            os.unlink(f"{os.fspath(directory)}/{name}")
+        os.rmdir(directory)
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
