@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, settings
 
 _HERE = Path(__file__).parent
 
-# How long an example takes depends on what else the machine does.
-settings.register_profile("knarr", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("knarr")
+# The same examples each time and however slow the machine is; `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("repeat", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("repeat")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from knarr.compute.native.plan import CgroupPlan
 from knarr.light import Struct
@@ -48,4 +47,6 @@ def remove(directory: str | os.PathLike[str]) -> None:
             os.unlink(f"{os.fspath(directory)}/{name}")
         os.rmdir(directory)
     except OSError:
+        import shutil
+
         shutil.rmtree(directory, ignore_errors=True)
