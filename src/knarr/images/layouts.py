@@ -54,6 +54,11 @@ class PlatformField(Struct, omit_defaults=True):
         return Platform(self.os, self.architecture, self.variant, self.os_version)
 
 
+def platform_field(platform: Platform) -> PlatformField:
+    """For a descriptor."""
+    return PlatformField(platform.architecture, platform.os, platform.variant, platform.os_version)
+
+
 class Descriptor(Struct, rename="camel", omit_defaults=True):
     """What a piece of content is, how large, and by what digest it is found."""
 

@@ -54,9 +54,7 @@ def is_foreign(layer: Descriptor) -> bool:
 
 def row_of(manifest: KeptManifest, image: Image) -> Descriptor:
     """What an index says of an image's manifest."""
-    made = image.config
-    platform = PlatformField(made.architecture, made.os, made.variant, made.os_version)
-    return msgspec.structs.replace(manifest.descriptor, platform=platform)
+    return msgspec.structs.replace(manifest.descriptor, platform=layouts.platform_field(image.platform))
 
 
 def new_manifest(store: ImageStore, document: bytes, annotations: Mapping[str, str] | None = None) -> KeptManifest:

@@ -8,11 +8,12 @@ from contextlib import ExitStack
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter, NotFound
-from knarr.images import config, layouts, platforms, selection
+from knarr.images import config, discovery
 from knarr.images.cancellation import Cancellation
 from knarr.images.compression import Plain, Readable, Source
+from knarr.images.discovery import Found
 from knarr.images.downloads import Downloads
-from knarr.images.layouts import Descriptor, Index, Manifest
+from knarr.images.layouts import Descriptor, Manifest
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform
 from knarr.images.progress import LayerProgress, Report
@@ -20,13 +21,11 @@ from knarr.images.references import Reference
 from knarr.images.registry import failures
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.failures import Refused
-from knarr.images.registry.repository import BlobStream, Document, Repository, connect
+from knarr.images.registry.repository import BlobStream, Repository, connect
 from knarr.images.registry.transport import Transport
 from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
 from knarr.images.transfer import Download, Restarted, Wanted
 from knarr.images.turns import Turns
-
-_MAX_DEPTH = 4  # of indexes in indexes
 
 
 class Puller:
@@ -46,26 +45,31 @@ class Puller:
         report: Report,
         cancellation: Cancellation,
     ) -> tuple[Image, bool]:
-        """Fetch what is missing of an image and name it; the image, and whether the name meant another one before.
+        """Fetch what is missing of an image and name it; the image, and whether there are news.
 
-        Without a platform it is for this machine's. Raises NotFound, InvalidParameter, KnarrError (registry,
-        network), Cancelled. What has come until then is kept for the next time.
+        Without a platform it is for this machine's. Of an index the attestations about the image come too, and what
+        was here of other platforms stays. An artifact comes whole. Raises NotFound, InvalidParameter, KnarrError
+        (registry, network), Cancelled. What has come until then is kept for the next time.
         """
         reference = reference.with_default_tag()
         self._store.check_name(reference)
         repository = connect(self._transport, reference, credentials, cancellation)
-        try:
-            top = repository.manifest(reference.digest or reference.tag)
-            report({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
-            document = _platform_manifest(repository, reference, top, platform)
-        except Refused as error:
-            raise failures.in_pull(error, reference) from error
         with self._store.adding():
-            pull = _Pull(repository, reference, document, top.digest, platform)
-            before = self._store.named(pull.name)
-            image = self._image(pull, report, cancellation)
+            try:
+                top = discovery.read(repository, reference.digest or reference.tag, reference)
+                report({"status": f"Pulling from {reference.path}", "id": reference.digest or reference.tag})
+                found = discovery.find(repository, self._store.manifests.get, reference, top, platform)
+            except Refused as error:
+                raise failures.in_pull(error, reference) from error
+            pull = _Pull(repository, reference, found, platform)
+            known = self._store.target_of(pull.name) == top.digest and self._is_kept(found.manifest)
+            self._fetch(pull, report, cancellation)
         report({"status": f"Digest: {top.digest}"})
-        return image, before != image.id
+        return self._store.resolve(found.manifest.image_id or top.digest), not known
+
+    def _is_kept(self, manifest: KeptManifest) -> bool:
+        image_id = manifest.image_id
+        return self._store.has(image_id) if image_id else self._store.manifests.get(manifest.digest) is not None
 
     def tags(self, reference: Reference, credentials: Credentials, cancellation: Cancellation) -> list[Reference]:
         """All that a repository has. Raises as `pull`."""
@@ -75,31 +79,51 @@ class Puller:
         except Refused as error:
             raise failures.in_pull(error, reference) from error
 
-    def _image(self, pull: _Pull, report: Report, cancellation: Cancellation) -> Image:
-        manifest = pull.manifest
-        if self._store.has(manifest.config.digest):
-            raw = self._store.raw_config(manifest.config.digest)
+    def _fetch(self, pull: _Pull, report: Report, cancellation: Cancellation) -> None:
+        configurations = [self._make_image(pull, report, cancellation)] if pull.image_id else []
+        manifests = [*pull.found.attestations, *([] if pull.image_id else [pull.found.manifest])]
+        blobs = {blob.digest: blob for one in manifests for blob in one.blobs}
+        self._fetch_blobs(pull, list(blobs.values()), report, cancellation)
+        names = list(dict.fromkeys([pull.digest_name, pull.name]))
+        self._store.add_tree(
+            pull.found.top,
+            [*pull.found.path[1:], *pull.found.attestations],
+            # those that it has already keep the moment that they were given
+            names=[name for name in names if self._store.target_of(name) != pull.found.top.digest],
+            configurations=configurations,
+        )
+        for blob in [*pull.manifest.layers, *blobs.values()]:
+            self._store.manifests.add_source(blob.digest, pull.reference.domain, pull.reference.path)
+            self._downloads.forget(blob.digest)
+
+    def _make_image(self, pull: _Pull, report: Report, cancellation: Cancellation) -> bytes:
+        """The configuration, once all layers are there."""
+        if self._store.has(pull.image_id):
+            raw = self._store.raw_config(pull.image_id)
             _check_platform(pull.reference, config.parse(raw), pull.platform)
         else:
-            raw = pull.repository.fetch(manifest.config)
+            raw = pull.repository.fetch(pull.manifest.config)
             made = config.parse(raw)
             _check_platform(pull.reference, made, pull.platform)
             self._make_layers(pull, made.rootfs.diff_ids, report, cancellation)
-        image = self._record(pull, raw)
-        for layer in manifest.layers:
-            self._store.manifests.add_source(layer.digest, pull.reference.domain, pull.reference.path)
-            self._downloads.forget(layer.digest)
-        return image
+        return raw
 
-    def _record(self, pull: _Pull, raw: bytes) -> Image:
-        """The image with its names; those that it has already keep the moment that they were given."""
-        manifest = KeptManifest(pull.document.media_type, pull.document.data)
-        new = [
-            name
-            for name in dict.fromkeys([pull.digest_name, pull.name])
-            if self._store.target_of(name) != manifest.digest
-        ]
-        return self._store.add(raw, names=new, manifest=manifest)
+    def _fetch_blobs(
+        self, pull: _Pull, blobs: Sequence[Descriptor], report: Report, cancellation: Cancellation
+    ) -> None:
+        """What is no layer of a file system: kept as it is."""
+        with ExitStack() as stack:
+            downloads = []
+            for blob in blobs:
+                if not self._store.content.has(blob.digest):
+                    progress = LayerProgress(report, short(blob.digest))
+                    wanted = Wanted(blob.digest, blob.size, pull.opener(blob))
+                    downloads.append((stack.enter_context(self._downloads.using(wanted, progress)), progress))
+            for download, progress in downloads:
+                download.wait(cancellation)
+                self._store.expect_blob(download.digest)
+                self._store.content.adopt(download.path, download.digest)
+                progress.status("Pull complete")
 
     # -- layers
 
@@ -173,14 +197,13 @@ class _Pull(Struct, frozen=True):
 
     repository: Repository
     reference: Reference
-    document: Document
-    top_digest: str
+    found: Found
     platform: Platform | None
 
     @property
     def digest_name(self) -> Reference:
         """What the image will be called whatever becomes of its tag."""
-        return self.reference._replace(tag="", digest=self.top_digest)
+        return self.reference._replace(tag="", digest=self.found.top.digest)
 
     @property
     def name(self) -> Reference:
@@ -189,11 +212,12 @@ class _Pull(Struct, frozen=True):
 
     @property
     def manifest(self) -> Manifest:
-        manifest = layouts.decode(self.document.data, Manifest, f"manifest {self.document.digest}")
-        if manifest.config.media_type not in layouts.CONFIG_TYPES:
-            kind = manifest.config.media_type[:100]
-            raise InvalidParameter(f'encountered remote "{kind}"(unknown) when fetching: not a container image')
-        return manifest
+        return self.found.manifest.parsed()
+
+    @property
+    def image_id(self) -> str:
+        """What an image will be known by; "" for an artifact."""
+        return self.found.manifest.image_id
 
     def opener(self, layer: Descriptor) -> Callable[[int, Cancellation], BlobStream]:
         """What opens a layer's blob for its download, which may outlast this pull."""
@@ -233,33 +257,6 @@ def _paired(manifest: Manifest, diff_ids: Sequence[str]) -> list[_Layer]:
         _Layer(*them, LayerProgress(lambda _: None, ""))
         for them in zip(manifest.layers, diff_ids, chains, parents, strict=False)
     ]
-
-
-def _platform_manifest(
-    repository: Repository, reference: Reference, document: Document, platform: Platform | None, depth: int = 0
-) -> Document:
-    """The manifest of an image, through indexes. Raises NotFound, InvalidParameter, Refused."""
-    if document.media_type in layouts.MANIFEST_TYPES:
-        return document
-    if document.media_type in layouts.SCHEMA_1_TYPES:
-        raise InvalidParameter(
-            "Docker Image Format v1 and Docker Image manifest version 2, schema 1 support has been removed. Suggest "
-            f"the author of {reference} to upgrade the image to the OCI Format or Docker Image manifest v2, schema 2. "
-            "More information at https://docs.docker.com/go/deprecated-image-specs/"
-        )
-    if document.media_type not in layouts.INDEX_TYPES:
-        raise InvalidParameter(f"unsupported manifest media type and no default available: {document.media_type[:100]}")
-    if depth > _MAX_DEPTH:
-        raise InvalidParameter("too many indexes in indexes")
-    index = layouts.decode(document.data, Index, f"index {document.digest}")
-    chosen = selection.choose([one for one in index.manifests if not one.attestation], platform)
-    if chosen is None:
-        shown = platform or platforms.of_host()
-        raise NotFound(f"no matching manifest for {shown} in the manifest list entries")
-    inner = repository.manifest(chosen.digest)
-    if len(inner.data) != chosen.size:
-        raise InvalidParameter(f"manifest {chosen.digest} has not the size that its index says")
-    return _platform_manifest(repository, reference, inner, platform, depth + 1)
 
 
 def _check_platform(reference: Reference, made: config.ImageConfig, wanted: Platform | None) -> None:

@@ -1,19 +1,21 @@
-"""Pushing images: with the manifest that they came with, if there is one, and only what the registry does not have."""
+"""Pushing images: with the manifests that they came with, if any, and only what the registry does not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import BinaryIO
 
+import msgspec
 from msgspec import Struct
 
-from knarr.errors import InvalidParameter, NotFound
-from knarr.images import packing
+from knarr.errors import Conflict, InvalidParameter, NotFound
+from knarr.images import packing, trees
 from knarr.images.cancellation import Cancellation
 from knarr.images.content import ContentStore
 from knarr.images.layouts import Descriptor
 from knarr.images.manifests import KeptManifest
+from knarr.images.platforms import Platform, of_host
 from knarr.images.progress import LayerProgress, Report
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
@@ -37,41 +39,70 @@ class Pusher:
         self._threads.shutdown(cancel_futures=True)
 
     def push(
-        self, reference: Reference, credentials: Credentials, report: Report, cancellation: Cancellation
-    ) -> Descriptor:
-        """Bring an image into its repository under its tag; the manifest's descriptor.
-
-        Raises NotFound, InvalidParameter, KnarrError (registry, network), Cancelled.
-        """
-        image = self._store.get(self._store.named(reference) or "")
-        if image.host:
-            raise InvalidParameter("the built-in image host has no layers that could be pushed")
-        for diff_id in reversed(image.config.rootfs.diff_ids):
-            LayerProgress(report, short(diff_id)).status("Preparing")
-        with self._store.adding():
-            manifest = packing.manifest_of(self._store, image)
-            self._push_blobs(image, manifest, reference, credentials, report, cancellation)
-            self._store.keep_manifest(manifest)
-            self._store.tag(manifest.digest, reference._replace(tag="", digest=manifest.digest))
-        size = len(manifest.document)
-        report({"status": f"{reference.tag}: digest: {manifest.digest} size: {size}"})
-        report({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": manifest.digest, "Size": size}})
-        return Descriptor(manifest.media_type, manifest.digest, size)
-
-    # -- its blobs
-
-    def _push_blobs(
         self,
-        image: Image,
-        manifest: KeptManifest,
         reference: Reference,
         credentials: Credentials,
         report: Report,
         cancellation: Cancellation,
-    ) -> None:
-        content = manifest.parsed()
-        layers = list(zip(content.layers, image.config.rootfs.diff_ids, strict=False))
-        others = self._others(content.layers, reference)
+        platform: Platform | None = None,
+    ) -> Descriptor:
+        """Bring what a name stands for into its repository, under its tag; the descriptor of what it is there.
+
+        That is an index with all that it lists, if that is here. Otherwise, and if a platform is wanted, it is the
+        manifest of one image. Raises NotFound, Conflict, InvalidParameter, KnarrError (registry, network), Cancelled.
+        """
+        target = self._store.target_of(reference) or ""
+        kept = self._store.manifests.get(target)
+        whole = kept if kept is not None and platform is None and packing.complete(self._store, kept) else None
+        images = self._store.images_of(target) if whole else [self._choose(reference, target, platform)]
+        for diff_id in _diff_ids(images):
+            LayerProgress(report, short(diff_id)).status("Preparing")
+        with self._store.adding():
+            top = whole or self._manifest(images[0], target)
+            self._store.keep_manifest(top)
+            repository = self._push_blobs(top, images, reference, credentials, report, cancellation)
+            for inner in reversed(trees.documents(self._store.manifests.get, top.digest)[1:]):
+                repository.put_manifest(inner.digest, inner.media_type, inner.document)
+            repository.put_manifest(reference.tag, top.media_type, top.document)
+            if whole or kept is None or not kept.is_index:
+                self._store.tag(top.digest, reference._replace(tag="", digest=top.digest))
+        _tell(report, reference, top, kept if platform is None else None)
+        return top.descriptor
+
+    def _choose(self, reference: Reference, target: str, platform: Platform | None) -> Image:
+        """The one image to push, as dockerd chooses it: this machine's, unless there is only another."""
+        if platform is not None:
+            return self._store.for_platform(str(reference), platform)
+        images = self._store.images_of(target)
+        main = self._store.get(images[0].id if images else "")
+        if main.host:
+            raise InvalidParameter("the built-in image host has no layers that could be pushed")
+        if main.artifact:
+            raise NotFound(f"{reference.familiar}: not all that belongs to it is here")
+        if len(images) > 1 and not of_host().runs(main.platform):
+            raise Conflict("multiple matching manifests found but no specific platform requested")
+        return main
+
+    def _manifest(self, image: Image, target: str) -> KeptManifest:
+        listed = [one.document for one in self._store.members(target) if one.image_id == image.id]
+        complete = (one for one in listed if one is not None and packing.complete(self._store, one))
+        return next(complete, None) or packing.manifest_of(self._store, image)
+
+    # -- blobs
+
+    def _push_blobs(
+        self,
+        top: KeptManifest,
+        images: Sequence[Image],
+        reference: Reference,
+        credentials: Credentials,
+        report: Report,
+        cancellation: Cancellation,
+    ) -> Repository:
+        """All that manifests refer to; the repository, for these to follow."""
+        documents = trees.documents(self._store.manifests.get, top.digest)
+        blobs = {blob.digest: blob for one in documents for blob in (one.blobs[1:] if one.image_id else one.blobs)}
+        others = self._others(blobs.values(), reference)
         repository = connect(
             self._transport,
             reference,
@@ -80,13 +111,15 @@ class Pusher:
             actions="pull,push",
             others=sorted(set(others.values())),
         )
+        shown = _shown(documents, images)
+        layers = [(blob, shown.get(digest, digest)) for digest, blob in blobs.items()]
         self._push_layers(repository, layers, others, report, cancellation)
-        raw = self._store.raw_config(image.id)
-        if not repository.has_blob(content.config.digest):
-            repository.upload_blob(_Document(content.config.digest, raw))
-        repository.put_manifest(reference.tag, manifest.media_type, manifest.document)
+        for image_id in dict.fromkeys(one.image_id for one in documents if one.image_id):
+            if not repository.has_blob(image_id):
+                repository.upload_blob(_Document(image_id, self._store.raw_config(image_id)))
+        return repository
 
-    def _others(self, layers: Sequence[Descriptor], reference: Reference) -> dict[str, str]:
+    def _others(self, layers: Iterable[Descriptor], reference: Reference) -> dict[str, str]:
         """By the digest, another repository of the same registry that should have a blob."""
         found = {}
         for layer in layers:
@@ -108,12 +141,9 @@ class Pusher:
         with cancellation.breaking(ending.cancel):
             mine = repository.for_another(ending)
             jobs: list[Future[None]] = []
-            seen: set[str] = set()
-            for layer, diff_id in reversed(layers):
-                if layer.digest not in seen:
-                    seen.add(layer.digest)
-                    progress = LayerProgress(report, short(diff_id))
-                    jobs.append(self._threads.submit(self._push_layer, mine, layer, progress, others))
+            for layer, shown in reversed(layers):
+                progress = LayerProgress(report, short(shown))
+                jobs.append(self._threads.submit(self._push_layer, mine, layer, progress, others))
             finished, _ = wait(jobs, return_when=FIRST_EXCEPTION)
             failed = next((job for job in finished if job.exception() is not None), None)
             if failed is not None:
@@ -173,6 +203,35 @@ class _Document(Struct, frozen=True):
         yield self.data[offset:]
 
 
+def _diff_ids(images: Sequence[Image]) -> list[str]:
+    """Of all layers, each once, the uppermost first."""
+    return list(dict.fromkeys(one for image in images for one in reversed(image.config.rootfs.diff_ids)))
+
+
+def _shown(documents: Sequence[KeptManifest], images: Sequence[Image]) -> dict[str, str]:
+    """By the digests of layers' blobs, the diff ids that they are shown by."""
+    diff_ids = {image.id: image.config.rootfs.diff_ids for image in images}
+    return {
+        layer.digest: diff_id
+        for one in documents
+        for layer, diff_id in zip(one.blobs[1:], diff_ids.get(one.image_id, ()), strict=False)
+    }
+
+
+def _tell(report: Report, reference: Reference, top: KeptManifest, kept: KeptManifest | None) -> None:
+    """What has been pushed under the tag; and that it is not the index `kept`, if so."""
+    size = len(top.document)
+    if kept is not None and kept.is_index and kept.digest != top.digest:
+        aux = {
+            "manifestPushedInsteadOfIndex": True,
+            "originalIndex": msgspec.to_builtins(kept.descriptor),
+            "selectedManifest": msgspec.to_builtins(top.descriptor),
+        }
+        report({"progressDetail": {}, "aux": aux})
+    report({"status": f"{reference.tag}: digest: {top.digest} size: {size}"})
+    report({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": top.digest, "Size": size}})
+
+
 def names_to_push(store: ImageStore, reference: Reference) -> list[Reference]:
     """The names that a push of `reference` is for: that one, or all tags of a repository.
 
@@ -180,8 +239,8 @@ def names_to_push(store: ImageStore, reference: Reference) -> list[Reference]:
     """
     if reference.digest:
         raise InvalidParameter("cannot push a digest reference")
-    names = [one for image in store.all() for one in store.names(image.id) if one.name == reference.name and one.tag]
-    chosen = sorted(one for one in names if reference.tag in ("", one.tag))
+    names = [one for one in store.all_names() if one.name == reference.name and one.tag]
+    chosen = [one for one in names if reference.tag in ("", one.tag)]
     if not chosen:
         raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
     return chosen

@@ -1,6 +1,6 @@
 """`docker save`: images as one archive, an OCI layout that is a docker archive as well (as docker 25 writes it).
 
-blobs/sha256/…   configurations and manifests, and layers byte for byte as they once came (compressed or not)
+blobs/sha256/…   configurations, manifests and indexes, and layers byte for byte as they once came (compressed or not)
 index.json, oci-layout       for readers of OCI layouts
 manifest.json, repositories  for `docker load`
 """
@@ -8,16 +8,18 @@ manifest.json, repositories  for `docker load`
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter
-from knarr.images import config, layer_archives, layouts, references
+from knarr.images import config, layer_archives, layouts, packing, references, trees
 from knarr.images.content import CHUNK
 from knarr.images.manifests import KeptManifest
+from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore, chain_ids
 from knarr.storage import archive_writer
@@ -30,28 +32,37 @@ _INDEX_TYPE, _ = layouts.INDEX_TYPES
 _SAVED_AS_IS = {"": "", "gzip": "+gzip", "zstd": "+zstd"}  # the compressions that layers in manifests can have
 
 
-def save(store: ImageStore, names: Iterable[str]) -> Iterator[bytes]:
-    """An archive of the named images, in pieces. A name without tag means all tags of the repository.
+def save(store: ImageStore, names: Iterable[str], platform: Platform | None = None) -> Iterator[bytes]:
+    """An archive of what the names stand for, in pieces. A name without tag means all tags of the repository.
 
-    Raises NotFound, InvalidParameter at once; KnarrError while it is read if a layer is damaged on disk.
+    Of an index all platforms that are here are saved, or the wanted one alone. Raises NotFound, InvalidParameter at
+    once; KnarrError while it is read if a layer is damaged on disk.
     """
     chosen: dict[str, Saved] = {}
     for name in names:
-        for image, reference in _named(store, name):
-            if image.host:
-                raise InvalidParameter("the built-in image host has no layers that could be saved")
-            item = chosen.setdefault(image.id, Saved(image, [], store.raw_config(image.id)))
+        for target, reference in _named(store, name):
+            item = chosen.get(target)
+            if item is None:
+                item = chosen[target] = _saved(store, target, name, platform)
             if reference is not None and reference not in item.names:
                 item.names.append(reference)
     return write(store, list(chosen.values()))
 
 
 class Saved(Struct):
-    """An image, the names under which it is saved, its configuration. It need not be in the store, its layers are."""
+    """An image, the names under which it is saved, its configuration ("" for an artifact). It need not be in the
+    store, its layers are.
+
+    `documents` are an index or a manifest that is saved as it is, and of what that lists all that is to be saved, the
+    top first. The blobs that they refer to are in the content store, but for configurations: those of images that are
+    not in the store are in `configurations`, by digest. Without documents a manifest is made from the layers.
+    """
 
     image: Image
     names: list[Reference]
     document: bytes
+    documents: list[KeptManifest] = []
+    configurations: dict[str, bytes] = {}
 
 
 def write(store: ImageStore, images: list[Saved]) -> Iterator[bytes]:
@@ -59,16 +70,31 @@ def write(store: ImageStore, images: list[Saved]) -> Iterator[bytes]:
     return _Archive(store).write(images)
 
 
-def _named(store: ImageStore, name: str) -> list[tuple[Image, Reference | None]]:
+def _named(store: ImageStore, name: str) -> list[tuple[str, Reference | None]]:
+    """What a user means: targets, each with the tag that it is to have."""
     if references.as_id(name) is None:
         reference = references.parse(name)
         if not reference.tag and not reference.digest:
-            tags = [one for image in store.all() for one in store.names(image.id) if one.name == reference.name]
+            tags = [one for one in store.all_names() if one.name == reference.name and one.tag]
             if tags:
-                return [(store.resolve(str(one)), one) for one in tags if one.tag]
+                return [(store.target(str(one)), one) for one in tags]
         elif store.named(reference) is not None:
-            return [(store.resolve(name), reference if reference.tag and not reference.digest else None)]
-    return [(store.resolve(name), None)]
+            return [(store.target(name), reference if reference.tag and not reference.digest else None)]
+    return [(store.target(name), None)]
+
+
+def _saved(store: ImageStore, target: str, name: str, platform: Platform | None) -> Saved:
+    image = store.images_of(target)[0] if platform is None else store.for_platform(name, platform)
+    if image.host:
+        raise InvalidParameter("the built-in image host has no layers that could be saved")
+    document = b"" if image.artifact else store.raw_config(image.id)
+    whole = trees.documents(store.manifests.get, target)
+    if platform is not None:
+        whole = [one for one in whole if one.image_id == image.id]
+    here = [one for one in whole if one.is_index or packing.complete(store, one)]
+    if image.artifact or image.id in {one.image_id for one in here}:
+        return Saved(image, [], document, here)
+    return Saved(image, [], document)
 
 
 class _Archive:
@@ -85,26 +111,47 @@ class _Archive:
         docker: list[dict[str, Any]] = []
         repositories: dict[str, dict[str, str]] = {}
         for item in images:
-            document = item.document
-            yield from self._document(document)
             layers: list[dict[str, Any]] = []
-            for diff_id, chain in zip(
-                item.image.config.rootfs.diff_ids, chain_ids(item.image.config.rootfs.diff_ids), strict=True
-            ):
-                yield from self._layer(diff_id, chain, layers)
-            manifest = self._manifest(item.image, document, layers)
-            yield from self._document(manifest.document)
-            index += _index_rows(manifest, item)
+            top = yield from self._tree(item, layers) if item.documents else self._image(item, layers)
+            index += _index_rows(top, item)
+            if item.image.artifact:
+                continue
             docker.append(_docker_row(item, layers))
             for name in item.names:
-                top = layers[-1]["digest"][7:] if layers else ""
-                repositories.setdefault(name.familiar_name, {})[name.tag] = top
+                repositories.setdefault(name.familiar_name, {})[name.tag] = layers[-1]["digest"][7:] if layers else ""
         yield from _file("index.json", _json({"schemaVersion": 2, "mediaType": _INDEX_TYPE, "manifests": index}))
-        yield from _file("manifest.json", _json(docker))
+        if docker:
+            yield from _file("manifest.json", _json(docker))
         yield from _file("oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         if repositories:
             yield from _file("repositories", _json(repositories))
         yield archive_writer.end()
+
+    def _tree(self, item: Saved, layers: list[dict[str, Any]]) -> Generator[bytes, None, KeptManifest]:
+        """Documents as they are, with all that they refer to; the top one. The image's layers are added to `layers`."""
+        for document in item.documents:
+            blobs = document.blobs
+            if document.image_id:
+                described, *blobs = blobs
+                known = {**item.configurations, item.image.id: item.document}
+                yield from self._document(known.get(described.digest) or self._store.raw_config(described.digest))
+            for blob in blobs:
+                if self._store.content.has(blob.digest):  # else it is a foreign one
+                    yield from self._blob(blob.digest, blob.size)
+            if document.image_id == item.image.id:
+                layers[:] = [msgspec.to_builtins(layer) for layer in blobs]
+            yield from self._document(document.document)
+        return item.documents[0]
+
+    def _image(self, item: Saved, layers: list[dict[str, Any]]) -> Generator[bytes, None, KeptManifest]:
+        """An image made from its layers, which are added to `layers`; its manifest."""
+        yield from self._document(item.document)
+        diff_ids = item.image.config.rootfs.diff_ids
+        for diff_id, chain in zip(diff_ids, chain_ids(diff_ids), strict=True):
+            yield from self._layer(diff_id, chain, layers)
+        manifest = self._manifest(item.image, item.document, layers)
+        yield from self._document(manifest.document)
+        return manifest
 
     def _manifest(self, image: Image, document: bytes, layers: list[dict[str, Any]]) -> KeptManifest:
         """The one that the image came with, if it is about the layers that are saved; else a new one."""
@@ -120,14 +167,17 @@ class _Archive:
             self._written.add(digest)
             yield from _file(_blob_path(digest), data)
 
+    def _blob(self, digest: str, size: int) -> Iterator[bytes]:
+        if digest not in self._written:
+            self._written.add(digest)
+            yield from _member(digest, size, self._store.content.chunks(digest))
+
     def _layer(self, diff_id: str, chain: str, layers: list[dict[str, Any]]) -> Iterator[bytes]:
         """The layer's blob; its descriptor is added to `layers`."""
         blob = self._store.blob_of(diff_id)
         if blob is not None and blob.compression in _SAVED_AS_IS:
             layers.append(_descriptor(blob.digest, blob.size, _SAVED_AS_IS[blob.compression]))
-            if blob.digest not in self._written:
-                self._written.add(blob.digest)
-                yield from _member(blob.digest, blob.size, self._store.content.chunks(blob.digest))
+            yield from self._blob(blob.digest, blob.size)
             return
         with ExitStack() as stack:
             plain = layer_archives.plain(self._store, diff_id, chain, stack)
@@ -143,20 +193,10 @@ def _manifest(document: bytes, layers: list[dict[str, Any]]) -> bytes:
     return _json({"schemaVersion": 2, "mediaType": _MANIFEST_TYPE, "config": descriptor, "layers": layers})
 
 
-def _index_rows(manifest: KeptManifest, item: Saved) -> list[dict[str, Any]]:
-    made = item.image.config
-    platform = {
-        "architecture": made.architecture,
-        "os": made.os,
-        "os.version": made.os_version,
-        "variant": made.variant,
-    }
-    row = {
-        "mediaType": manifest.media_type,
-        "digest": manifest.digest,
-        "size": len(manifest.document),
-        "platform": {name: value for name, value in platform.items() if value},
-    }
+def _index_rows(top: KeptManifest, item: Saved) -> list[dict[str, Any]]:
+    row: dict[str, Any] = msgspec.to_builtins(top.descriptor)
+    if not top.is_index and not item.image.artifact:
+        row["platform"] = msgspec.to_builtins(layouts.platform_field(item.image.platform))
     named = [
         row | {"annotations": {layouts.NAME_ANNOTATION: str(name), layouts.TAG_ANNOTATION: name.tag}}
         for name in item.names

@@ -185,9 +185,12 @@ def test_an_artifact(bench: RegistryBench, shelf: Shelf) -> None:
         shelf.blob(blob)
     config = descriptor(b"{}", "application/vnd.cncf.helm.config.v1+json")
     layers = [descriptor(b"chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip")]
-    shelf.manifest({"schemaVersion": 2, "mediaType": publishing.MANIFEST, "config": config, "layers": layers}, "1")
-    with pytest.raises(InvalidParameter, match="helm"):
-        bench.pull(f"{shelf.name}:1")
+    document = {"schemaVersion": 2, "mediaType": publishing.MANIFEST, "config": config, "layers": layers}
+    manifest = shelf.manifest(document, "1")
+    artifact = bench.pull(f"{shelf.name}:1")
+    assert artifact.artifact == "application/vnd.cncf.helm.config.v1+json"
+    assert (artifact.id, artifact.size) == (digest(manifest), len(b"{}" + b"chart"))
+    assert artifact.repo_tags == [f"{shelf.name}:1"]
 
 
 def test_schema_1(bench: RegistryBench, shelf: Shelf, registry: Proxy) -> None:
