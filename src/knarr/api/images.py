@@ -15,19 +15,23 @@ from knarr.images.registry import credentials
 
 async def list_all(request: Request) -> Answer:
     rows = request.engine.images.list(
-        all=request.flag("all"), filters=request.text("filters") or None, shared_size=request.flag("shared-size")
+        all=request.flag("all"),
+        filters=request.text("filters") or None,
+        shared_size=request.flag("shared-size"),
+        manifests=request.flag("manifests"),
     )
     return json_answer([versions.image_summary(request.version, row) for row in rows])
 
 
 async def inspect(request: Request) -> Answer:
-    request.engine.images.check_platform(request.names["name"], request.text("platform"))
-    return json_answer(versions.image(request.version, request.engine.images.inspect(request.names["name"])))
+    details = request.engine.images.inspect(
+        request.names["name"], request.text("platform"), manifests=request.flag("manifests")
+    )
+    return json_answer(versions.image(request.version, details))
 
 
 async def history(request: Request) -> Answer:
-    request.engine.images.check_platform(request.names["name"], request.text("platform"))
-    return json_answer(request.engine.images.history(request.names["name"]))
+    return json_answer(request.engine.images.history(request.names["name"], request.text("platform")))
 
 
 async def tag(request: Request) -> Answer:
@@ -36,10 +40,11 @@ async def tag(request: Request) -> Answer:
 
 
 async def remove(request: Request) -> Answer:
-    for platform in request.texts("platforms"):
-        request.engine.images.check_platform(request.names["name"], platform)
     rows = await request.engine.images.remove(
-        request.names["name"], force=request.flag("force"), prune=not request.flag("noprune")
+        request.names["name"],
+        force=request.flag("force"),
+        prune=not request.flag("noprune"),
+        platforms=request.texts("platforms"),
     )
     return json_answer(rows)
 
@@ -87,22 +92,19 @@ async def load(request: Request) -> Answer:
     images = request.engine.images
     archive = request.body.file()
     return await progress.answer(
-        lambda report: images.load(
-            archive, report, quiet=request.flag("quiet"), platform=request.text("platform") or None
-        ),
+        lambda report: images.load(archive, report, quiet=request.flag("quiet"), platform=request.text("platform")),
         always_streamed=True,  # docker-py's ImageLoadError comes from there
     )
 
 
 async def save(request: Request) -> Answer:
-    request.engine.images.check_platform(request.names["name"], request.text("platform"))
-    return Stream(_pieces(request.engine.images.save([request.names["name"]])), "application/x-tar")
+    pieces = request.engine.images.save([request.names["name"]], request.text("platform"))
+    return Stream(_pieces(pieces), "application/x-tar")
 
 
 async def save_all(request: Request) -> Answer:
-    for name in request.texts("names"):
-        request.engine.images.check_platform(name, request.text("platform"))
-    return Stream(_pieces(request.engine.images.save(request.texts("names"))), "application/x-tar")
+    pieces = request.engine.images.save(request.texts("names"), request.text("platform"))
+    return Stream(_pieces(pieces), "application/x-tar")
 
 
 async def _pieces(pieces: Iterator[bytes]) -> AsyncGenerator[bytes, None]:

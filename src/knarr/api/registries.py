@@ -5,6 +5,7 @@ from __future__ import annotations
 from knarr.api import progress
 from knarr.api.messages import Answer, Request, json_answer
 from knarr.api.routing import Route
+from knarr.engine.image_service import parse_platform
 from knarr.errors import InvalidParameter
 from knarr.images.registry import credentials
 from knarr.images.registry.credentials import Credentials
@@ -23,10 +24,11 @@ async def authenticate(request: Request) -> Answer:
 
 async def push(request: Request) -> Answer:
     name, tag = request.names["name"], request.text("tag")
-    if platform := request.text("platform"):
-        request.engine.images.check_platform(f"{name}:{tag}" if tag else name, platform)
+    platform = parse_platform(request.text("platform"))
     return await progress.answer(
-        lambda report: request.engine.distribution.push(name, report, tag=tag, credentials=shown(request))
+        lambda report: request.engine.distribution.push(
+            name, report, tag=tag, platform=platform, credentials=shown(request)
+        )
     )
 
 

@@ -18,7 +18,6 @@ from knarr.engine.launcher import Launcher
 from knarr.engine.parts import Parts
 from knarr.errors import NotFound
 from knarr.images import host, platforms, references
-from knarr.images.platforms import Platform
 from knarr.images.registry.credentials import Credentials, for_registry
 from knarr.images.store import Image, short
 from knarr.kernel import mounts
@@ -208,7 +207,7 @@ class _Sources:
         by_id = references.as_id(reference) is not None
         if by_id or not self._pull or references.parse(reference).with_default_tag() == host.REFERENCE:
             try:
-                return _fitting(self._images.resolve(reference), reference, platform)
+                return self._images.store.usable(reference, platforms.parse(platform) if platform else None)
             except NotFound:
                 if by_id:
                     raise
@@ -216,6 +215,7 @@ class _Sources:
         credentials = await self._ask(name.domain)
         found = await self._distribution.pull(str(name), report, platform=platform, credentials=credentials)
         assert found is not None
+        found = self._images.store.usable(found.id)
         self._pulled[key] = found
         return found
 
@@ -225,17 +225,6 @@ def _known_credentials(known: Mapping[str, Credentials]) -> Ask:
         return for_registry(known, domain)
 
     return ask
-
-
-def _fitting(image: Image, reference: str, platform: str) -> Image:
-    actual = Platform(image.config.os, image.config.architecture, image.config.variant)
-    wanted = platforms.parse(platform) if platform else actual
-    if not wanted.runs(actual):
-        raise NotFound(
-            f"image with reference {reference} was found but does not match the specified platform: "
-            f"wanted {wanted}, actual: {actual}"
-        )
-    return image
 
 
 class _Quiet:

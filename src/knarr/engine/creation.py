@@ -35,10 +35,19 @@ from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import platforms
-from knarr.images.platforms import Platform
 from knarr.images.store import Image
 
 _DEFAULT_NETWORK = "bridge"
+
+
+def _platform_warnings(image: Image) -> list[str]:
+    host = platforms.of_host()
+    if image.host or not image.config.architecture or host.runs(image.platform):
+        return []
+    return [
+        f"The requested image's platform ({image.platform}) does not match the detected host platform ({host}) and no "
+        "specific platform was requested"
+    ]
 
 
 class Creation:
@@ -55,6 +64,7 @@ class Creation:
         host_config = body.host_config or HostConfig()
         warnings = validation.validate_create(body, self._parts.facts)
         image = self._image(body.image, platform)
+        warnings += [] if platform else _platform_warnings(image)
         host_config = self._with_defaults(host_config)
         id = names.new_id()
         async with AsyncExitStack() as undo:
@@ -78,16 +88,11 @@ class Creation:
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
             raise InvalidParameter("no image was given")
-        image = self._parts.images.resolve(reference)
-        actual = Platform(image.config.os, image.config.architecture, image.config.variant)
-        if platform and not platforms.parse(platform).runs(actual):
-            raise NotFound(
-                f"image with reference {reference} was found but does not provide the specified platform ({platform})"
-            )
+        image = self._parts.images.usable(reference, platforms.parse(platform) if platform else None)
         if image.config.os != "linux":
             raise InvalidParameter(
                 f'image operating system "{image.config.os}" cannot be used on this platform: operating system is not '
-                f"supported: containers here run on Linux, {reference} needs a {actual} host"
+                f"supported: containers here run on Linux, {reference} needs a {image.platform} host"
             )
         return image
 
@@ -178,7 +183,7 @@ class Creation:
         for point in points:
             if point.type == "image":
                 try:
-                    point.source = self._parts.images.resolve(point.source).id
+                    point.source = self._parts.images.usable(point.source).id
                 except NotFound as error:  # a client would take it for the container's own image
                     raise InvalidParameter(str(error)) from None
         return points

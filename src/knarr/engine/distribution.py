@@ -105,8 +105,16 @@ class Distribution:
         self._events.publish("image", "pull", reference.familiar, attributes)
         return image, changed
 
-    async def push(self, image: str, report: Report, *, tag: str = "", credentials: Credentials = ANONYMOUS) -> None:
-        """`docker push`: one tag, or all tags of a repository. `report` gets the API's progress messages.
+    async def push(
+        self,
+        image: str,
+        report: Report,
+        *,
+        tag: str = "",
+        platform: Platform | None = None,
+        credentials: Credentials = ANONYMOUS,
+    ) -> None:
+        """`docker push`: one tag, or all tags of a repository; as `Pusher.push`. `report` gets the progress messages.
 
         Raises NotFound, InvalidParameter, KnarrError (registry, network).
         """
@@ -115,10 +123,12 @@ class Distribution:
         from knarr.images import pushing
 
         for one in pushing.names_to_push(self._store, reference):
-            await self._push_one(one, credentials, report)
+            await self._push_one(one, platform, credentials, report)
 
-    async def _push_one(self, name: Reference, credentials: Credentials, report: Report) -> None:
-        await self._run(lambda ending: self._client.pusher.push(name, credentials, report, ending))
+    async def _push_one(
+        self, name: Reference, platform: Platform | None, credentials: Credentials, report: Report
+    ) -> None:
+        await self._run(lambda ending: self._client.pusher.push(name, credentials, report, ending, platform))
         labels = self._store.resolve(str(name)).config.config.labels
         self._events.publish("image", "push", name.familiar, {**labels, "name": name.familiar_name})
 

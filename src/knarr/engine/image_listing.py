@@ -8,11 +8,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from knarr.engine import image_patterns, times
+from knarr.engine import image_manifests, image_patterns, times
 from knarr.engine.filters import Filters
 from knarr.engine.image_sizes import ImageSizes
-from knarr.errors import NotFound
+from knarr.errors import InvalidParameter, NotFound
 from knarr.images import config
+from knarr.images.platforms import Platform
 from knarr.images.store import Image, ImageStore, chain_ids
 
 Row = dict[str, Any]
@@ -39,10 +40,17 @@ class ImageListing:
         self._containers_using = containers_using
 
     def summaries(
-        self, *, all: bool = False, filters: str | None = None, shared_size: bool = False, containers: bool = False
+        self,
+        *,
+        all: bool = False,
+        filters: str | None = None,
+        shared_size: bool = False,
+        containers: bool = False,
+        manifests: bool = False,
     ) -> Rows:
-        """Summaries, newest first. `all` shows the intermediate images of builds as well; `shared_size` and
-        `containers` fill in what is -1 otherwise. Raises InvalidParameter, NotFound (an image in a filter)."""
+        """Summaries, newest first. `all` shows the intermediate images of builds as well, and all platforms of indexes
+        as images of their own; `shared_size` and `containers` fill in what is -1 otherwise; `manifests` adds what the
+        indexes list. Raises InvalidParameter, NotFound (an image in a filter)."""
         wanted = Filters.parse(filters, _LIST_FILTERS)
         patterns = [image_patterns.compile_pattern(pattern) for pattern in wanted["reference"]]
         sizes = ImageSizes(self._store)
@@ -53,8 +61,8 @@ class ImageListing:
             if self._shown(image, wanted, nameless=not tags and not digests, all=all):
                 row = _summary(image, tags, digests, sizes.of(image))
                 row["SharedSize"] = sizes.shared(image) if shared_size else -1
-                row["Containers"] = len(self._containers_using(image.id)) if containers else -1
-                rows.append(row)
+                row["Containers"] = len(self.users(image)) if containers else -1
+                rows.append(row | self._target(image.id, manifests=manifests))
         return rows
 
     def filtered(self, wanted: Filters) -> list[Image]:
@@ -77,11 +85,30 @@ class ImageListing:
             return not (dangling and image.repo_tags)
         if dangling is False or "reference" in wanted:
             return False
+        if image.sibling:
+            return all and not dangling
         return not self._store.children(image.id) or (all and not dangling)
 
-    def inspect(self, reference: str) -> Row:
-        """All about one image. Raises NotFound, InvalidParameter."""
-        image = self._store.resolve(reference)
+    def users(self, image: Image) -> list[ContainerUse]:
+        """The containers made from an image, or from another platform of the index that it stands for."""
+        return [user for one in self._store.family(image.id) for user in self._containers_using(one.id)]
+
+    def _target(self, target: str, *, manifests: bool) -> Row:
+        """What an image's names stand for, as far as that is more than the image."""
+        target = self._store.target(target)
+        document = self._store.manifests.get(target)
+        found: Row = {} if document is None else {"Descriptor": msgspec.to_builtins(document.descriptor)}
+        if manifests:
+            images = self._store.images_of(target)
+            users = {image.id: [user.id for user in self._containers_using(image.id)] for image in images}
+            found["Manifests"] = image_manifests.summaries(self._store, target, users)
+        return found
+
+    def inspect(self, reference: str, platform: Platform | None = None, *, manifests: bool = False) -> Row:
+        """All about one image; `manifests` adds what its index lists. Raises NotFound, InvalidParameter."""
+        if platform is not None and manifests:
+            raise InvalidParameter("conflicting options: manifests and platform options cannot both be set")
+        image = self._image(reference, platform)
         made = image.config
         details: Row = {
             "Id": image.id,
@@ -101,6 +128,7 @@ class ImageListing:
             "Metadata": {"LastTagTime": image.last_tagged},
         }
         optional = {"Variant": made.variant, "OsVersion": made.os_version}
+        details |= self._target(reference, manifests=manifests)
         return details | {name: value for name, value in optional.items() if value}
 
     def _graph_driver(self, image: Image) -> Row:
@@ -110,9 +138,12 @@ class ImageListing:
         except NotFound:  # it is just being removed
             return {"Name": layers.driver, "Data": {}}
 
-    def history(self, reference: str) -> Rows:
+    def _image(self, reference: str, platform: Platform | None) -> Image:
+        return self._store.resolve(reference) if platform is None else self._store.for_platform(reference, platform)
+
+    def history(self, reference: str, platform: Platform | None = None) -> Rows:
         """The steps that made an image, newest first. Raises NotFound, InvalidParameter."""
-        image = self._store.resolve(reference)
+        image = self._image(reference, platform)
         chains = iter(chain_ids(image.config.rootfs.diff_ids))
         rows = []
         for step in image.config.history:

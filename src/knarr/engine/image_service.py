@@ -13,7 +13,7 @@ from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainersUsing, ImageListing, Row, Rows
 from knarr.engine.image_removal import ImageRemoval
 from knarr.engine.image_sizes import ImageSizes
-from knarr.errors import InvalidParameter, NotFound
+from knarr.errors import InvalidParameter
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
 from knarr.images.importer import Import
@@ -51,37 +51,39 @@ class ImageService:
         return self.store.resolve(reference)
 
     def list(
-        self, *, all: bool = False, filters: str | None = None, shared_size: bool = False, containers: bool = False
+        self,
+        *,
+        all: bool = False,
+        filters: str | None = None,
+        shared_size: bool = False,
+        containers: bool = False,
+        manifests: bool = False,
     ) -> Rows:
         """As ImageListing.summaries."""
-        return self._listing.summaries(all=all, filters=filters, shared_size=shared_size, containers=containers)
+        return self._listing.summaries(
+            all=all, filters=filters, shared_size=shared_size, containers=containers, manifests=manifests
+        )
 
     def layers_size(self) -> int:
         """As ImageSizes.images."""
         return ImageSizes(self.store).images()
 
-    def inspect(self, reference: str) -> Row:
-        """As ImageListing.inspect."""
-        return self._listing.inspect(reference)
+    def inspect(self, reference: str, platform: str = "", *, manifests: bool = False) -> Row:
+        """As ImageListing.inspect; `platform` is here and below the API's JSON, "" for the default."""
+        return self._listing.inspect(reference, parse_platform(platform), manifests=manifests)
 
-    def history(self, reference: str) -> Rows:
+    def history(self, reference: str, platform: str = "") -> Rows:
         """As ImageListing.history."""
-        return self._listing.history(reference)
+        return self._listing.history(reference, parse_platform(platform))
 
-    async def remove(self, reference: str, *, force: bool = False, prune: bool = True) -> Rows:
-        """As ImageRemoval.remove."""
+    async def remove(
+        self, reference: str, *, force: bool = False, prune: bool = True, platforms: Sequence[str] = ()
+    ) -> Rows:
+        """As ImageRemoval.remove; of an index only some platforms, if any are given."""
+        wanted = [found for text in platforms if (found := parse_platform(text)) is not None]
+        if wanted:
+            return await self._removal.remove_platforms(reference, wanted, force=force, prune=prune)
         return await self._removal.remove(reference, force=force, prune=prune)
-
-    def check_platform(self, reference: str, platform: str) -> None:
-        """Whether an image is for a platform, the API's JSON; "" is any. Raises NotFound, InvalidParameter."""
-        wanted = _json_platform(platform)
-        if wanted is None:
-            return
-        config = self.resolve(reference).config
-        if not wanted.runs(platforms.Platform(config.os, config.architecture, config.variant, config.os_version)):
-            raise NotFound(
-                f"image with reference {reference} was found but does not provide the specified platform ({wanted})"
-            )
 
     async def prune(self, filters: str | None = None) -> Row:
         """As ImageRemoval.prune."""
@@ -92,21 +94,19 @@ class ImageService:
         name = references.parse_repository_tag(repository, tag)
         if name is None:
             raise InvalidParameter("invalid reference format")
-        await self.name(self.resolve(reference).id, name)
+        await self.name(self.store.target(reference), name)
 
     async def name(self, target: str, name: Reference) -> None:
-        """Let a name mean an image, or an index of images. Raises NotFound, InvalidParameter, Conflict."""
+        """Let a name stand for an image, a manifest or an index. Raises NotFound, InvalidParameter, Conflict."""
         await asyncio.to_thread(self.store.tag, target, name)
         self._publish(self.store.resolve(target), "tag", name.familiar)
 
-    async def load(
-        self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str | None = None
-    ) -> None:
-        """`docker load`: `report` gets the API's progress messages, from threads too; `platform` is the API's JSON.
+    async def load(self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str = "") -> None:
+        """`docker load`: `report` gets the API's progress messages, from threads too.
 
         Raises InvalidParameter, and what reading `archive` raises; then nothing has been loaded.
         """
-        wanted = _json_platform(platform)
+        wanted = parse_platform(platform)
         show = None if quiet else report
         loaded = await self._transfer(lambda: archives.load(self.store, archive, report=show, platform=wanted))
         for item in loaded:
@@ -160,9 +160,9 @@ class ImageService:
             report({"status": f"Downloading from {url}"})
             return importer.import_archive(self.store, wanted, archive)
 
-    def save(self, names: Sequence[str]) -> Iterator[bytes]:
+    def save(self, names: Sequence[str], platform: str = "") -> Iterator[bytes]:
         """`docker save`: an archive of images, in pieces, made while it is read: by a thread. As saving.save."""
-        return saving.save(self.store, names)
+        return saving.save(self.store, names, parse_platform(platform))
 
     async def _transfer(self, work: Callable[[], _T]) -> _T:
         return await asyncio.get_running_loop().run_in_executor(self._transfers, work)
@@ -171,7 +171,8 @@ class ImageService:
         self._events.publish("image", action, image.id, {**image.config.config.labels, "name": name})
 
 
-def _json_platform(text: str | None) -> platforms.Platform | None:
+def parse_platform(text: str) -> platforms.Platform | None:
+    """The API's JSON for a platform. Raises InvalidParameter."""
     if not text:
         return None
     try:

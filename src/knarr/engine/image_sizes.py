@@ -14,30 +14,43 @@ class ImageSizes:
     """All sizes, in bytes, as they are at one moment."""
 
     def __init__(self, store: ImageStore) -> None:
+        self._store = store
         self._archives = store.archive_sizes()
         self._layers = {layer.chain_id: layer.size for layer in store.layers.layers()}
         self._below_roots = store.layers.below_roots()
-        self._users = Counter(part for image in store.all() for part in _parts(image))
+        self._blobs = {
+            blob.digest: blob.size
+            for document in store.manifests.all()
+            if not document.image_id
+            for blob in document.blobs
+            if store.content.has(blob.digest)
+        }
+        self._users = Counter(part for image in store.all() if not image.sibling for part in self._parts(image))
 
     def of(self, image: Image) -> int:
-        """All of an image."""
-        return sum(map(self._size, _parts(image)))
+        """All of an image, and of the index that it stands for: its other platforms, and attestations."""
+        return sum(map(self._size, self._parts(image)))
 
     def shared(self, image: Image) -> int:
         """What other images have too."""
-        return sum(self._size(part) for part in _parts(image) if self._users[part] > 1)
+        return sum(self._size(part) for part in self._parts(image) if self._users[part] > 1)
 
     def images(self) -> int:
         """What images have, those included that are gone but for the layers that a container stands on."""
         return sum(map(self._size, self._users.keys() | {("layer", chain) for chain in self._below_roots}))
 
     def everything(self) -> int:
-        """All layers, also those that only the build cache has, and all archives."""
-        return sum(self._layers.values()) + sum(self._archives.values())
+        """All layers, also those that only the build cache has, all archives, and what else manifests have."""
+        return sum(self._layers.values()) + sum(self._archives.values()) + sum(self._blobs.values())
 
     def _size(self, part: tuple[str, str]) -> int:
         kind, name = part
-        return (self._layers if kind == "layer" else self._archives).get(name, 0)
+        return {"layer": self._layers, "archive": self._archives, "blob": self._blobs}[kind].get(name, 0)
+
+    def _parts(self, image: Image) -> set[tuple[str, str]]:
+        documents = [one for one in self._store.described(image.id) if not one.image_id]
+        blobs = {("blob", blob.digest) for document in documents for blob in document.blobs}
+        return blobs.union(*map(_parts, self._store.family(image.id)))
 
 
 def _parts(image: Image) -> set[tuple[str, str]]:

@@ -46,7 +46,7 @@ class Listing:
         self._before = [find(reference).record.created for reference in filters["before"]]
         self._since = [find(reference).record.created for reference in filters["since"]]
         self._ancestors = {id for reference in filters["ancestor"] for id in _with_descendants(images, reference)}
-        self._image_names: dict[str, str] = {}
+        self._image_names: dict[str, set[str]] = {}
 
     def select(self, containers: Iterable[Container], *, all: bool, limit: int) -> list[Container]:
         """The containers wanted, newest first. A limit above 0, and a filter by status, look at stopped ones too."""
@@ -120,10 +120,11 @@ class Listing:
         written = container.record.image_name
         if written not in self._image_names:
             try:
-                self._image_names[written] = self._images.resolve(written).id
+                images = self._images.images_of(self._images.target(written))
             except (NotFound, InvalidParameter):
-                self._image_names[written] = ""
-        return written if self._image_names[written] == container.record.image_id else container.record.image_id
+                images = []
+            self._image_names[written] = {image.id for image in images}
+        return written if container.record.image_id in self._image_names[written] else container.record.image_id
 
 
 def status_text(container: Container, now: int) -> str:
@@ -204,9 +205,9 @@ def _port_filter(name: str, value: str) -> tuple[range, str]:
 
 
 def _with_descendants(images: ImageStore, reference: str) -> list[str]:
-    """The ids of an image and of all that were built on it. None for an image that is not there."""
+    """The ids of an image, for all platforms, and of all that were built on it. None for an image that is not there."""
     try:
-        found = [images.resolve(reference).id]
+        found = [image.id for image in images.images_of(images.target(reference))]
     except (NotFound, InvalidParameter):
         return []
     for id in found:

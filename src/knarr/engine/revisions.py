@@ -65,7 +65,7 @@ class Revision:
             taken.add(point.destination)
             points.append(point)
             if point.type == "image":
-                point.source = self._parts.images.resolve(point.source).id
+                point.source = self._parts.images.usable(point.source).id
         return points
 
     async def apply(self, undo: AsyncExitStack) -> None:

@@ -27,7 +27,7 @@ from knarr.images import config, host, references, trees
 from knarr.images.config import ImageConfig
 from knarr.images.content import ContentStore
 from knarr.images.garbage import Garbage
-from knarr.images.layouts import Descriptor
+from knarr.images.layouts import INDEX_TYPES, Descriptor
 from knarr.images.manifests import KeptManifest, ManifestStore
 from knarr.images.names import Names
 from knarr.images.platforms import Platform, of_host
@@ -153,9 +153,35 @@ class ImageStore:
 
     def images_of(self, target: str) -> list[Image]:
         """The images of an index that are here, the main one first; or the one image, or the artifact."""
-        main = self._main(target)
-        ids = dict.fromkeys([main, *(member.image_id for member in self.members(target))])
+        ids = dict.fromkeys([self._main(target), *(member.image_id for member in self.members(target))])
         return [self._images[image_id] for image_id in ids if image_id in self._images]
+
+    def family(self, image_id: str) -> list[Image]:
+        """An image and those of the indexes of which it is the main one: what goes, and is counted, with it."""
+        roots = [root for root, main in list(self._mains.items()) if main == image_id]
+        found = dict.fromkeys(one.id for root in roots for one in self.images_of(root))
+        return [self._images[one] for one in {image_id: None} | found if one in self._images]
+
+    def described(self, image_id: str) -> list[KeptManifest]:
+        """The documents behind the names of an image: indexes, manifests, attestations, artifacts."""
+        roots = [root for root, main in list(self._mains.items()) if main == image_id]
+        found = {one.digest: one for root in roots for one in trees.documents(self.manifests.get, root)}
+        return list(found.values())
+
+    def usable(self, reference: str, wanted: Platform | None = None) -> Image:
+        """The image to make a container or another image of, for a platform if one is wanted.
+
+        Raises NotFound, InvalidParameter (an artifact).
+        """
+        image = self.resolve(reference) if wanted is None else self.for_platform(reference, wanted)
+        if image.artifact in INDEX_TYPES:
+            raise NotFound(f"image with reference {reference} was found but no platform of it is here: pull one")
+        if image.artifact:
+            raise InvalidParameter(
+                f"{reference} is not an image but an artifact of type {image.artifact}: it has no root file system and "
+                "no program that a container could run"
+            )
+        return image
 
     def for_platform(self, reference: str, wanted: Platform) -> Image:
         """The best image for a platform of those that a user means. Raises NotFound, InvalidParameter."""
