@@ -69,10 +69,17 @@ class RegistryBench:
         cancellation = cancellation or Cancellation()
         return self.puller.pull(parse(name), platform, credentials, said or self.said, cancellation)[0]
 
-    def push(self, name: str, *, credentials: Credentials = ANONYMOUS, cancellation: Cancellation | None = None) -> str:
+    def push(
+        self,
+        name: str,
+        *,
+        platform: Platform | None = None,
+        credentials: Credentials = ANONYMOUS,
+        cancellation: Cancellation | None = None,
+    ) -> str:
         """The digest of what was pushed."""
         cancellation = cancellation or Cancellation()
-        return self.pusher.push(parse(name), credentials, self.said, cancellation).digest
+        return self.pusher.push(parse(name), credentials, self.said, cancellation, platform).digest
 
     def repository(self, name: str, credentials: Credentials = ANONYMOUS, actions: str = "pull") -> Repository:
         return repository.connect(self.transport, parse(name), credentials, Cancellation(), actions=actions)

@@ -410,6 +410,8 @@ class ImageStore:
 
     def _set_name(self, name: Reference, target: str) -> None:
         before = self._names.set(name, target)
+        if name.tag and self._is_tree(target):  # what is known by a digest is found by it, too
+            self._names.set(name._replace(tag="", digest=target), target)
         if before not in (None, target) and self._is_tree(before) and not self._names.of(before):
             self._names.keep(before)
         main = self._main(target)

@@ -93,6 +93,7 @@ def test_all_of_it_survives_a_restart(place: Any, build: Callable[..., Built]) -
 
 def test_another_tag_stands_for_the_whole_index(store: ImageStore, build: Callable[..., Built]) -> None:
     built = build("app:1")
+    assert built.main.repo_digests == [f"app@{built.index.digest}"]
     store.tag(store.target(built.main.id), parse("app:2"))
     store.untag(parse("app:1"))
     assert store.target("app:2") == built.index.digest
@@ -103,10 +104,36 @@ def test_what_lost_its_name_to_another_is_kept_whole(place: Any, build: Callable
     old = build("app:1")
     build("app:1", "news")
     store = place.reopen()
-    assert store.get(old.main.id).dangling
-    assert store.target(old.main.id) == old.index.digest
-    store.tag(old.index.digest, parse("old:1"))
+    assert store.get(old.main.id).repo_tags == []
+    assert store.get(old.main.id).repo_digests == [f"app@{old.index.digest}"]
+    store.tag(store.target(old.main.id), parse("old:1"))
     assert store.get(old.main.id).repo_tags == ["old:1"]
+
+
+def test_an_index_without_a_name_is_kept_until_it_is_removed(place: Any, build: Callable[..., Built]) -> None:
+    built = build()
+    store = place.reopen()
+    assert store.get(built.main.id).dangling
+    assert packing.complete(store, built.index)
+    store.remove(built.main.id, [], siblings=[built.other.id])
+    assert place.empty()
+
+
+def test_siblings_go_with_the_name_that_alone_has_them(store: ImageStore, build: Callable[..., Built]) -> None:
+    built = build("app:1")
+    store.tag(built.manifests[1].digest, parse("main:1"))
+    names = [parse("app:1"), parse(f"app@{built.index.digest}")]
+    assert store.remove(built.main.id, names, whole=False, siblings=[built.other.id]) is None
+    assert store.resolve("main:1").id == built.main.id
+    assert not store.has(built.images[0].id)
+    assert digests(store) == {built.manifests[1].digest}
+
+
+def test_siblings_stay_under_another_name(store: ImageStore, build: Callable[..., Built]) -> None:
+    built = build("app:1")
+    store.tag(built.index.digest, parse("app:2"))
+    store.remove(built.main.id, [parse("app:1")], siblings=[built.other.id])
+    assert store.for_platform("app:2", OTHER).id == built.other.id
 
 
 def test_nothing_is_left_when_all_images_have_gone(place: Any, build: Callable[..., Built]) -> None:
