@@ -9,19 +9,25 @@ import fcntl
 import os
 import socket
 
+from knarr import places
 from knarr.cli.errors import ENGINE_FAILED, CommandError
 
 
 def ensure_running(path: str) -> None:
-    """Return when an engine answers at the unix socket `path`; start one if need be, which takes root.
+    """Return when an engine answers at the unix socket `path`; start one if need be, the user's own or, for root, the
+    machine's.
 
-    Raises CommandError with the end of the engine's log when it does not come up, or for others than root.
+    Raises CommandError with the end of the engine's log when it does not come up, and for a user who has no place for
+    one.
     """
     if _answers(path):
         return
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and path == f"{places.SYSTEM_RUN}.sock":
         none = f"Cannot connect to the Docker daemon at unix://{path}. Is the docker daemon running?"
-        raise CommandError(f"{none}\nIt is started by whichever knarr command root calls first: use sudo.")
+        raise CommandError(
+            f"{none}\nIt is started by whichever knarr command root calls first: use sudo. For an engine of your own "
+            "XDG_RUNTIME_DIR is missing: log in anew."
+        )
     base = path.removesuffix(".sock")
     lock = os.open(f"{base}.start", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

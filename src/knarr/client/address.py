@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 
+from knarr import places
 from knarr.client.errors import ConnectionFailed
 from knarr.errors import InvalidParameter
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from knarr.client.ssh import Ssh
-
-DEFAULT = "unix:///run/knarr.sock"  # beside the run root, which only root may enter
 
 _PLAIN_PORT, _TLS_PORT = 2375, 2376
 
@@ -179,13 +178,22 @@ def _split_port(place: str, default: int, text: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def default(environ: Mapping[str, str]) -> str:
+    """Where the engine of whoever asks is, beside its run root: a user's own if it runs, or if they may not use the
+    machine's."""
+    system, own = f"{places.SYSTEM_RUN}.sock", places.run(environ)
+    if not own or (not os.path.exists(f"{own}.sock") and os.access(system, os.R_OK | os.W_OK)):
+        return f"unix://{system}"
+    return f"unix://{own}.sock"
+
+
 def from_environment(environ: Mapping[str, str]) -> Address:
     """The engine that the environment names: KNARR_HOST, else DOCKER_HOST, else the default socket.
 
     DOCKER_TLS_VERIFY (not empty) asks for TLS with the files in DOCKER_CERT_PATH, or ~/.docker.
     Raises InvalidParameter.
     """
-    text = environ.get("KNARR_HOST") or environ.get("DOCKER_HOST") or DEFAULT
+    text = environ.get("KNARR_HOST") or environ.get("DOCKER_HOST") or default(environ)
     return parse(text, tls_from_environment(environ))
 
 

@@ -7,21 +7,18 @@ import shutil
 import tempfile
 
 from knarr.client.launching import launch
-from knarr.errors import Forbidden
 
 _SOCKET = "knarr.sock"
 
 
 class PrivateEngine:
-    """Started by making it, ended by `close`. Raises Forbidden without root, LaunchFailed when it does not come up.
+    """Started by making it, ended by `close`. Raises LaunchFailed when it does not come up.
 
     Its standard input is a pipe whose other end is ours alone: if this program dies, even by SIGKILL, the engine ends
     its containers, removes its directory and goes.
     """
 
     def __init__(self) -> None:
-        if os.geteuid() != 0:
-            raise Forbidden("a private engine needs root; Engine(host=…) uses one that runs already")
         self._directory = tempfile.mkdtemp(prefix="knarr-")
         theirs, self._lifeline = os.pipe()
         try:

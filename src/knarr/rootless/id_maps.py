@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
 from knarr.errors import KnarrError
+
+_RECORD = re.compile(r"([^:#]+):([0-9]+):([0-9]+)")
+_HELPERS = ("newuidmap", "newgidmap")
 
 
 class IdRange(NamedTuple):
@@ -32,8 +37,8 @@ class IdMaps(NamedTuple):
     def write(self, pid: int) -> None:
         """Give the new user namespace of a process its maps. Raises KnarrError, OSError."""
         if self.uids:
-            _run_helper("newuidmap", pid, _lines(os.geteuid(), self.uids))
-            _run_helper("newgidmap", pid, _lines(os.getegid(), self.gids))
+            _run_helper(_HELPERS[0], pid, _lines(os.geteuid(), self.uids))
+            _run_helper(_HELPERS[1], pid, _lines(os.getegid(), self.gids))
             return
         _write(f"/proc/{pid}/uid_map", f"0 {os.geteuid()} 1")
         _write(f"/proc/{pid}/setgroups", "deny")  # or else anybody could leave a group that denies them something
@@ -42,13 +47,14 @@ class IdMaps(NamedTuple):
 
 def of_user() -> IdMaps:
     """What /etc/subuid and /etc/subgid have for the user of this process."""
+    without = "containers have no other id than root's"
+    if not all(shutil.which(name) for name in _HELPERS):
+        return IdMaps([], [], f"{' and '.join(_HELPERS)} are not installed (Debian: uidmap): {without}")
     uids, gids = (_subordinate(Path(path)) for path in ("/etc/subuid", "/etc/subgid"))
     if uids and gids:
         return IdMaps(uids, gids)
     missing = "/etc/subgid" if uids else "/etc/subuid"
-    return IdMaps(
-        [], [], f"{missing} has no ids for {_name() or os.geteuid()}: containers have no other id than root's"
-    )
+    return IdMaps([], [], f"{missing} has no ids for {_name() or os.geteuid()}: {without}")
 
 
 def _subordinate(path: Path) -> list[IdRange]:
@@ -57,9 +63,9 @@ def _subordinate(path: Path) -> list[IdRange]:
         lines = path.read_text().splitlines()
     except FileNotFoundError:
         return []
-    owners = (_name(), str(os.geteuid()))
-    fields = [line.split(":") for line in lines if not line.startswith("#")]
-    return [IdRange(int(first), int(size)) for owner, first, size in fields if owner and owner in owners]
+    owners = {_name(), str(os.geteuid())} - {""}
+    found = [match for line in lines if (match := _RECORD.fullmatch(line.strip())) and match[1] in owners]
+    return [IdRange(int(match[2]), int(match[3])) for match in found]
 
 
 def _name() -> str:
@@ -78,10 +84,7 @@ def _run_helper(name: str, pid: int, ranges: list[IdRange]) -> None:
     for first, size in ranges:
         arguments += [str(inside), str(first), str(size)]
         inside += size
-    try:
-        done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise KnarrError(f"{name} is not installed (Debian has it in the package uidmap)") from None
+    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise KnarrError(f"{name} failed: {done.stderr.strip()}")
 

@@ -43,7 +43,7 @@ def test_the_port_of_tls() -> None:
 
 
 def test_the_environment() -> None:
-    assert address.from_environment({}).text == address.DEFAULT
+    assert address.from_environment({}).text == address.default({})
     assert address.from_environment({"DOCKER_HOST": "unix:///d"}).path == "/d"
     assert address.from_environment({"DOCKER_HOST": "unix:///d", "KNARR_HOST": "unix:///k"}).path == "/k"
 
