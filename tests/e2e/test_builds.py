@@ -19,7 +19,7 @@ import docker
 import knarr_program
 import pytest
 from docker.errors import BuildError
-from harness import Daemon, cgroup_directories
+from harness import Daemon
 
 CLASSIC = {"DOCKER_BUILDKIT": "0"}
 
@@ -191,6 +191,4 @@ def test_a_build_ends_with_its_client(engine_host: Daemon) -> None:
 
 def _process_of(engine: Daemon, word: bytes) -> int:
     """The process in a container of the engine that has this word in its command line."""
-    lists = [path for top in cgroup_directories(engine.cgroup) for path in top.glob("*/cgroup.procs")]
-    pids = {int(pid) for path in lists for pid in path.read_text().split()}
-    return next(pid for pid in pids if word in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return next(pid for pid in engine.container_pids() if word in Path(f"/proc/{pid}/cmdline").read_bytes())

@@ -253,6 +253,13 @@ class Daemon:
                 continue  # just gone
         return found
 
+    def container_pids(self) -> set[int]:
+        """The processes in containers; those of the engine too where containers have no groups of their own."""
+        if self.rootless:
+            return set(self.pids())
+        lists = [path for top in cgroup_directories(self.cgroup) for path in top.glob("*/cgroup.procs")]
+        return {int(pid) for path in lists for pid in path.read_text().split()}
+
     def pids(self) -> list[int]:
         return [int(pid) for pid in (self._own_cgroup() / "cgroup.procs").read_text().split()]
 

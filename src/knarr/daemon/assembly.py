@@ -26,6 +26,7 @@ from knarr.errors import KnarrError
 from knarr.images.store import ImageStore
 from knarr.network.controller import NetworkController
 from knarr.network.model import NetworkSettings
+from knarr.rootless import delegation
 from knarr.storage.layers import LayerStore
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Parts:
         self.backend = NativeBackend(ZygoteProcess([outside.fileno()] if outside else []))
         backends = {self.backend.name: self.backend} | _other_backends(config, self.backend)
         self.settings = engine_settings(config)
+        if outside is not None:
+            self.settings.cgroup_parent = f"{delegation.containers_path()}/{self.settings.cgroup_parent.strip('/')}"
         self.engine = Engine(self.settings, self.database, images, layers, self.network, backends, cache)
         self.server = ApiServer(self.engine)
 

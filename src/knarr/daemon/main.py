@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from knarr.daemon import command_line, logs
+from knarr.daemon import command_line, logs, sockets
 from knarr.daemon import config as configuration
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.locks import DirectoryLock
+from knarr.daemon.sockets import Doors
 from knarr.errors import KnarrError
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     try:
         with ExitStack() as held:
             _claim(config, held)
+            doors = sockets.open_doors(config)  # first: clients queue in the kernel while the engine starts
+            held.callback(doors.close)
             outside = None if os.geteuid() == 0 else _move_in(config)
-            _serve(config, invocation, outside)
+            _serve(config, invocation, doors, outside)
         if invocation.ephemeral:
             from knarr.daemon import ephemeral
 
@@ -68,12 +71,12 @@ def _move_in(config: DaemonConfig) -> Outside:
     return outside
 
 
-def _serve(config: DaemonConfig, invocation: Invocation, outside: Outside | None) -> None:
+def _serve(config: DaemonConfig, invocation: Invocation, doors: Doors, outside: Outside | None) -> None:
     import asyncio  # only now: it takes longer than --help
 
     from knarr.daemon.service import Service
 
-    asyncio.run(Service(config, invocation, outside).run())
+    asyncio.run(Service(config, invocation, doors, outside).run())
 
 
 def _refuse(words: str) -> int:

@@ -13,11 +13,11 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from knarr.daemon import config as configuration
-from knarr.daemon import logs, sockets, tls
+from knarr.daemon import logs, tls
 from knarr.daemon.command_line import Invocation
 from knarr.daemon.config import DaemonConfig
 from knarr.daemon.notify import Notifier
-from knarr.daemon.sockets import Listener
+from knarr.daemon.sockets import Doors, Listener
 from knarr.errors import KnarrError
 
 if TYPE_CHECKING:
@@ -35,28 +35,25 @@ _M_ARENA_MAX, _ARENAS = -8, 2  # malloc.h: every thread's own arena would keep w
 class Service:
     """Runs the engine of one configuration until a signal ends it."""
 
-    def __init__(self, config: DaemonConfig, invocation: Invocation, outside: Outside | None = None) -> None:
-        """`outside` is what an engine in namespaces of its own has of the host."""
+    def __init__(
+        self, config: DaemonConfig, invocation: Invocation, doors: Doors, outside: Outside | None = None
+    ) -> None:
+        """`doors` stay the caller's. `outside` is what an engine in namespaces of its own has of the host."""
         self._config = config
+        self._doors = doors
         self._outside = outside
         self._invocation = invocation
         self._notifier = Notifier.from_environment()
 
     async def run(self) -> None:
-        """Listen, start, serve, stop. Raises KnarrError, OSError for what keeps it from starting."""
+        """Start, serve, stop. Raises KnarrError, OSError for what keeps it from starting."""
         gc.disable()  # until everything is imported, which makes no garbage worth a look
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, _ARENAS)
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_WORKER_THREADS, "worker"))
         stopped = self._await_signal(loop)
         async with AsyncExitStack() as undo:
-            listeners = sockets.listen(self._config)  # first: clients queue in the kernel while the engine starts
-            for listener in listeners:
-                undo.callback(listener.close)
-            address = self._config.metrics_addr
-            metrics = sockets.listen_for_metrics(address) if address else None
-            if metrics:
-                undo.callback(metrics.close)
+            listeners, metrics = self._doors
             context = self._tls_context(listeners)
 
             from knarr.daemon.assembly import Parts  # most of knarr is imported here

@@ -42,6 +42,30 @@ class Listener(NamedTuple):
         self.socket.close()
 
 
+class Doors(NamedTuple):
+    """All that an engine listens on: for the API, and at most one for metrics. They are the network's that the process
+    was in when they were opened."""
+
+    api: list[Listener]
+    metrics: Listener | None
+
+    def close(self) -> None:
+        """Stop listening."""
+        for listener in [*self.api, *([self.metrics] if self.metrics else [])]:
+            listener.close()
+
+
+def open_doors(config: DaemonConfig) -> Doors:
+    """Everything of the configuration, or nothing. Raises as `listen` and `listen_for_metrics`."""
+    with ExitStack() as undo:
+        listeners = listen(config)
+        for listener in listeners:
+            undo.callback(listener.close)
+        metrics = listen_for_metrics(config.metrics_addr) if config.metrics_addr else None
+        undo.pop_all()
+    return Doors(listeners, metrics)
+
+
 def listen(config: DaemonConfig) -> list[Listener]:
     """Bind every address of the configuration, or none. Raises InvalidParameter, Conflict (someone answers there)."""
     with ExitStack() as undo:

@@ -48,9 +48,13 @@ def gather() -> HostFacts:
 
 
 def _delegated(hierarchies: Hierarchies) -> frozenset[str]:
+    """Those that a user's engine, which is in a group beside its containers', can enable for them."""
     if hierarchies.unified is None:
         return frozenset()
-    return frozenset(_text(f"{hierarchies.unified}{own_path()}/cgroup.controllers").split())
+    parent = f"{hierarchies.unified}{os.path.dirname(own_path())}"
+    if _text(f"{parent}/cgroup.procs"):  # others are in it: it can have no limits for groups below
+        return frozenset(_text(f"{parent}/cgroup.subtree_control").split())
+    return frozenset(_text(f"{parent}/cgroup.controllers").split())
 
 
 def _text(*paths: str) -> str:

@@ -58,7 +58,8 @@ def detect() -> Hierarchies:
     found = mounted()
     if not user_namespaces.inside():
         return found
-    if found.unified is not None and os.access(f"{found.unified}{own_path()}/cgroup.procs", os.W_OK):
+    own = own_path()
+    if found.unified is not None and own and os.access(f"{found.unified}{own}/cgroup.procs", os.W_OK):
         return Hierarchies("v2", {}, found.unified)
     return Hierarchies("none", {}, None)
 

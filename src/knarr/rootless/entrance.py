@@ -15,6 +15,7 @@ from knarr.errors import KnarrError
 from knarr.kernel import namespaces, processes
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
+from knarr.rootless import delegation
 from knarr.rootless.keeper import KINDS, MESSAGE_SIZE, SOCKET
 
 _LOOPBACK = 1
@@ -53,6 +54,7 @@ def enter(run_dir: Path) -> tuple[Outside, str]:
 
     Returns what connects it with the outside, and a note for the user, mostly "". Raises KnarrError, OSError.
     """
+    delegation.move_aside()
     outside, note, fds = _find_keeper(run_dir)
     for kind, fd in zip(KINDS, fds, strict=True):
         namespaces.setns(fd, namespaces.TYPES[kind][0])

@@ -412,7 +412,8 @@ class NativeSystem:
 
     def usage(self) -> cgroup_usage.Usage:
         """What the system has used of the host up to now."""
-        return cgroup_usage.read(self._cgroup) if self._has_cgroup else process_trees.usage(self.pid)
+        usage = cgroup_usage.read(self._cgroup) if self._has_cgroup else None
+        return usage if usage and usage.memory.current else process_trees.usage(self.pid)  # no controller of memory
 
     def network_counters(self) -> dict[str, link_counters.LinkCounters]:
         """What has gone through the interfaces that the system sees."""

@@ -241,7 +241,7 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOp
     operations: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
-            shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user")
+            shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user") or host.in_users
             operations += _cgroup_mounts(mount.destination, mount.options, cgroup, shared=shared, own_users=own_users)
         else:
             operations += plan_mount(mount)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import time
 from contextlib import suppress
@@ -20,6 +21,8 @@ from knarr.kernel import processes
 from knarr.kernel.cgroups import Cgroup
 
 _log = logging.getLogger(__name__)
+
+_PATIENCE = 2.0  # seconds for which the end of what has been killed is waited for
 
 
 def connect(run_dir: Path) -> Connection | None:
@@ -59,6 +62,7 @@ def _kill_orphan(state: State) -> None:
         try:
             if processes.is_alive(state.pid, state.pid_started):
                 processes.pidfd_send_signal(pidfd, 9)
+                select.select([pidfd], [], [], _PATIENCE)
         finally:
             os.close(pidfd)
     clear_cgroup(open_cgroup(state.cgroup))
