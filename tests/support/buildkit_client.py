@@ -204,6 +204,7 @@ class Build:
         self.ref = secrets.token_hex(12)
         self.response: dict[str, str] = {}
         self.error: GRPCError | None = None
+        self.metadata: dict[str, bytes] = {}
         self.status = control.StatusResponse()
 
     @property
@@ -313,6 +314,7 @@ class BuildClient:
         try:
             solved = await self.unary(service, "Solve", wanted, gateway.SolveResponse, metadata)
             answer.result.CopyFrom(solved.result)
+            build.metadata = dict(solved.result.metadata)
         except GRPCError as error:
             answer.error.code = error.status.value
             answer.error.message = error.message or ""

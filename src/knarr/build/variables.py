@@ -41,9 +41,13 @@ class Arguments:
             value = self._value(name, default, self._global, escape)
             self._global[name] = value if value is not None else self._global.get(name, "")
 
-    def begin_stage(self) -> None:
-        """Forget the arguments of the stage before."""
-        self._stage = {}
+    def begin_stage(self, inherited: Mapping[str, str | None] | None = None) -> None:
+        """Forget the arguments of the stage before, but for what is inherited: of a stage that this one stands on."""
+        self._stage = dict(inherited or {})
+
+    def of_stage(self) -> dict[str, str | None]:
+        """Those of the stage up to now."""
+        return dict(self._stage)
 
     def add(self, instruction: Arg) -> None:
         """Carry out an ARG whose variables have been replaced."""

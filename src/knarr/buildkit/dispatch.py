@@ -20,7 +20,7 @@ from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.instructions import Add, Arg, Copy, Instruction
 from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.run_mounts import RunMount
-from knarr.errors import KnarrError, Unsupported
+from knarr.errors import InvalidParameter, KnarrError, Unsupported
 from knarr.images import changes, platforms
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig
 from knarr.images.platforms import Platform
@@ -44,11 +44,13 @@ class Outcome:
     config: ImageConfig
     platform: Platform
     layers: list[Layer] = field(default_factory=list)
+    arguments: dict[str, str | None] = field(default_factory=dict)
+    """Those that stages which stand on this one have too."""
 
     def copy(self) -> Outcome:
         """One to go on from."""
         config = msgspec.structs.replace(self.config, config=changes.copy(self.config.config))
-        return Outcome(self.head, config, self.platform, list(self.layers))
+        return Outcome(self.head, config, self.platform, list(self.layers), dict(self.arguments))
 
 
 class Sources(Protocol):
@@ -80,6 +82,10 @@ class Dispatcher:
         self._dockerfile = dockerfile.with_bases(
             lambda word: expansion.expand(word, self.arguments.for_from, self._escape)
         )
+        for raw, stage in zip(dockerfile.stages, self._dockerfile.stages, strict=True):
+            if raw.base.platform and not stage.base.platform:
+                empty = InvalidParameter(f"empty platform value from expression {raw.base.platform}")
+                raise located(empty, raw.base.location)
         self._done: dict[int, Outcome] = {}
         self.stage = self._dockerfile.target(options.target)
 
@@ -99,6 +105,24 @@ class Dispatcher:
             if name.lower() != "scratch" and self._dockerfile.stage(name, stage.index) is None:
                 wanted.append((name, self.platform_of(stage)))
         return wanted
+
+    @property
+    def all_stages(self) -> list[Stage]:
+        """Those of the whole file, the variables in their FROMs replaced."""
+        return self._dockerfile.stages
+
+    @property
+    def target(self) -> Platform:
+        """The platform that is built for."""
+        return self._target
+
+    async def base_of(self, stage: Stage) -> Outcome | None:
+        """The image that a stage begins with, None if it begins with a stage or nothing. Raises KnarrError."""
+        stage = self._dockerfile.stages[stage.index]
+        name = stage.base.image
+        if name.lower() == "scratch" or self._dockerfile.stage(name, stage.index) is not None:
+            return None
+        return await self._sources.image(name, self.platform_of(stage))
 
     async def run(self) -> Outcome:
         """The target's outcome. Raises KnarrError, DockerfileError where the Dockerfile is at fault."""
@@ -166,12 +190,12 @@ class Dispatcher:
 class ContextPaths:
     """The build context as an operation, and which of its paths are wanted: known only when all stages are done."""
 
-    def __init__(self, operation: LocalDirectory | Operation) -> None:
+    def __init__(self, operation: Operation | None) -> None:
         self.operation = operation
         self._paths: set[str] = set()
         self._all = False
 
-    def use(self, paths: list[str]) -> Operation:
+    def use(self, paths: list[str]) -> Operation | None:
         """The context, of which these paths are used."""
         for path in paths:
             clean = posixpath.normpath("/" + path).lstrip("/")
@@ -196,7 +220,7 @@ class _StageRun:
         self._outcome = outcome
         self._names = names
         self._arguments = dispatcher.arguments
-        self._arguments.begin_stage()
+        self._arguments.begin_stage(outcome.arguments)
         self._ignore_cache = dispatcher.options.skips_cache(stage.name)
 
     @property
@@ -218,6 +242,7 @@ class _StageRun:
                 raise
             except KnarrError as error:
                 raise located(error, instruction.location) from error
+        self._outcome.arguments = self._arguments.of_stage()
 
     def _triggers(self) -> list[Instruction]:
         triggers, self._config.on_build = self._config.on_build, []

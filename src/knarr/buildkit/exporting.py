@@ -55,6 +55,8 @@ class Exporting:
 
     async def __call__(self, build: Build, result: Result) -> dict[str, str]:
         """See control.Export."""
+        if not result.targets:  # the answer to a question, or a Dockerfile that was only checked
+            return {}
         wanted = _wanted(build)
         for each in wanted:
             if each.kind not in self._exporters:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,7 +14,7 @@ from knarr import ignore
 from knarr.build import state
 from knarr.build.interface import Images
 from knarr.build.threads import in_thread
-from knarr.buildkit import llb, options, progress
+from knarr.buildkit import linting, llb, options, progress, subrequests
 from knarr.buildkit.attestations import sbom
 from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.attestations.steps import SourceFile
@@ -31,8 +32,11 @@ from knarr.buildkit.remote import RemoteContext
 from knarr.buildkit.results import CONFIG_KEY, Result, Target
 from knarr.buildkit.sessions import Session, Sessions
 from knarr.dockerfile import document
+from knarr.dockerfile.document import Dockerfile, Stage
+from knarr.dockerfile.locations import DockerfileError
+from knarr.dockerfile.rules import Finding
 from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
-from knarr.images import config, platforms, references
+from knarr.images import changes, config, platforms, references
 from knarr.images.config import ImageConfig
 from knarr.images.platforms import Platform
 from knarr.kernel import paths
@@ -113,24 +117,25 @@ class _Run:
         self._find_place = place
         self._scratch = scratch
         self._source = ops_pb2.SourceInfo()
+        self._vertex = ""
         self._ignored: bytes | None = None
         self._found: dict[tuple[str, Platform], asyncio.Future[Outcome]] = {}
 
     async def solve(self, evaluation: Evaluation) -> Result:
         if self._options.request:
-            raise Unsupported(f"unsupported request {self._options.request}")
+            return Result(metadata=await self._answer(self._options.request))
         evaluation.imports += await self._import_caches()
         remote = await self._fetch() if self._options.context else None
         text = await self._dockerfile(remote)
         try:
-            dockerfile = document.parse(text)
-            options.check_frontend(dockerfile.directives.syntax)
+            dockerfile = self._parsed(text)
             targets = self._options.platforms or [platforms.of_host()]
             context = ContextPaths(
                 remote or self._directory(self._options.context_name, "[internal] load build context")
             )
             dispatchers = [Dispatcher(dockerfile, self._options, self, context, target) for target in targets]
             ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images(dispatchers))
+            self._check(await self._findings(dockerfile, dispatchers[0], dispatchers[0].stages(), ignored), dockerfile)
             outcomes = [await dispatcher.run() for dispatcher in dispatchers]
             scans = [await self._scan(outcome) for outcome in outcomes]
         except KnarrError as error:
@@ -138,6 +143,61 @@ class _Run:
         context.select(ignored)
         pairs = zip(outcomes, scans, strict=True)
         return Result({self._name(outcome): self._target(outcome, scan, evaluation) for outcome, scan in pairs})
+
+    @staticmethod
+    def _parsed(text: str) -> Dockerfile:
+        dockerfile = document.parse(text, unique_names=False)
+        options.check_frontend(dockerfile.directives.syntax)
+        return dockerfile
+
+    # Checks, and what else there is to be known of a Dockerfile
+
+    async def _answer(self, request: str) -> dict[str, bytes]:
+        """To one of `subrequests`."""
+        if request == subrequests.DESCRIBE:
+            return subrequests.describe()
+        remote = await self._fetch() if self._options.context else None
+        text = await self._dockerfile(remote)
+        try:
+            dockerfile = self._parsed(text)
+            target = (self._options.platforms or [platforms.of_host()])[0]
+            dispatcher = Dispatcher(dockerfile, self._options, self, ContextPaths(remote), target)
+            match request:
+                case subrequests.LINT:
+                    ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images([dispatcher]))
+                    findings = await self._findings(dockerfile, dispatcher, dispatcher.all_stages, ignored)
+                    return subrequests.lint(findings, self._source)
+                case subrequests.OUTLINE:
+                    return subrequests.outline(dockerfile, dispatcher, self._options.build_args)
+                case subrequests.TARGETS:
+                    return subrequests.targets(dockerfile)
+        except DockerfileError as error:
+            if request == subrequests.LINT:
+                return subrequests.lint([], self._source, error)
+            raise detailed(error, self._source) from error
+        raise Unsupported(f"unsupported request {request}")
+
+    async def _findings(
+        self, dockerfile: Dockerfile, dispatcher: Dispatcher, stages: list[Stage], ignored: tuple[str, ...]
+    ) -> list[Finding]:
+        """What stages do not keep of the rules. Images that cannot be had are told of by who needs them."""
+        environments: dict[int, dict[str, str]] = {}
+        others: list[Finding] = []
+        for stage in stages:
+            with suppress(KnarrError):
+                base = await dispatcher.base_of(stage)
+                environments[stage.index] = changes.variables(base.config.config.env) if base is not None else {}
+                others += linting.of_platform(stage, base, dispatcher.platform_of(stage))
+        found = linting.check(dockerfile, stages, self._options, dispatcher.target, environments, ignored)
+        settings = linting.settings(dockerfile, self._options)
+        return found + [each for each in others if settings.applies(each.rule)]
+
+    def _check(self, findings: list[Finding], dockerfile: Dockerfile) -> None:
+        """Tell of them. Raises DockerfileError if the Dockerfile wants that."""
+        for each in findings:
+            self._build.progress.warn(linting.warning(each, self._source, self._vertex))
+        if findings and linting.settings(dockerfile, self._options).fail:
+            raise linting.failure(findings)
 
     async def _scan(self, outcome: Outcome) -> Outcome | None:
         """The bill of materials of an outcome, if one is asked for."""
@@ -236,6 +296,7 @@ class _Run:
             data = await in_thread(_read_remote, remote.directory.root_fd, name)
         else:
             title = f"load build definition from {name}"
+            self._vertex = progress.digest(self._build.ref, title)
             files = await self._read(title, "dockerfile", self._options.dockerfile_name, wanted)
             if not files.has(name) and files.has(name.lower()):
                 name = name.lower()

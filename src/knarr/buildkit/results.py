@@ -62,6 +62,8 @@ class Result(Struct):
         metadata = dict(self.metadata)
         for name, target in self.targets.items():
             metadata[f"{CONFIG_KEY}/{name}" if name else CONFIG_KEY] = config.encode(target.outcome.config)
+        if not refs:
+            return pb.Result(metadata=metadata)
         if "" in refs:
             return pb.Result(ref=refs[""], metadata=metadata)
         metadata[PLATFORMS_KEY] = _platforms(self.targets)

@@ -9,6 +9,7 @@ from knarr.dockerfile import instructions, reading, statements
 from knarr.dockerfile.directives import Directives
 from knarr.dockerfile.instructions import Arg, Copy, From, Instruction, Run
 from knarr.dockerfile.locations import DockerfileError
+from knarr.dockerfile.statements import Statement
 from knarr.errors import InvalidParameter
 
 
@@ -37,7 +38,15 @@ class Stage:
 class Dockerfile:
     """What a Dockerfile's text says, checked as far as that is possible without building anything."""
 
-    def __init__(self, directives: Directives, arguments: list[Arg], stages: list[Stage], text: str) -> None:
+    def __init__(
+        self,
+        directives: Directives,
+        arguments: list[Arg],
+        stages: list[Stage],
+        text: str,
+        statements: list[Statement],
+    ) -> None:
+        self.statements = statements
         self.directives = directives
         self.arguments = arguments
         self.stages = stages
@@ -51,21 +60,32 @@ class Dockerfile:
             if not base.image:
                 raise InvalidParameter(f"base name ({stage.base.image}) should not be blank")
             stages.append(Stage(stage.index, base, stage.instructions))
-        return Dockerfile(self.directives, self.arguments, stages, self.text)
+        return Dockerfile(self.directives, self.arguments, stages, self.text, self.statements)
 
     @cached_property
-    def _by_name(self) -> dict[str, Stage]:
-        return {stage.base.name: stage for stage in self.stages if stage.base.name}
+    def _by_name(self) -> dict[str, list[Stage]]:
+        found: dict[str, list[Stage]] = {}
+        for stage in self.stages:
+            if stage.base.name:
+                found.setdefault(stage.base.name, []).append(stage)
+        return found
 
     def stage(self, name: str, before: int | None = None) -> Stage | None:
-        """The stage of a name or a number; with `before` only among those in front of that one."""
+        """The stage of a name or a number; with `before` only among those in front of that one.
+
+        Of several with one name it is the last.
+        """
         stages = self.stages[:before]
-        found = self._by_name.get(name.lower())
-        if found is not None and (before is None or found.index < before):
+        found = self._named(name, before)
+        if found is not None:
             return found
         if name.isascii() and name.isdigit() and len(name) < 6 and int(name) < len(stages):
             return stages[int(name)]
         return None
+
+    def _named(self, name: str, before: int | None = None) -> Stage | None:
+        candidates = self._by_name.get(name.lower(), [])
+        return next((each for each in reversed(candidates) if before is None or each.index < before), None)
 
     def target(self, name: str) -> Stage:
         """The stage to be built: the last one unless `name` says otherwise. Raises InvalidParameter."""
@@ -76,7 +96,7 @@ class Dockerfile:
 
     def needs(self, stage: Stage) -> set[int]:
         """The numbers of the stages that one takes files from, or stands on."""
-        named = [self._by_name.get(stage.base.image.lower())]
+        named = [self._named(stage.base.image, stage.index)]
         named += [self.stage(name, stage.index) for name in stage.sources()]
         return {found.index for found in named if found is not None and found.index < stage.index}
 
@@ -89,8 +109,11 @@ class Dockerfile:
         return [self.stages[index] for index in sorted(wanted)]
 
 
-def parse(text: str) -> Dockerfile:
-    """Read a Dockerfile. Raises DockerfileError, InvalidParameter if it has no instructions."""
+def parse(text: str, *, unique_names: bool = True) -> Dockerfile:
+    """Read a Dockerfile; stages may have the same name unless `unique_names`.
+
+    Raises DockerfileError, InvalidParameter if it has no instructions.
+    """
     directives, found = statements.read(text)
     if not found:
         raise InvalidParameter("file with no instructions")
@@ -99,7 +122,8 @@ def parse(text: str) -> Dockerfile:
     for statement in found:
         instruction = reading.read(statement, directives.escape)
         if isinstance(instruction, From):
-            _check_name(instruction, stages)
+            if unique_names:
+                _check_name(instruction, stages)
             stages.append(Stage(len(stages), instruction, []))
         elif stages:
             stages[-1].instructions.append(instruction)
@@ -109,7 +133,7 @@ def parse(text: str) -> Dockerfile:
             raise DockerfileError("no build stage in current context", instruction.location)
     if not stages:
         raise DockerfileError("no build stage in current context", found[-1].location)
-    return Dockerfile(directives, arguments, stages, text)
+    return Dockerfile(directives, arguments, stages, text, found)
 
 
 def _check_name(base: From, stages: list[Stage]) -> None:

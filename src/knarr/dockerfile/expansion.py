@@ -44,6 +44,16 @@ def expand_document(text: str, variables: Mapping[str, str], escape: str = "\\")
         raise InvalidParameter(f"failed to process the here-document: {error}") from None
 
 
+def missing(word: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
+    """The variables that `word` uses, without saying what if, and that are not there; none if it is malformed."""
+    scanner = _Scanner(word, variables, escape)
+    try:
+        scanner.until("")
+    except ValueError:
+        return []
+    return list(dict.fromkeys(scanner.missing))
+
+
 class _Scanner:
     def __init__(self, text: str, variables: Mapping[str, str], escape: str, *, quotes: bool = True) -> None:
         self._text = text
@@ -52,6 +62,7 @@ class _Scanner:
         self._quotes = quotes
         self._position = 0
         self._depth = 0
+        self.missing: list[str] = []
 
     def until(self, *stops: str) -> str:
         """The expansion of what comes before one of the characters `stops` ("": the end)."""
@@ -126,7 +137,12 @@ class _Scanner:
             self._position += 1
             return self._braced()
         name = self._name()
-        return self._variables.get(name, "") if name else "$"
+        return self._plain(name) if name else "$"
+
+    def _plain(self, name: str) -> str:
+        if name not in self._variables:
+            self.missing.append(name)
+        return self._variables.get(name, "")
 
     def _name(self) -> str:
         match = _NAME.match(self._text, self._position)
@@ -141,7 +157,7 @@ class _Scanner:
             raise ValueError("syntax error: bad substitution")
         if self._text.startswith("}", self._position):
             self._position += 1
-            return self._variables.get(name, "")
+            return self._plain(name)
         match = _MODIFIER.match(self._text, self._position)
         if match is None:
             raise ValueError(f"unsupported modifier ({self._text[self._position :][:2]}) in substitution")

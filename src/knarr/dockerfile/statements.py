@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
 from msgspec import Struct
 
 from knarr.dockerfile import directives, heredocs, words
@@ -17,7 +18,10 @@ _WITH_HEREDOCS = ("run", "copy", "add")
 
 
 class Statement(Struct, frozen=True, kw_only=True):
-    """`keyword` is in lower case and `rest` without the flags; `original` is the line as one would show it."""
+    """`keyword` is in lower case and `rest` without the flags; `original` is the line as one would show it.
+
+    It stands on `lines` lines, here-documents not counted; `gap`: there is an empty one among them.
+    """
 
     keyword: str
     flags: list[str]
@@ -25,6 +29,8 @@ class Statement(Struct, frozen=True, kw_only=True):
     heredocs: list[Heredoc]
     original: str
     location: Location
+    lines: int = 1
+    gap: bool = False
 
 
 def read(text: str) -> tuple[Directives, list[Statement]]:
@@ -58,13 +64,16 @@ class _Reader:
         escaped = re.escape(escape)
         self._continued = re.compile(rf"(^|[^{escaped}]){escaped}[ \t]*$")
         self._next = 0
+        self._gap = False
 
     def statements(self) -> Iterator[Statement]:
         while self._next < len(self._lines):
             first = self._next + 1
+            self._gap = False
             line = self._logical_line()
             if line:
                 statement = parse(line, self._escape, Location(first, self._next))
+                statement = msgspec.structs.replace(statement, lines=self._next - first + 1, gap=self._gap)
                 yield self._with_heredocs(statement)
 
     def _logical_line(self) -> str:
@@ -75,6 +84,7 @@ class _Reader:
         while (match := self._continued.search(line)) and self._next < len(self._lines):
             following = self._take()
             stripped = following.strip()
+            self._gap |= not stripped
             if stripped and not stripped.startswith("#"):
                 line = line[: match.start()] + match[1] + following.rstrip()
         return self._continued.sub(r"\1", line).strip()
@@ -113,11 +123,4 @@ def _is_json(rest: str) -> bool:
 
 
 def _replace(statement: Statement, documents: list[Heredoc], last: int) -> Statement:
-    return Statement(
-        keyword=statement.keyword,
-        flags=statement.flags,
-        rest=statement.rest,
-        heredocs=documents,
-        original=statement.original,
-        location=Location(statement.location.first, last),
-    )
+    return msgspec.structs.replace(statement, heredocs=documents, location=Location(statement.location.first, last))
