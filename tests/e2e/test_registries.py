@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
 import subprocess
+import tarfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -132,6 +134,13 @@ def test_docker_py(docker_py: Any, registry: Proxy) -> None:
     docker_py.images.remove(f"{name}:1")
 
 
+def files_of_last_layer(image: bytes) -> list[str]:
+    with tarfile.open(fileobj=io.BytesIO(image)) as archive:
+        (about,) = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+        with tarfile.open(fileobj=archive.extractfile(about["Layers"][-1])) as layer:
+            return layer.getnames()
+
+
 def test_a_windows_image_is_kept_and_not_run(engine_host: Daemon, registry: Proxy) -> None:
     shelf = Shelf(registry.name, "e/windows")
     about = {"os": "windows", "os.version": "10.0.20348.1"}
@@ -144,7 +153,10 @@ def test_a_windows_image_is_kept_and_not_run(engine_host: Daemon, registry: Prox
     assert done.returncode == 125 and b'image operating system "windows" cannot be used on this platform' in done.stderr
     docker("load", input=docker("save", name).stdout)
     docker("push", name)
-    docker("rmi", name)
+    dockerfile = f"FROM {name}\nWORKDIR C:/app\nCOPY <<E f\n1\nE\nFROM {name}\nCOPY --from=0 C:/app/f C:/tool/\n"
+    docker("build", "-t", "e-windows", "-", input=dockerfile.encode())
+    assert files_of_last_layer(docker("save", "e-windows").stdout) == ["Files", "Files/tool", "Files/tool/f"]
+    docker("rmi", "e-windows", name)
 
 
 def test_a_client_that_leaves_ends_its_pull(engine_host: Daemon, registry: Proxy) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.build import histories, programs, run_mounts, state
+from knarr.build import histories, programs, run_mounts, state, windows
 from knarr.build.context import Context
 from knarr.build.copying import Copy, Ownership
 from knarr.build.interface import Images, Report, Runner, RunStep, StepMount
@@ -157,10 +157,14 @@ class ClassicBuild:
 
     async def _workdir(self, instruction: instructions.Workdir, now: State) -> State:
         done = changes.expanded(instruction, self._variables(now), self._escape)
+        assert isinstance(done, instructions.Workdir)
         defaults = changes.copy(now.defaults)
-        changes.perform(defaults, done)
+        if now.config.os == windows.NAME:
+            path = windows.enter(defaults, done.path)
+        else:
+            changes.perform(defaults, done)
+            path = defaults.working_dir
         step = Step(before=now, created_by=histories.of_change(done, defaults), defaults=defaults)
-        path = defaults.working_dir
         return await self._make(step, lambda: make_directory(self._layers, now.chain, path))
 
     async def _transfer(self, instruction: instructions.Copy | instructions.Add, now: State) -> State:
@@ -172,11 +176,20 @@ class ClassicBuild:
             def expand(text: str) -> str:
                 return expansion.expand_document(text, variables, self._escape)
 
-            transfer = await self._transferring.prepare(done, now, expand, stack)
+            transfer = await self._transferring.prepare(await self._placed(done, now), now, expand, stack)
             what = f"{transfer.kind}:{await in_thread(transfer.digest)}"
             created_by = histories.of_files(keyword, now.defaults, what, done.destination, done.chown, done.chmod)
             step = Step(before=now, created_by=created_by, defaults=now.defaults)
             return await self._make(step, lambda: self._layers.make(now.chain, transfer))
+
+    async def _placed(
+        self, instruction: instructions.Copy | instructions.Add, now: State
+    ) -> instructions.Copy | instructions.Add:
+        """By where layers have the files, which in images for Windows is not where containers do."""
+        if isinstance(instruction, instructions.Copy) and instruction.from_stage:
+            source = await self._named(instruction.from_stage)
+            instruction = windows.taken(instruction) if source.config.os == windows.NAME else instruction
+        return windows.placed(instruction, now.defaults.working_dir) if now.config.os == windows.NAME else instruction
 
     async def _make(self, step: Step, make_layer: Callable[[], Any] = lambda: None) -> State:
         found = await in_thread(self._results.find, step)
@@ -186,6 +199,7 @@ class ClassicBuild:
         return await in_thread(self._results.add, step, make_layer)
 
     async def _run(self, instruction: instructions.Run, now: State) -> State:
+        windows.check_run(now.config.os)
         args, files = programs.arguments(instruction, now.defaults)
         variables = self._variables(now)
         own = changes.variables(now.defaults.env)

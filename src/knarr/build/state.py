@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
+from knarr.build import windows
 from knarr.images import changes, config
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
 from knarr.images.platforms import Platform
@@ -30,20 +31,21 @@ class State(Struct, frozen=True):
 
 def of_image(image: Image) -> State:
     """The state of a stage that begins with an image: with a PATH, and without its triggers."""
-    return State(image.id, msgspec.structs.replace(image.config, config=_begun(image.config.config)), image.chain_id)
+    begun = _begun(image.config.config, image.config.os)
+    return State(image.id, msgspec.structs.replace(image.config, config=begun), image.chain_id)
 
 
 def scratch(platform: Platform) -> State:
     """The state of a stage that begins with nothing."""
     made = ImageConfig(os=platform.os, architecture=platform.architecture, variant=platform.variant)
-    return State("", msgspec.structs.replace(made, config=_begun(ContainerDefaults())), None)
+    return State("", msgspec.structs.replace(made, config=_begun(ContainerDefaults(), platform.os)), None)
 
 
-def _begun(defaults: ContainerDefaults) -> ContainerDefaults:
+def _begun(defaults: ContainerDefaults, system: str) -> ContainerDefaults:
     begun = changes.copy(defaults)
     begun.on_build = []
     if "PATH" not in changes.variables(begun.env):
-        begun.env.append(f"PATH={DEFAULT_PATH}")
+        begun.env.append(f"PATH={windows.PATH if system == windows.NAME else DEFAULT_PATH}")
     return begun
 
 

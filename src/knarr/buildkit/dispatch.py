@@ -8,7 +8,7 @@ from typing import Protocol
 
 import msgspec
 
-from knarr.build import programs, state, variables
+from knarr.build import programs, state, variables, windows
 from knarr.build.variables import PREDEFINED, Arguments
 from knarr.buildkit import naming
 from knarr.buildkit.failures import located
@@ -162,14 +162,19 @@ class Dispatcher:
         return outcome
 
     async def source(self, name: str, stage: Stage) -> Operation | None:
+        """The files that `--from=name` in a stage means: as `outcome`."""
+        found = await self.outcome(name, stage)
+        return None if found is None else found.head
+
+    async def outcome(self, name: str, stage: Stage) -> Outcome | None:
         """What `--from=name` in a stage means: a stage before it, a named context or an image."""
         if self._sources.context(name, self._target) is None:
             found = self._dockerfile.stage(name, stage.index)
             if found is not None:
-                return self._done[found.index].head
+                return self._done[found.index]
             if name.lower() == "scratch":
                 return None
-        return (await self._sources.image(name, self._target)).head
+        return await self._sources.image(name, self._target)
 
     @property
     def options(self) -> Options:
@@ -292,12 +297,16 @@ class _StageRun:
         self._note(f"ARG {' '.join(texts)}")
 
     def _workdir(self, instruction: instructions.Workdir) -> None:
-        changes.perform(self._config, instruction)
+        if self._outcome.config.os == windows.NAME:
+            path = windows.enter(self._config, instruction.path)
+        else:
+            changes.perform(self._config, instruction)
+            path = self._config.working_dir
         operation = MakeDirectory(
             name=self._names.next(f"WORKDIR {instruction.path}"),
             location=instruction.location,
             parent=self._outcome.head,
-            path=self._config.working_dir,
+            path=path,
             user=self._config.user,
         )
         self._add(operation, f"WORKDIR {self._config.working_dir}")
@@ -321,9 +330,14 @@ class _StageRun:
         source: Operation | None = None
         local = [each for each in instruction.sources if not (isinstance(instruction, Add) and naming.is_remote(each))]
         if isinstance(instruction, Copy) and instruction.from_stage:
-            source = await self._dispatcher.source(instruction.from_stage, self._stage)
+            origin = await self._dispatcher.outcome(instruction.from_stage, self._stage)
+            source = None if origin is None else origin.head
+            if origin is not None and origin.config.os == windows.NAME:
+                instruction = windows.taken(instruction)
         elif local:
             source = self._dispatcher.context.use(local)
+        if self._outcome.config.os == windows.NAME:
+            instruction = windows.placed(instruction, self._config.working_dir)
         operation = Transfer(
             name=self._names.next(shown),
             location=instruction.location,
