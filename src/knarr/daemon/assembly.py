@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import resource
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from knarr.api.server import ApiServer
@@ -24,6 +25,7 @@ from knarr.engine.engine import Engine
 from knarr.engine.settings import EngineSettings
 from knarr.errors import KnarrError
 from knarr.images.store import ImageStore
+from knarr.network import name_files
 from knarr.network.controller import NetworkController
 from knarr.network.model import NetworkSettings
 from knarr.rootless import delegation
@@ -31,6 +33,7 @@ from knarr.storage.layers import LayerStore
 
 if TYPE_CHECKING:
     from knarr.rootless.entrance import Outside
+    from knarr.rootless.host import OutsideHost
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +47,10 @@ class Parts:
         layers = LayerStore(data_root, self.database, config.storage_driver or None, hidden=[run_root])
         cache = BuildCache(self.database, layers)
         images = ImageStore(data_root, self.database, layers)
-        self.network = NetworkController(network_settings(config), self.database, run_root)
+        host = _host(outside)
+        self.network = NetworkController(
+            network_settings(config, _way_out(host, config)), self.database, run_root, host
+        )
         self.backend = NativeBackend(ZygoteProcess([outside.fileno()] if outside else []))
         backends = {self.backend.name: self.backend} | _other_backends(config, self.backend)
         self.settings = engine_settings(config)
@@ -95,8 +101,35 @@ def _lift_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def network_settings(config: DaemonConfig) -> NetworkSettings:
+def _host(outside: Outside | None) -> OutsideHost | None:
+    if outside is None:
+        return None
+    from knarr.rootless.host import OutsideHost
+
+    return OutsideHost(outside)
+
+
+def _way_out(host: OutsideHost | None, config: DaemonConfig) -> list[str]:
+    """Connect an engine in a network of its own with the host's. The addresses at which it has the host."""
+    if host is None:
+        return []
+    from knarr.rootless.host import use_name_servers
+
+    try:
+        way = host.connect()
+        text = name_files.read_host_resolv_conf()
+        if not name_files.names_reachable(text):
+            use_name_servers(way.servers, text, config.run_dir / "resolv.conf")
+    except (KnarrError, OSError) as error:
+        _log.warning("containers reach nothing outside: %s", error)
+        return []
+    return way.host
+
+
+def network_settings(config: DaemonConfig, host_addresses: Sequence[str] = ()) -> NetworkSettings:
+    """`host_addresses` are the host's, where its network is not the engine's."""
     return NetworkSettings(
+        host_addresses=tuple(host_addresses),
         bridge_name=config.bridge,
         bip=config.bip,
         ipv6=config.ipv6,

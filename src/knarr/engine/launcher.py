@@ -321,15 +321,13 @@ class Launcher:
         config, host_config, network = container.config, container.host_config, self._parts.network
         if host_config.network_mode == "host" and not host_config.extra_hosts:
             return _host_file("/etc/hosts")
-        main = network.endpoint(container.id)
-        gateways = [address.gateway for address in main.addresses if address.gateway] if main else []
         return name_files.hosts_file(
             config.hostname,
             config.domainname,
             addresses=[entry.ip for endpoint in network.endpoints(container.id) for entry in endpoint.addresses],
             extra_hosts=host_config.extra_hosts or [],
             linked=links.hosts(self._parts, container),
-            host_gateways=gateways or [subnet.gateway for subnet in network.network("bridge").subnets],
+            host_gateways=network.host_gateways(network.endpoint(container.id)),
         )
 
     def revise_files(self, container: Container, former_hosts: str) -> None:

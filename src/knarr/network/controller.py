@@ -14,7 +14,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -30,6 +30,7 @@ from knarr.network.catalog import DEFAULT, Catalog
 from knarr.network.departures import Departures
 from knarr.network.endpoints import Endpoints
 from knarr.network.model import (
+    VERSIONS,
     Address,
     BoundPort,
     Endpoint,
@@ -42,7 +43,7 @@ from knarr.network.model import (
 )
 from knarr.network.name_service import NameService
 from knarr.network.plumbing import Plumbing
-from knarr.network.ports import HostPorts
+from knarr.network.ports import Host, HostPorts, ThisHost
 from knarr.network.relay import Relays
 from knarr.network.sandbox import Sandbox, SandboxPool
 from knarr.network.store import NetworkStore
@@ -72,8 +73,8 @@ class NetworkController:
     """To be set by whoever runs containers: opens the network namespace of one that runs, for a worker thread. Raises
     FileNotFoundError or NotFound for one that has ended, other KnarrError, OSError."""
 
-    def __init__(self, settings: NetworkSettings, database: Database, run_root: Path) -> None:
-        """Nothing happens in the kernel before `start`."""
+    def __init__(self, settings: NetworkSettings, database: Database, run_root: Path, host: Host | None = None) -> None:
+        """Ports are published on `host`, by default on this one. Nothing happens in the kernel before `start`."""
         self._settings = settings
         store = NetworkStore(database)
         self._catalog = Catalog(store)
@@ -82,7 +83,7 @@ class NetworkController:
         self._changing = asyncio.Lock()
         self._being_removed: set[str] = set()
         self._plumbing = Plumbing(settings, run_root)
-        self._ports = HostPorts(settings.host_ip)
+        self._ports = HostPorts(settings.host_ip, host or ThisHost())
         self._relays = Relays()
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
@@ -155,6 +156,14 @@ class NetworkController:
     def endpoints(self, container_id: str) -> list[Endpoint]:
         """The container's endpoints, in the order in which it was connected."""
         return self._endpoints.of(container_id)
+
+    def host_gateways(self, endpoint: Endpoint | None) -> list[str]:
+        """Where a container finds the host."""
+        if known := self._settings.host_addresses:
+            versions = {address.version for address in endpoint.addresses} if endpoint else VERSIONS
+            return [address for address in known if ip_address(address).version in versions]
+        gateways = [address.gateway for address in endpoint.addresses if address.gateway] if endpoint else []
+        return gateways or [subnet.gateway for subnet in self.network(DEFAULT).subnets]
 
     def check(self, request: EndpointRequest) -> None:
         """Whether an endpoint may be asked for. Raises NotFound, Forbidden, InvalidParameter."""

@@ -24,7 +24,8 @@ class NetworkSettings(Struct, frozen=True):
     and `ip_masq`. `host_ip` is where ports are published when the user names no address; `mtu` in bytes; `ip_forward`:
     whether the host may be made to forward packets. `address_pools` are subnets of both versions from which networks
     without one take theirs, with the prefix length to take; of a version that is not there Docker's are taken.
-    `default_options` are, by driver, options of networks to come.
+    `default_options` are, by driver, options of networks to come, `host_addresses` where containers find the host,
+    if not at their gateway.
     """
 
     bridge_name: str = ""
@@ -40,6 +41,7 @@ class NetworkSettings(Struct, frozen=True):
     mtu: int = 1500
     address_pools: tuple[tuple[str, int], ...] = ()
     default_options: dict[str, dict[str, str]] = field(default_factory=dict)
+    host_addresses: tuple[str, ...] = ()
 
 
 class HostSettings(Struct, frozen=True):

@@ -99,6 +99,11 @@ def servers(host_text: str) -> list[str]:
     return _servers(host_text)
 
 
+def names_reachable(host_text: str) -> bool:
+    """Whether a resolv.conf of the host names servers that are not on its loopback, where others cannot reach them."""
+    return any(_is_reachable(server, ipv6=True) for server in _servers(host_text))
+
+
 def read_host_resolv_conf(root: Path = Path("/")) -> str:
     """The host's resolv.conf, "" if it has none; where that names nothing but systemd-resolved's stub on loopback,
     the file in which resolved lists the real servers."""

@@ -14,15 +14,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from itertools import chain
+from typing import Protocol
 
 from knarr.errors import InvalidParameter, KnarrError
+from knarr.kernel import port_sockets
 from knarr.network.model import BoundPort, Endpoint, PortMapping
 
-_PROTOCOLS = {
-    "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
-    "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
-    "sctp": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
-}
 _Place = tuple[str, str, int]
 """Protocol, host address, port."""
 _FALLBACK_RANGE = (49153, 65535)
@@ -43,13 +40,40 @@ class _Holder:
             self.socket.close()
 
 
+class Host(Protocol):
+    """Whose ports they are. `is_here`: the firewall sees what comes to them, or else all of it is relayed."""
+
+    is_here: bool
+
+    def has_ipv6(self) -> bool:
+        """Whether there are IPv6 addresses to bind to."""
+
+    def bind(self, protocol: str, address: str, port: int, *, listens: bool) -> socket.socket | None:
+        """See `kernel.port_sockets.bind`."""
+
+
+class ThisHost:
+    """The one whose network namespace this process is in."""
+
+    is_here = True
+
+    def has_ipv6(self) -> bool:
+        """See Host."""
+        return port_sockets.has_ipv6()
+
+    def bind(self, protocol: str, address: str, port: int, *, listens: bool) -> socket.socket | None:
+        """See Host."""
+        return port_sockets.bind(protocol, address, port, listens=listens)
+
+
 class HostPorts:
     """All host ports that this daemon holds, by owner (an endpoint's id). For one thread."""
 
-    def __init__(self, default_ip: str) -> None:
+    def __init__(self, default_ip: str, host: Host) -> None:
         """`default_ip` is for mappings that name no address; 0.0.0.0 means IPv6 as well, where the host has it."""
+        self._host = host
         self._default_ips = [default_ip]
-        if default_ip == "0.0.0.0" and _has_ipv6():
+        if default_ip == "0.0.0.0" and host.has_ipv6():
             self._default_ips.append("::")
         self._held: dict[str, list[BoundPort]] = {}
         self._holders: dict[_Place, _Holder] = {}
@@ -132,6 +156,8 @@ class HostPorts:
         _check(mapping)
         host_ips = [mapping.host_ip] if mapping.host_ip else self._default_ips
         if mapping.protocol == "sctp":  # the relay does not speak it
+            if not self._host.is_here:
+                raise InvalidParameter("sctp ports cannot be published by a rootless engine")
             versions = {_version(address) for address in addresses}
             host_ips = [host_ip for host_ip in host_ips if _version(host_ip) in versions]
             if not host_ips:
@@ -161,8 +187,10 @@ class HostPorts:
         if holder is None:
             # Loopback and link-local clients of IPv6 ports are not the firewall's, whatever the container has.
             versions = {_version(address) for address in addresses}
-            listens = port.protocol != "sctp" and (_version(port.host_ip) == 6 or 4 not in versions)
-            holder = self._holders[_place(port)] = _Holder(group, _bind(port, listens=listens), listens=listens)
+            relayed = not self._host.is_here or _version(port.host_ip) == 6 or 4 not in versions
+            listens = port.protocol != "sctp" and relayed
+            sock = self._host.bind(port.protocol, port.host_ip, port.host_port, listens=listens)
+            holder = self._holders[_place(port)] = _Holder(group, sock, listens=listens)
         elif not group or holder.group != group:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
         holder.owners += 1
@@ -188,7 +216,10 @@ class HostPorts:
         if refused.errno == errno.EADDRINUSE and ours:
             return KnarrError(f"Bind for {where} failed: port is already allocated")
         target = f"{_join(address, port.container_port)}/{port.protocol}"
-        return KnarrError(f"failed to bind host port for {where}:{target}: {os.strerror(refused.errno).lower()}")
+        reason = os.strerror(refused.errno).lower()
+        if refused.errno == errno.EACCES and not self._host.is_here:
+            reason += " (a rootless engine has the ports that net.ipv4.ip_unprivileged_port_start allows)"
+        return KnarrError(f"failed to bind host port for {where}:{target}: {reason}")
 
 
 class _Refused(Exception):
@@ -201,7 +232,7 @@ class _Refused(Exception):
 
 
 def _check(mapping: PortMapping) -> None:
-    if mapping.protocol not in _PROTOCOLS:
+    if mapping.protocol not in port_sockets.PROTOCOLS:
         raise InvalidParameter(f"invalid protocol: {mapping.protocol}")
     try:
         ip_address(mapping.host_ip or "0.0.0.0")
@@ -214,48 +245,6 @@ def _check(mapping: PortMapping) -> None:
 
 def _place(port: BoundPort) -> _Place:
     return port.protocol, port.host_ip, port.host_port
-
-
-def _bind(port: BoundPort, *, listens: bool) -> socket.socket | None:
-    """A socket that occupies a port, silent unless it `listens`; None if the kernel has no such sockets. Raises
-    OSError."""
-    kind, number = _PROTOCOLS[port.protocol]
-    family = socket.AF_INET if _version(port.host_ip) == 4 else socket.AF_INET6
-    try:
-        holder = socket.socket(family, kind | socket.SOCK_CLOEXEC, number)
-    except OSError as error:
-        if port.protocol == "sctp" and error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT):
-            return None
-        raise
-    try:
-        if family == socket.AF_INET6:
-            holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if port.protocol == "udp":
-            holder.bind((port.host_ip, port.host_port))
-        else:
-            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            holder.bind((port.host_ip, port.host_port))
-            holder.listen()
-        if not listens:
-            _silence(holder)
-    except OSError:
-        holder.close()
-        raise
-    return holder
-
-
-def _silence(holder: socket.socket) -> None:
-    """Make a bound socket one that nothing gets into.
-
-    A stream socket was bound as a server's is, past connections in TIME_WAIT (SO_REUSEADDR), so that it took listen to
-    find another server. After shutdown it is bound still, a packet that gets to it is answered with a reset, and
-    without the option nobody can share the port.
-    """
-    if holder.type == socket.SOCK_DGRAM:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-    else:
-        holder.shutdown(socket.SHUT_RDWR)
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
 
 def _version(address: str) -> int:
@@ -273,11 +262,3 @@ def _local_port_range() -> tuple[int, int]:
     except OSError:
         return _FALLBACK_RANGE
     return int(first), int(last)
-
-
-def _has_ipv6() -> bool:
-    try:
-        with open("/proc/sys/net/ipv6/conf/lo/disable_ipv6") as file:
-            return file.read().strip() == "0"
-    except OSError:
-        return False

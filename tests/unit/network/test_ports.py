@@ -7,12 +7,12 @@ import pytest
 
 from knarr.errors import InvalidParameter, KnarrError
 from knarr.network.model import Address, BoundPort, Endpoint, PortMapping
-from knarr.network.ports import HostPorts
+from knarr.network.ports import HostPorts, ThisHost
 
 
 @pytest.fixture
 def ports() -> Iterator[HostPorts]:
-    held = HostPorts("127.0.0.1")
+    held = HostPorts("127.0.0.1", ThisHost())
     yield held
     held.close()
 
