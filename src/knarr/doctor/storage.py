@@ -76,12 +76,7 @@ def _existing(path: str) -> str:
 def _room(data_root: str, place: str) -> Finding:
     disk = os.statvfs(place)
     free = disk.f_bavail * disk.f_frsize
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        kind = trees.filesystem_name(fd)
-    finally:
-        os.close(fd)
-    seen = f"{free / (1 << 30):.1f} GiB free for {data_root} ({kind})"
+    seen = f"{free / (1 << 30):.1f} GiB free for {data_root} ({trees.filesystem_name(place)})"
     if free < _LEAST_BYTES:
         return missing("disk space", seen, "hardly an image fits", "knarr system prune, or another --data-root")
     if disk.f_files and disk.f_favail < _LEAST_INODES:
