@@ -9,13 +9,16 @@ import shutil
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
 
 from knarr.errors import InvalidParameter, KnarrError, Unsupported
 
-_GIT_URL = re.compile(r"(?:https?://[^#]*\.git(?:#.*)?|git://.*|ssh://.*|(?:[\w.-]+@)[\w.-]+:[^/].*|github\.com/.*)\Z")
+_GIT_URL = re.compile(
+    r"(?:https?://[^#?]*\.git(?:[?#].*)?|git://.*|ssh://.*|(?:[\w.-]+@)[\w.-]+:[^/].*|github\.com/.*)\Z"
+)
+_QUALIFIED = {"tag": "refs/tags/", "branch": "refs/heads/"}
 _GIT_SETTINGS = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -74,9 +77,20 @@ class Repository(Struct, frozen=True):
 
 
 def parse_git(text: str) -> Repository:
-    """An address as `docker build` takes it: URL#REF:DIRECTORY. Raises InvalidParameter."""
-    url, _, fragment = text.partition("#")
+    """An address as `docker build` takes it: URL#REF:DIRECTORY, or URL?ref=REF&subdir=DIRECTORY.
+
+    Raises InvalidParameter.
+    """
+    address, _, fragment = text.partition("#")
+    url, _, query = address.partition("?")
     ref, _, directory = fragment.partition(":")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if fragment or name not in ("ref", "tag", "branch", "commit", "checksum", "subdir"):
+            raise InvalidParameter(f"unexpected query {name} in git address {text}")
+        if name == "subdir":
+            directory = value
+        else:
+            ref = _QUALIFIED.get(name, "") + value
     if url.startswith("github.com/"):
         url = "https://" + url
     if url.startswith("-") or ref.startswith("-"):

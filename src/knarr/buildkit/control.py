@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
 from grpclib.const import Handler as Method
 
@@ -16,12 +16,10 @@ from knarr.buildkit.records import BuildRecords
 from knarr.buildkit.results import Frontend, Result
 from knarr.buildkit.sessions import Sessions
 from knarr.buildkit.usage import Usage
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import Forbidden, InvalidParameter, Unsupported
 
 Export = Callable[[Build, Result], Awaitable[dict[str, str]]]
 """Executes a result and exports it as the build's request says; what the client is told of that."""
-
-_ENTITLEMENTS = ("network.host",)
 
 
 class Control:
@@ -36,9 +34,11 @@ class Control:
         usage: Usage,
         record: worker_pb2.WorkerRecord,
         records: BuildRecords,
+        entitlements: Collection[str],
         after: Callable[[], Awaitable[None]],
     ) -> None:
-        """`after` is called at the end of each build."""
+        """`entitlements` are those that clients may ask for; `after` is called at the end of each build."""
+        self._entitlements = entitlements
         self._records = records
         self._after = after
         self._sessions = sessions
@@ -68,8 +68,8 @@ class Control:
 
     async def _solve(self, request: pb.SolveRequest, metadata: Metadata) -> pb.SolveResponse:
         for name in request.Entitlements:
-            if name not in _ENTITLEMENTS:
-                raise Unsupported(f"entitlement {name} is not granted by this engine")
+            if name not in self._entitlements:
+                raise Forbidden(f"granting entitlement {name} is not allowed by build daemon configuration")
         if request.HasField("SourcePolicy"):
             raise Unsupported("source policies are not supported")
         build = self._builds.begin(request)

@@ -20,7 +20,7 @@ from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.instructions import Add, Arg, Copy, Instruction
 from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.run_mounts import RunMount
-from knarr.errors import InvalidParameter, KnarrError, Unsupported
+from knarr.errors import InvalidParameter, KnarrError
 from knarr.images import changes, platforms
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig
 from knarr.images.platforms import Platform
@@ -350,8 +350,6 @@ class _StageRun:
 
     async def _run(self, instruction: instructions.Run) -> None:
         options = self._dispatcher.options
-        if instruction.security == "insecure":
-            raise Unsupported("security.insecure is not allowed")
         arguments, files = programs.arguments(instruction, self._config)
         in_scope = self._arguments.in_scope()
         given = {name: value for name, value in in_scope.items() if name not in PREDEFINED}
@@ -367,6 +365,7 @@ class _StageRun:
             directory=self._config.working_dir or "/",
             user=self._config.user,
             network=instruction.network if instruction.network != "default" else options.network,
+            insecure=instruction.security == "insecure",
             mounts=[await self._mount(each) for each in instruction.mounts],
             scripts=files,
             platform=self._outcome.platform,

@@ -229,6 +229,7 @@ class Evaluation:
                     user=operation.user,
                     working_dir=operation.directory,
                     network=operation.network,
+                    insecure=operation.insecure,
                     mounts=equipment.mounts,
                 )
                 code = await self._runner.run(step, lambda stream, data: vertex.log(data, stream))

@@ -39,6 +39,7 @@ from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
 from knarr.images import changes, config, platforms, references
 from knarr.images.config import ImageConfig
 from knarr.images.platforms import Platform
+from knarr.images.store import Image
 from knarr.kernel import paths
 
 _IGNORE_NAME = ".dockerignore"
@@ -50,6 +51,13 @@ FindPlace = Callable[[Build, str, Mapping[str, str], str], Awaitable[Place]]
 """The place of a cache by its type and attributes, for "pull" or "pull,push". Raises Unsupported, InvalidParameter."""
 
 
+FindLayout = Callable[[Build, str, str, Platform], Awaitable[Image]]
+"""An image of the client's for a platform, by the name of a layout and a digest; good until the build's end.
+
+Raises NotFound, InvalidParameter, KnarrError.
+"""
+
+
 class DockerfileFrontend:
     """Implements results.Frontend. `begin` makes the evaluation of one build's graphs, `images` finds its images."""
 
@@ -59,10 +67,12 @@ class DockerfileFrontend:
         images: Callable[[Build, Options], Images],
         begin: Callable[[Build, Options], Evaluation],
         place: FindPlace,
+        layout: FindLayout,
         scratch: Path,
     ) -> None:
         """`place` finds the places of caches, `scratch` is a directory for what is fetched for single builds."""
         self._place = place
+        self._layout = layout
         self._scratch = scratch
         self._sessions = sessions
         self._images = images
@@ -79,7 +89,9 @@ class DockerfileFrontend:
         wanted = options.read(request.FrontendOpt)
         inputs = {name: llb.target(each) for name, each in request.FrontendInputs.items()}
         known = {name: self._known(id) for name, id in inputs.items()}
-        run = _Run(build, wanted, self._sessions, self._images(build, wanted), known, self._place, self._scratch)
+        run = _Run(
+            build, wanted, self._sessions, self._images(build, wanted), known, self._place, self._layout, self._scratch
+        )
         result = await run.solve(self._begin(build, wanted))
         for target in result.targets.values():
             self._targets[target.id] = target
@@ -107,8 +119,10 @@ class _Run:
         images: Images,
         inputs: dict[str, Target],
         place: FindPlace,
+        layout: FindLayout,
         scratch: Path,
     ) -> None:
+        self._find_layout = layout
         self._build = build
         self._options = wanted
         self._sessions = sessions
@@ -357,6 +371,8 @@ class _Run:
             return await self._find_image(rest.removeprefix("//"), platform)
         if scheme == "local":
             return Outcome(self._directory(rest, f"[context {name}] load from client"), ImageConfig(), platform)
+        if scheme == "oci-layout":
+            return await self._find_in_layout(name, rest.removeprefix("//"), platform)
         if scheme == "input":
             return self._input(rest, name)
         raise Unsupported(f"unsupported context source {scheme} for {name}")
@@ -387,12 +403,30 @@ class _Run:
             vertex.complete(error=str(error))
             raise
         vertex.complete()
+        return self._begun(image, str(reference), platform)
+
+    async def _find_in_layout(self, name: str, reference: str, platform: Platform) -> Outcome:
+        layout, _, digest = reference.partition("@")
+        if not digest:
+            raise InvalidParameter(f"oci-layout reference {reference} must have a digest")
+        title = f"[context {name}] load metadata"
+        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title, platform), title)
+        vertex.start()
+        try:
+            image = await self._find_layout(self._build, layout.partition(":")[0], digest, platform)
+        except (KnarrError, OSError) as error:
+            vertex.complete(error=str(error))
+            raise error if isinstance(error, KnarrError) else KnarrError(str(error)) from error
+        vertex.complete()
+        return self._begun(image, f"{name}@{digest}", platform)
+
+    @staticmethod
+    def _begun(image: Image, reference: str, platform: Platform) -> Outcome:
+        """What a stage begins with."""
         begun = state.of_image(image)
         made = msgspec.structs.replace(begun.config)
         made.config.on_build = list(image.config.config.on_build)
-        return Outcome(
-            Base(image=image, reference=str(reference)), made, platform, [Layer(entry) for entry in made.history]
-        )
+        return Outcome(Base(image=image, reference=reference), made, platform, [Layer(entry) for entry in made.history])
 
 
 def _read_remote(root_fd: int, name: str) -> bytes:

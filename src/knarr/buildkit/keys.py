@@ -44,6 +44,7 @@ def run(operation: Run, options: Options) -> bytes:
             operation.directory,
             operation.user,
             operation.network,
+            operation.insecure,
             operation.scripts,
             [each.mount for each in operation.mounts],
             list(operation.platform),

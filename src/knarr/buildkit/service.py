@@ -23,6 +23,7 @@ from knarr.buildkit.exporting import Exporter, Exporting
 from knarr.buildkit.frontend import DockerfileFrontend
 from knarr.buildkit.gateway import Gateway
 from knarr.buildkit.health import Health
+from knarr.buildkit.layouts import Layout
 from knarr.buildkit.options import Options
 from knarr.buildkit.records import BuildRecords
 from knarr.buildkit.sessions import Sessions
@@ -33,8 +34,10 @@ from knarr.buildkit.workbench import Workbench
 from knarr.engine.config import HostConfig, Ulimit
 from knarr.errors import Unsupported
 from knarr.images import platforms, references
+from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
+from knarr.images.store import Image
 
 if TYPE_CHECKING:
     from knarr.engine.engine import Engine
@@ -51,7 +54,9 @@ class BuildKit:
         contexts = Contexts(host.cache.contexts)
         workbench = Workbench(store.layers, host.cache_directories(), host.mounts_root)
         self._solver = Solver(store.layers, host.cache.results, contexts, self.sessions, workbench)
-        frontend = DockerfileFrontend(self.sessions, self._images, self._begin, self._place, host.root / "contexts")
+        frontend = DockerfileFrontend(
+            self.sessions, self._images, self._begin, self._place, self._layout, host.root / "contexts"
+        )
         exporters: dict[str, Exporter] = {
             "local": LocalExporter(store.layers),
             "tar": TarExporter(store.layers),
@@ -60,12 +65,15 @@ class BuildKit:
         }
         export = Exporting(store, self.sessions, exporters, self._place)
         record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
+        entitlements = host.entitlements
         records = BuildRecords(engine.database)
         builds = Builds(partial(history.keep, records))
-        usage = Usage(host.cache.results, [host.cache.contexts, host.cache.mounted], store)
+        usage = Usage(host.cache.results, [host.cache.contexts, host.cache.mounted], store, host.root)
         self._server = ServerEnd(
             [
-                Control(builds, self.sessions, frontend, export, usage, record, records, host.cache.collect),
+                Control(
+                    builds, self.sessions, frontend, export, usage, record, records, entitlements, host.cache.collect
+                ),
                 Content(records),
                 Gateway(builds, frontend, store.layers, record),
                 Health(),
@@ -113,7 +121,17 @@ class BuildKit:
         if kind == "local":
             path = attributes.get("dest") or attributes.get("src", "")
             return LocalPlace(session, f"local:{path}", attributes.get("digest", ""))
-        raise Unsupported(f"caches of type {kind} are not supported")
+        raise Unsupported(f"caches of type {kind} are not supported: those of type registry, local and inline are")
+
+    async def _layout(self, build: Build, name: str, digest: str, platform: Platform) -> Image:
+        """See frontend.FindLayout."""
+        session = await self.sessions.get(build.request.Session)
+        store = self._engine.images.store
+        layout = Layout(LocalPlace(session, f"oci:{name}"), store, self._engine.builds.root / "contexts")
+        image = await layout.image(digest, platform)
+        if image.chain_id is not None:
+            build.on_end(partial(store.layers.release, image.chain_id))
+        return image
 
     async def _push(self, job: Job, name: Reference) -> str:
         pushed = ""

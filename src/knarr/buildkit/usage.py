@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from knarr.build.cache import BuildCache, CacheEntry
 from knarr.build.kept import KeptDirectories
@@ -21,7 +23,9 @@ Match = Callable[[pb.UsageRecord], bool]
 class Usage:
     """The cache of results, and directories that builds keep."""
 
-    def __init__(self, results: BuildCache, kept: Sequence[KeptDirectories], images: ImageStore) -> None:
+    def __init__(self, results: BuildCache, kept: Sequence[KeptDirectories], images: ImageStore, root: Path) -> None:
+        """`root` is on the disk that all of it is on."""
+        self._root = root
         self._results = results
         self._kept = kept
         self._images = images
@@ -47,16 +51,20 @@ class Usage:
         old = time.time_ns() - request.keepDuration
         found = await in_thread(self._all)
         total = sum(record.Size for record in found)
-        keep = max(request.reservedSpace, request.maxUsedSpace)
+        keep = _kept(request, total, self._free())
         removed = []
         for record in sorted(found, key=lambda one: one.LastUsedAt.ToNanoseconds()):
-            if keep and total <= keep:
+            if keep is not None and total <= keep:
                 break
             fitting = fits(record) and record.LastUsedAt.ToNanoseconds() <= old
             if fitting and (request.all or not record.Shared) and await in_thread(self._remove, record):
                 removed.append(record)
                 total -= record.Size
         return removed
+
+    def _free(self) -> int:
+        disk = os.statvfs(self._root)
+        return disk.f_bavail * disk.f_frsize
 
     def _remove(self, record: pb.UsageRecord) -> bool:
         """Whether it has gone: what a build uses stays."""
@@ -66,6 +74,16 @@ class Usage:
         self._results.remove([record.ID])
         self._images.drop_layers([entry.chain])
         return True
+
+
+def _kept(request: pb.PruneRequest, total: int, free: int) -> int | None:
+    """How much of `total` is to stay, None for nothing; `free` is what the disk has. All in bytes."""
+    if not (request.maxUsedSpace or request.reservedSpace or request.minFreeSpace):
+        return None
+    keep = request.maxUsedSpace or (total if request.minFreeSpace else 0)
+    if request.minFreeSpace > free:
+        keep = min(keep, total - (request.minFreeSpace - free))
+    return max(keep, request.reservedSpace)
 
 
 def _record(entry: CacheEntry, *, shared: bool) -> pb.UsageRecord:

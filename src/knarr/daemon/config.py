@@ -94,6 +94,7 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     runtimes: dict[str, Runtime] = {}
     default_shm_size: int | str = 64 << 20
     build_cache_limit: int | str = ""
+    build_entitlements: list[str] = field(default_factory=lambda: ["network.host"])
     default_ulimits: dict[str, UlimitDefault] = {}
     init: bool = False
     log_driver: str = "json-file"
@@ -226,6 +227,9 @@ def check(config: DaemonConfig) -> None:
         )
     _ = config.id_pool
     _check_labels(config.labels)
+    for name in config.build_entitlements:
+        if name not in _ENTITLEMENTS.values():
+            raise InvalidParameter(f"build-entitlements: unknown entitlement {name}")
     _check_addresses(config)
     _check_registries(config)
     for name, value in (("default-shm-size", config.default_shm_size), ("build-cache-limit", config.build_cache_limit)):
@@ -243,15 +247,29 @@ def _with_proxies(values: dict[str, Any]) -> dict[str, Any]:
     return values | proxies
 
 
+_ENTITLEMENTS = {"network-host": "network.host", "security-insecure": "security.insecure"}
+"""What daemon.json calls them, and everybody else."""
+
+
 def _with_builder(values: dict[str, Any]) -> dict[str, Any]:
-    """What there is of `builder`, as a setting of its own: how much the cache may keep, or that there is no limit."""
+    """What there is of `builder`, as settings of its own: how much the cache may keep, what may be entitled."""
     builder = values.pop("builder", {})
-    gc = builder.get("gc", {}) if isinstance(builder, dict) and set(builder) <= {"gc"} else None
-    if not isinstance(gc, dict) or not set(gc) <= {"enabled", "defaultKeepStorage"}:
+    if not isinstance(builder, dict) or not set(builder) <= {"gc", "entitlements"}:
         return {**values, "builder": builder}  # to be refused by this name
+    gc, entitlements = builder.get("gc", {}), builder.get("entitlements", {})
+    if not isinstance(gc, dict) or not set(gc) <= {"enabled", "defaultKeepStorage"}:
+        return {**values, "builder": builder}
+    if not isinstance(entitlements, dict) or not set(entitlements) <= _ENTITLEMENTS.keys():
+        return {**values, "builder": builder}
     if gc.get("enabled") is False:
-        return {"build-cache-limit": 0, **values}
-    return {"build-cache-limit": gc["defaultKeepStorage"], **values} if "defaultKeepStorage" in gc else values
+        values = {"build-cache-limit": 0, **values}
+    elif "defaultKeepStorage" in gc:
+        values = {"build-cache-limit": gc["defaultKeepStorage"], **values}
+    if entitlements:
+        wanted = {"network-host": True, **entitlements}
+        granted = [_ENTITLEMENTS[name] for name, allowed in wanted.items() if allowed is True]
+        values = {"build-entitlements": granted, **values}
+    return values
 
 
 def _known(source: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -168,6 +168,15 @@ OPTIONS: tuple[Option, ...] = (
         "SIZE",
         "what builds may keep (default: a tenth of the disk; 0: anything); daemon.json's builder.gc.defaultKeepStorage",
     ),
+    Option(
+        _CONTAINERS,
+        "build-entitlements",
+        ("--build-entitlement",),
+        "list",
+        "NAME",
+        "what clients may allow steps of builds: network.host (default), security.insecure; daemon.json's"
+        " builder.entitlements",
+    ),
     Option(_CONTAINERS, "default-shm-size", ("--default-shm-size",), "bytes", "SIZE", "size of /dev/shm"),
     Option(
         _CONTAINERS,

@@ -27,6 +27,8 @@ class Flags:
         known = KNOWN.get(keyword, {})
         for word in words:
             name, equals, value = word[2:].partition("=")
+            if keyword == "run" and name == "device":
+                raise InvalidParameter("RUN --device is not supported: builds are given no devices")
             if name not in known:
                 raise InvalidParameter(f"unknown flag: --{name}")
             if known[name] is not list and name in self._values:

@@ -75,6 +75,11 @@ class Builds:
         return StepContainers(self._parts, self._launcher, host_config, entitlements)
 
     @property
+    def entitlements(self) -> Collection[str]:
+        """What clients may allow the steps of their builds."""
+        return self._parts.settings.build_entitlements
+
+    @property
     def mounts_root(self) -> Path:
         """Where things are mounted on the host for single steps."""
         return self._parts.settings.run_root / "build"

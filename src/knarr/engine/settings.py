@@ -38,6 +38,8 @@ class EngineSettings(Struct, kw_only=True):
     dns_opts: list[str] = field(default_factory=list)
     address_pools: list[tuple[str, int]] = field(default_factory=list)
     build_cache_limit: int = 0
+    build_entitlements: list[str] = field(default_factory=lambda: ["network.host"])
+    """What clients may allow the steps of their builds: network.host, security.insecure."""
     insecure_registries: list[str] = field(default_factory=list)
     registry_mirrors: list[str] = field(default_factory=list)
     max_concurrent_downloads: int = 3

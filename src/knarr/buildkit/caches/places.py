@@ -104,6 +104,15 @@ class LocalPlace:
             raise InvalidParameter("local cache importer requires explicit digest")
         return b"".join([piece async for piece in self._read(self._digest)])
 
+    async def read(self, digest: str, limit: int) -> bytes:
+        """A blob that is small: of at most `limit` bytes. Raises KnarrError."""
+        data = b""
+        async for piece in self._read(digest):
+            data += piece
+            if len(data) > limit:
+                raise InvalidParameter(f"{digest} is larger than {limit} bytes")
+        return data
+
     async def download(self, blob: Descriptor, path: Path) -> None:
         """See Place."""
         with path.open("xb") as file:
