@@ -13,7 +13,7 @@ from knarr.buildkit.methods import Metadata, duplex, streaming, unary
 from knarr.buildkit.proto import control_pb2 as pb
 from knarr.buildkit.proto import gateway_pb2, worker_pb2
 from knarr.buildkit.records import BuildRecords
-from knarr.buildkit.results import Frontend, Result
+from knarr.buildkit.results import Frontend, Result, platform_ids
 from knarr.buildkit.sessions import Sessions
 from knarr.buildkit.usage import Usage
 from knarr.errors import Forbidden, InvalidParameter, Unsupported
@@ -67,13 +67,9 @@ class Control:
     # Builds
 
     async def _solve(self, request: pb.SolveRequest, metadata: Metadata) -> pb.SolveResponse:
-        for name in request.Entitlements:
-            if name not in self._entitlements:
-                raise Forbidden(f"granting entitlement {name} is not allowed by build daemon configuration")
-        if request.HasField("SourcePolicy"):
-            raise Unsupported("source policies are not supported")
-        build = self._builds.begin(request)
+        build = self._builds.begin(request)  # also one that is refused: others wait for how it ends
         try:
+            self._check(request)
             result = await self._result(build)
             build.response = await self._export(build, result)
         except Exception as error:
@@ -86,6 +82,13 @@ class Control:
             await self._builds.end(build)
             await self._after()
         return pb.SolveResponse(ExporterResponse=build.response)
+
+    def _check(self, request: pb.SolveRequest) -> None:
+        for name in request.Entitlements:
+            if name not in self._entitlements:
+                raise Forbidden(f"granting entitlement {name} is not allowed by build daemon configuration")
+        if request.HasField("SourcePolicy"):
+            raise Unsupported("source policies are not supported")
 
     async def _result(self, build: Build) -> Result:
         """What is to be exported: from the client, which looks at it first, or straight from the frontend."""
@@ -103,7 +106,9 @@ class Control:
             refs = {name: ref.id for name, ref in returned.refs.refs.items()}
         else:
             refs = {"": returned.refDeprecated}
-        return Result({name: build.target(id) for name, id in refs.items() if id}, metadata)
+        order = platform_ids(metadata)
+        names = sorted(refs, key=lambda name: order.index(name) if name in order else len(order))
+        return Result({name: build.target(refs[name]) for name in names if refs[name]}, metadata)
 
     async def _status(self, request: pb.StatusRequest, metadata: Metadata) -> AsyncGenerator[pb.StatusResponse, None]:
         told = self._records.told(request.Ref) if self._builds.find(request.Ref) is None else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ from knarr.buildkit.caches.records import Result as Step
 from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.options import Options
 from knarr.buildkit.proto import gateway_pb2 as pb
+from knarr.errors import InvalidParameter
 from knarr.images import config
 
 if TYPE_CHECKING:
@@ -77,6 +78,23 @@ def _platforms(targets: dict[str, Target]) -> bytes:
         row = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
         rows.append({"ID": name, "Platform": {key: value for key, value in row.items() if value}})
     return msgspec.json.encode({"Platforms": rows})
+
+
+class _PlatformRow(Struct):
+    id: str = field(default="", name="ID")
+
+
+class _Platforms(Struct):
+    platforms: list[_PlatformRow] = field(default_factory=list, name="Platforms")
+
+
+def platform_ids(metadata: Mapping[str, bytes]) -> list[str]:
+    """The names of targets in the order of their platforms, which messages do not keep. Raises InvalidParameter."""
+    try:
+        found = msgspec.json.decode(metadata.get(PLATFORMS_KEY, b"{}"), type=_Platforms)
+    except msgspec.MsgspecError as error:
+        raise InvalidParameter(f"invalid {PLATFORMS_KEY}: {error}") from error
+    return [row.id for row in found.platforms]
 
 
 class Frontend(Protocol):

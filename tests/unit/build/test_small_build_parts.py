@@ -22,6 +22,8 @@ from knarr.images.config import ContainerDefaults
         ("https://h/r.git", Repository("https://h/r.git", "", "")),
         ("https://h/r.git#ref", Repository("https://h/r.git", "ref", "")),
         ("git@h:r.git#ref:dir/e", Repository("git@h:r.git", "ref", "dir/e")),
+        ("https://h/r.git?branch=b&subdir=d/e", Repository("https://h/r.git", "refs/heads/b", "d/e")),
+        ("https://h/r.git?ref=v1", Repository("https://h/r.git", "v1", "")),
         ("github.com/a/b#:dir", Repository("https://github.com/a/b", "", "dir")),
     ],
 )

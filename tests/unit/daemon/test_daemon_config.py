@@ -48,6 +48,23 @@ def test_switches_take_an_optional_value(tmp_path: Path) -> None:
     assert (loaded.debug, loaded.live_restore, loaded.init) == (True, False, True)
 
 
+@pytest.mark.parametrize(
+    ("builder", "granted"),
+    [
+        ({}, ["network.host"]),
+        ({"entitlements": {"security-insecure": True}}, ["network.host", "security.insecure"]),
+        ({"entitlements": {"network-host": False}}, []),
+    ],
+)
+def test_what_builds_may_be_entitled(tmp_path: Path, builder: dict[str, object], granted: list[str]) -> None:
+    assert load(tmp_path, builder=builder).build_entitlements == granted
+
+
+def test_entitlements_that_there_are_not(tmp_path: Path) -> None:
+    assert "builder: knarr does not have this option" in refusal(tmp_path, builder={"entitlements": {"device": True}})
+    assert "unknown entitlement device" in refusal(tmp_path, "--build-entitlement", "device")
+
+
 def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
     assert "the following directives don't match any configuration option: nosuch, other" in refusal(
         tmp_path, nosuch=1, other=2
