@@ -51,14 +51,14 @@ def test_a_user_can_have_a_rootless_engine() -> None:
 
 
 def test_root_sees_what_a_user_sees() -> None:
-    status, found, _ = ask("--user", "nobody", "--data-root", "/tmp/knarr")
-    assert status == 0
+    status, found, errors = ask("--user", "nobody", "--data-root", "/tmp/knarr")
+    assert (status, errors) == (0, "")
     assert found["overlayfs"]["Detail"] == "with attributes in user.*"
 
 
 def test_a_user_does_not_know_all_about_root() -> None:
-    status, found, _ = ask("--user", "root", inside=become)
-    assert status == 0
+    status, found, errors = ask("--user", "root", inside=become)
+    assert (status, errors) == (0, "")
     assert found["capabilities"]["State"] == found["new groups"]["State"] == "cannot tell"
     assert found["nftables"]["State"] == "ok"
 
