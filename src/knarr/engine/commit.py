@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import msgspec
@@ -12,11 +13,13 @@ from knarr.engine.config import ContainerConfig
 from knarr.engine.container import Container
 from knarr.engine.parts import Parts
 from knarr.engine.stopping import Stopping
-from knarr.errors import Conflict, InvalidParameter
+from knarr.errors import Conflict, InvalidParameter, Unsupported
 from knarr.images import committing, references
 from knarr.images.committing import Commit
 from knarr.images.config import ContainerDefaults
 from knarr.images.store import Image
+
+_log = logging.getLogger(__name__)
 
 
 class Commits:
@@ -65,9 +68,13 @@ class Commits:
         return image.id
 
     async def _pause(self, container: Container) -> bool:
-        """False when it has ended meanwhile, which serves as well. Raises Conflict when it is paused already."""
+        """False when it has ended meanwhile, which serves as well, and where nothing can be paused, as in dockerd.
+        Raises Conflict when it is paused already."""
         try:
             await self._stopping.pause(container)
+        except Unsupported as error:
+            _log.warning("container %s is committed while it runs: %s", container.id, error)
+            return False
         except Conflict:
             if container.running:
                 raise

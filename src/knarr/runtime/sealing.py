@@ -62,8 +62,8 @@ def make_view(view: str) -> None:
         home = os.path.dirname(os.path.realpath(sys.executable))
         if not os.path.islink(f"{view}/lib"):
             os.symlink(f"{os.path.dirname(home)}/lib", f"{view}/lib")
-        write_file(view, "pyvenv.cfg", f"home = {home}\n".encode())
-        write_file(view, "start.py", _START.format(path=sys.path).encode())
+        write_file(view, "pyvenv.cfg", f"home = {home}\n".encode(), 0o644)
+        write_file(view, "start.py", _START.format(path=sys.path).encode(), 0o644)
     finally:
         os.close(lock)
 

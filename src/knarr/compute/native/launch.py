@@ -14,7 +14,7 @@ from knarr.compute.native import frames, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
-from knarr.kernel import bpf, namespaces, processes
+from knarr.kernel import bpf, namespaces, processes, user_namespaces
 from knarr.kernel.cgroups import Cgroup, Hierarchies
 from knarr.light import NamedTuple, socket
 
@@ -233,7 +233,7 @@ def _clone(passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup) -> tupl
     unified = cgroup.open_unified()
     if unified is not None:
         passing.callback(os.close, unified)
-    if plan.joins_users:
+    if plan.joins_users or not _can_return(plan):
         return _clone_by_helper(plan, given, flags | namespaces.CLONE_PARENT, relation, unified)
     with ExitStack() as home:
         for join in plan.joins:
@@ -247,8 +247,13 @@ def _clone(passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup) -> tupl
     return pid, pidfd, 0
 
 
+def _can_return(plan: Plan) -> bool:
+    """Whether we may join our own namespaces again: an engine in a user namespace has only the network one in it."""
+    return not user_namespaces.inside() or all(join.flag == namespaces.CLONE_NEWNET for join in plan.joins)
+
+
 def _clone_by_helper(plan: Plan, given: Given, flags: int, relation: int, unified: int | None) -> tuple[int, int, int]:
-    """There is no way back from a user namespace, so a process goes there that has nothing else to do."""
+    """Where there is no way back, as from a user namespace, a process goes that has nothing else to do."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     helper, helper_pidfd = namespaces.clone3(relation)
     if helper == 0:

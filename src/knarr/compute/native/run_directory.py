@@ -29,10 +29,10 @@ class Exit(Struct):
     oom_killed: bool
 
 
-def write_file(directory: str, name: str, data: bytes) -> None:
+def write_file(directory: str, name: str, data: bytes, mode: int = 0o600) -> None:
     """Atomically: the whole file or none of it is ever seen."""
     path = f"{directory}/{name}"
-    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    fd = os.open(path + ".new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
         os.write(fd, data)
     finally:
