@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import Any
 import busybox
 import pytest
 import registries
+import subordinate_user
 from buildkit_client import Build, BuildClient
-from harness import Daemon
+from harness import ROOTLESS, Daemon
 
 IMAGE = "busybox:latest"
 
@@ -30,6 +32,16 @@ def engine_host(busybox_archive: bytes) -> Iterator[Daemon]:
     daemon.docker("import", "-", IMAGE, input=busybox_archive)
     yield daemon
     daemon.remove()
+
+
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """One that the engines get into, be they an ordinary user's."""
+    if ROOTLESS:
+        for path in (tmp_path, *tmp_path.parents[:1]):
+            path.chmod(0o755)
+        os.chown(tmp_path, subordinate_user.ID, subordinate_user.ID)
+    return tmp_path
 
 
 @pytest.fixture

@@ -29,6 +29,11 @@ def open_host() -> int:
     return mounts.open_tree(mounts.AT_FDCWD, "/", clone=True)
 
 
+def closed() -> list[bytes]:
+    """The directories of "/" that an engine in a user namespace may not look into."""
+    return [name for name in os.listdir(b"/") if not os.access(b"/" + name, os.R_OK | os.X_OK)]
+
+
 def furnish(upper: int, hidden: Iterable[bytes]) -> None:
     """Cover in a root over the host's own what is not to be seen: in `upper`, as no lower layer may lie in "/".
 
@@ -67,6 +72,15 @@ def _make_places(upper: int) -> None:
                 os.symlink(os.readlink(entry.path), entry.name, dir_fd=upper)
             elif entry.is_dir():
                 os.mkdir(entry.name, 0o755, dir_fd=upper)
+
+
+def without_places(rows: list[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Changes without those that `furnish` alone has made to what is in "/": nothing below has changed."""
+    if not user_namespaces.inside():
+        return rows
+    changed = {path.split("/")[1] for _, path in rows if path.count("/") > 1}
+    made = {f"/{name}" for name in os.listdir("/")} - {f"/{name}" for name in changed}
+    return [(kind, path) for kind, path in rows if path not in made]
 
 
 def _mask_path(host: int, upper: int, path: bytes) -> None:

@@ -272,7 +272,8 @@ class OverlayDriver:
     def changes(self, name: str, parents: list[str], options: RootOptions) -> list[tuple[int, str]]:
         """See Driver."""
         with self._compared(name, parents, options) as comparison:
-            return changes(comparison)
+            rows = changes(comparison)
+        return host_root.without_places(rows) if options.host else rows
 
     def diff(self, name: str, parents: list[str], options: RootOptions) -> Iterator[bytes]:
         """See Driver."""
@@ -291,7 +292,7 @@ class OverlayDriver:
             comparison = Comparison(upper, below, overlay=True)
             comparison.places = PLACES
             if options.host:
-                comparison.emptied.update(host_root.HIDDEN)
+                comparison.emptied.update(host_root.HIDDEN, host_root.closed())
                 comparison.absent.update(self._hidden)
             yield comparison
 

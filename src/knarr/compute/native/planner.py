@@ -66,7 +66,7 @@ _UNLIMITED = {-1, (1 << 64) - 1, (1 << 63) - 1}
 
 class Host(NamedTuple):
     """What a plan depends on besides the request. `in_users`: we are in a user namespace ourselves, `sets_groups`: and
-    groups can be set in it."""
+    groups can be set in it. `shown`: by type, where the file systems are that show our own namespaces."""
 
     hierarchies: Hierarchies
     bounding: int
@@ -74,6 +74,7 @@ class Host(NamedTuple):
     highest_capability: int
     in_users: bool = False
     sets_groups: bool = True
+    shown: dict[str, list[str]] = {}  # noqa: RUF012 - nobody changes it
 
 
 class Bundle(NamedTuple):
@@ -237,12 +238,18 @@ def _sysctl_path(key: str, own: int) -> str:
 # -- the file system --------------------------------------------------------------------------------------------------
 
 
+# File systems that show a namespace: who is not that namespace's root may not mount it.
+_OF_NAMESPACE = {"proc": "pid", "mqueue": "ipc"}
+
+
 def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
             shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user") or host.in_users
             operations += _cgroup_mounts(mount.destination, mount.options, cgroup, shared=shared, own_users=own_users)
+        elif host.in_users and mount.type in _OF_NAMESPACE and not _has(spec.linux, _OF_NAMESPACE[mount.type]):
+            operations += [BindMount(path, mount.destination) for path in host.shown.get(mount.type, ())]
         else:
             operations += plan_mount(mount)
     operations += _devices(spec.linux, host)

@@ -210,10 +210,10 @@ def _step(name: str, call: Callable[[], None]) -> None:
 
 
 def _write_sysctls(settings: list[tuple[str, str]]) -> None:
-    """Through a procfs of our own that nothing of the image can have covered."""
+    """Through a procfs that nothing of the image can have covered."""
     if not settings:
         return
-    proc = mounts.mount_detached("proc")
+    proc = _trusted_proc()
     try:
         for path, value in settings:
             try:
@@ -227,6 +227,14 @@ def _write_sysctls(settings: list[tuple[str, str]]) -> None:
                 raise StageError(text, invalid=is_refused_value(error)) from None
     finally:
         os.close(proc)
+
+
+def _trusted_proc() -> int:
+    """One of our own; or the host's, which is at /proc still, where the pid namespace is not one that is ours."""
+    try:
+        return mounts.mount_detached("proc")
+    except PermissionError:
+        return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _open_terminal(process: ProcessPlan, sync: socket.socket, scene: Scene) -> None:

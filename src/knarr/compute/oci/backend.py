@@ -61,7 +61,7 @@ class OciBackend(NativeBackend):
             _add_init(spec, spec.process)
         cgroup = planner.plan_cgroup(spec, request.id, self._host)
         cgroup.writes, cgroup.device_program = [], b""  # the runtime's to do
-        spec.linux.cgroups_path = cgroup.path
+        spec.linux.cgroups_path = None if cgroup.mode == "none" else cgroup.path
         spec.oci_version = _VERSION
         message = messages.BundleCreate(
             id=request.id,
