@@ -15,6 +15,7 @@ import pytest
 from buildkit_client import Build, BuildClient, Received
 from grpclib.client import UnaryStreamMethod
 from harness import Daemon
+from rootful import LOOPBACK
 
 from knarr.buildkit.proto import control_pb2 as control
 
@@ -310,6 +311,7 @@ def test_a_cache_of_the_client(engine_host: Daemon, tmp_path: Path) -> None:
     asyncio.run(work())
 
 
+@LOOPBACK
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_a_cache_in_a_registry(do: Any, tmp_path: Path, registry: str, mode: str) -> None:
     async def work(client: BuildClient) -> None:
@@ -324,6 +326,7 @@ def test_a_cache_in_a_registry(do: Any, tmp_path: Path, registry: str, mode: str
     do(work)
 
 
+@LOOPBACK
 def test_a_cache_in_an_image(do: Any, tmp_path: Path, registry: str) -> None:
     text = "FROM busybox\nRUN date +%N > /one\nRUN date +%N > /two\n"
 
@@ -428,6 +431,7 @@ def test_the_cache_is_bounded(new_daemon: Any, busybox_archive: bytes, tmp_path:
     asyncio.run(work())
 
 
+@LOOPBACK
 def test_a_stage_whose_files_are_known_is_not_built_again(do: Any, tmp_path: Path, registry: str) -> None:
     """An image brings only its own steps along: that is enough for those that took files from elsewhere."""
 

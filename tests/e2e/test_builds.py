@@ -20,6 +20,7 @@ import knarr_program
 import pytest
 from docker.errors import BuildError
 from harness import Daemon
+from rootful import LOOPBACK
 
 CLASSIC = {"DOCKER_BUILDKIT": "0"}
 
@@ -141,6 +142,7 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         server.shutdown()
 
 
+@LOOPBACK
 def test_files_from_the_web(engine_host: Daemon, web: tuple[str, Path]) -> None:
     address, directory = web
     (directory / "f.txt").write_text("web")
@@ -153,6 +155,7 @@ def test_files_from_the_web(engine_host: Daemon, web: tuple[str, Path]) -> None:
     assert b"digest mismatch" in done.stderr
 
 
+@LOOPBACK
 def test_contexts_from_the_web(engine_host: Daemon, web: tuple[str, Path]) -> None:
     address, directory = web
     (directory / "Remote").write_text("FROM busybox\nCMD echo remote\n")
@@ -162,6 +165,7 @@ def test_contexts_from_the_web(engine_host: Daemon, web: tuple[str, Path]) -> No
         assert engine_host.text("run", "--rm", "e2e-remote") == said
 
 
+@LOOPBACK
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_context_from_git(engine_host: Daemon, web: tuple[str, Path]) -> None:
     address, directory = web

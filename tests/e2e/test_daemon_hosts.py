@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon, StartError
+from rootful import FILES, GROUPS
 
 NewDaemon = Callable[..., Daemon]
 
@@ -39,6 +40,7 @@ def test_several_hosts_answer(new_daemon: NewDaemon) -> None:
         assert daemon.text("version", "--format", "{{.Server.Os}}", host=host) == "linux"
 
 
+@GROUPS
 def test_a_unix_socket_is_for_root_or_the_group(new_daemon: NewDaemon) -> None:
     daemon = new_daemon("--group", "")
     daemon.start()
@@ -65,7 +67,7 @@ def test_a_socket_from_systemd(new_daemon: NewDaemon) -> None:
         listener.bind(str(daemon.socket_path))
         listener.listen()
         daemon.hosts = ["fd://"]
-        daemon.launcher = [sys.executable, "-c", ACTIVATE, str(listener.fileno())]
+        daemon.launcher = [sys.executable, "-c", ACTIVATE, str(listener.fileno()), *daemon.user]
         daemon.start(pass_fds=[listener.fileno()])
     assert daemon.text("version", "--format", "{{.Server.Os}}") == "linux"
     daemon.stop()
@@ -112,6 +114,7 @@ def tls_daemon(new_daemon: NewDaemon, certificates: Path) -> tuple[Daemon, str]:
     return daemon, daemon.hosts[-1]
 
 
+@FILES
 def test_tls_lets_the_ca_s_clients_in(
     tls_daemon: tuple[Daemon, str], certificates: Path, busybox_archive: bytes
 ) -> None:
@@ -123,6 +126,7 @@ def test_tls_lets_the_ca_s_clients_in(
     )
 
 
+@FILES
 def test_tls_keeps_strangers_out(tls_daemon: tuple[Daemon, str], certificates: Path) -> None:
     daemon, host = tls_daemon
     for who in (["--tlsverify", *tls_flags(certificates, "unknown")], ["--tls"], []):

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from busybox import archive
+from rootful import LIMITS
 
 docker = pytest.importorskip("docker")
 requests = pytest.importorskip("requests")
@@ -58,6 +59,7 @@ def test_listing_by_label(docker_py: Any, box: Any) -> None:
     assert [found.id for found in docker_py.containers.list(filters={"label": "of=docker-py"})] == [box.id]
 
 
+@LIMITS
 def test_states(box: Any) -> None:
     box.pause()
     box.reload()
@@ -130,6 +132,7 @@ def test_waiting_has_conditions(docker_py: Any) -> None:
         assert removed.result()["StatusCode"] == 5
 
 
+@LIMITS
 def test_the_low_level_host_config(docker_py: Any) -> None:
     types, api = docker.types, docker_py.api
     config = api.create_host_config(
@@ -166,6 +169,7 @@ def test_volumes(docker_py: Any) -> None:
     volume.remove()
 
 
+@LIMITS
 def test_rename_update_restart_top(box: Any) -> None:
     box.rename("py-other")
     box.update(mem_limit="128m", memswap_limit="256m")

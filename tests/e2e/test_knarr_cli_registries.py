@@ -13,6 +13,7 @@ import registries
 from harness import Daemon
 from knarr_program import KNARR
 from registries import Proxy
+from rootful import LOOPBACK
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -37,6 +38,7 @@ def knarr(engine_host: Daemon, tmp_path: Path) -> Run:
     return run
 
 
+@LOOPBACK
 def test_all_of_it(knarr: Run, guarded: Proxy, tmp_path: Path) -> None:
     name = f"{guarded.name}/k/box:1"
     knarr("tag", "busybox", name)
@@ -60,6 +62,7 @@ def test_all_of_it(knarr: Run, guarded: Proxy, tmp_path: Path) -> None:
     knarr("rmi", name)
 
 
+@LOOPBACK
 def test_search(knarr: Run, guarded: Proxy) -> None:
     rows = [{"name": "a/one", "description": "x" * 60, "star_count": 7, "is_official": True}]
     body = json.dumps({"results": rows}).encode()

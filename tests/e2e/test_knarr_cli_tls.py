@@ -11,6 +11,9 @@ from pathlib import Path
 import knarr_program
 import pytest
 from harness import Daemon
+from rootful import FILES
+
+pytestmark = FILES
 
 _KEY = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
 

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from rootful import LIMITS
 
 Docker = Callable[..., str]
 
@@ -54,6 +55,7 @@ def test_several_publish_the_same_port(docker: Docker, run: Callable[..., str]) 
     assert docker("port", two) == docker("port", three)
 
 
+@LIMITS
 def test_who_is_paused_or_not_healthy_has_no_share(docker: Docker, front: str, run: Callable[..., str]) -> None:
     well, paused = run(), run()
     unknown = run("--health-cmd", "false", "--health-interval", "1h")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon
+from rootful import LOOPBACK
 
 COMMAND = ("busybox", "sh", "-c", "echo one; echo two >&2")
 
@@ -40,6 +41,7 @@ def server() -> socket.socket:
     return listening
 
 
+@LOOPBACK
 def test_syslog_over_tcp(engine_host: Daemon, server: socket.socket) -> None:
     with server:
         port = server.getsockname()[1]
@@ -52,6 +54,7 @@ def test_syslog_over_tcp(engine_host: Daemon, server: socket.socket) -> None:
     engine_host.docker("rm", id)
 
 
+@LOOPBACK
 def test_syslog_over_tls(engine_host: Daemon, server: socket.socket, tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]

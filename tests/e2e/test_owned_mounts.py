@@ -8,6 +8,9 @@ from pathlib import Path
 import knarr_program
 import pytest
 from harness import Daemon
+from rootful import OWNERS
+
+pytestmark = OWNERS
 
 
 @pytest.fixture

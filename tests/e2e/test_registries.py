@@ -17,6 +17,9 @@ from archive_of import archive_of
 from harness import Daemon
 from publishing import Shelf, digest, noise
 from registries import Proxy
+from rootful import LOOPBACK
+
+pytestmark = LOOPBACK
 
 IMAGE = "busybox:latest"
 

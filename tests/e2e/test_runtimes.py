@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from harness import Daemon
+from rootful import LIMITS
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +77,7 @@ def test_terminal(engine: Daemon, box: str) -> None:
     os.close(master)
 
 
+@LIMITS
 def test_pause_update_and_stats(engine: Daemon, box: str) -> None:
     engine.docker("pause", box)
     assert engine.text("inspect", "-f", "{{.State.Status}}", box) == "paused"

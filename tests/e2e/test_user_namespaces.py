@@ -12,6 +12,9 @@ from pathlib import Path
 import knarr_program
 import pytest
 from harness import Daemon
+from rootful import OWNERS
+
+pytestmark = OWNERS
 
 
 def knarr(daemon: Daemon, *words: str) -> str:

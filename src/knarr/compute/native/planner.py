@@ -251,12 +251,23 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOp
         elif host.in_users and mount.type in _OF_NAMESPACE and not _has(spec.linux, _OF_NAMESPACE[mount.type]):
             operations += [BindMount(path, mount.destination) for path in host.shown.get(mount.type, ())]
         else:
-            operations += plan_mount(mount)
+            operations += _refuse_mapped(plan_mount(mount), host)
     operations += _devices(spec.linux, host)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
+
+
+def _refuse_mapped(planned: list[AnyOperation], host: Host) -> list[AnyOperation]:
+    """Raises Unsupported for an id-mapped mount that the kernel will not make (mount_setattr(2), MOUNT_ATTR_IDMAP)."""
+    for operation in planned:
+        if host.in_users and isinstance(operation, BindMount) and operation.uid_map:
+            raise Unsupported(
+                f"{operation.destination}: the owners of a mount's files cannot be changed in a user's engine: the "
+                "kernel maps the ids of mounts for the host's root only"
+            )
+    return planned
 
 
 def _devices(linux: Linux, host: Host) -> list[AnyOperation]:
