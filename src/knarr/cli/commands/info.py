@@ -41,7 +41,7 @@ def _run(invocation: Invocation) -> int:
         except TemplateError as error:
             raise CommandError(f"template parsing error: {error}") from error
     sys.stdout.flush()
-    for warning in found.get("Warnings") or []:
+    for warning in (found.get("Warnings") or []) if template is None else []:
         print(warning, file=sys.stderr)
     if failure is not None:
         raise CommandError(f"{'Error response from daemon: ' if isinstance(failure, EngineError) else ''}{failure}")
