@@ -174,8 +174,9 @@ def test_a_context_from_git(engine_host: Daemon, web: tuple[str, Path]) -> None:
     for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "m"], ["update-server-info"]):
         subprocess.run([*git, *command], check=True)
     shutil.copytree(place / ".git", directory / "r.git")
-    knarr_program.text(engine_host.host, "build", "-t", "e2e-git", f"{address}/r.git#main:part")
-    assert sorted(engine_host.text("run", "--rm", "e2e-git").split()) == ["/c/Dockerfile", "/c/a"]
+    for where in ("#main:part", "?subdir=part", "?branch=main&subdir=part"):
+        knarr_program.text(engine_host.host, "build", "-t", "e2e-git", f"{address}/r.git{where}")
+        assert sorted(engine_host.text("run", "--rm", "e2e-git").split()) == ["/c/Dockerfile", "/c/a"]
 
 
 def test_a_build_ends_with_its_client(engine_host: Daemon) -> None:

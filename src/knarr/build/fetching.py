@@ -106,8 +106,10 @@ async def clone(repository: Repository, path: Path, *, keep_git_dir: bool = Fals
         await _git(path, "fetch", "--quiet", "--depth", "1", "origin", repository.ref or "HEAD")
         await _git(path, "checkout", "--quiet", "FETCH_HEAD")
     except KnarrError:  # a server that does not give single commits, or cannot be asked for parts
-        await _git(path, "fetch", "--quiet", "--tags", "origin", "+refs/heads/*:refs/remotes/origin/*")
-        await _git(path, "checkout", "--quiet", repository.ref or "origin/HEAD")
+        branches = "+refs/heads/*:refs/remotes/origin/*"
+        await _git(path, "fetch", "--quiet", "--tags", "origin", branches, "+HEAD:refs/remotes/origin/HEAD")
+        wanted = repository.ref or "refs/remotes/origin/HEAD"
+        await _git(path, "checkout", "--quiet", wanted.replace("refs/heads/", "refs/remotes/origin/"))
     await _git(path, "submodule", "update", "--quiet", "--init", "--recursive", "--depth", "1")
     commit = await _git(path, "rev-parse", "HEAD")
     if not keep_git_dir:

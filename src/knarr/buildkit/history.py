@@ -86,7 +86,7 @@ def record_of(build: Build) -> tuple[pb.BuildHistoryRecord, dict[str, bytes]]:
         whole = rpc_pb2.Status(code=failure.status.value, message=failure.message or "", details=failure.details or [])
         made.externalError.CopyFrom(_blob(blobs, _STATUS_TYPE, whole.SerializeToString()))
     for platform, provenance in build.provenance.items():
-        descriptor = _blob(blobs, MEDIA_TYPE, msgspec.json.encode(provenance.predicate))
+        descriptor = _blob(blobs, MEDIA_TYPE, msgspec.json.format(msgspec.json.encode(provenance.predicate)))
         descriptor.annotations[PREDICATE_ANNOTATION] = provenance.predicate_type
         result = made.Results[platform] if platform else made.Result
         result.Attestations.append(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from typing import cast
 
@@ -29,11 +30,14 @@ class BuildRecords:
 
     def add(self, record: pb.BuildHistoryRecord, told: pb.StatusResponse, blobs: Mapping[str, bytes]) -> None:
         """Keep a record, what clients were told of the build, and blobs that the record names; drop the oldest."""
-        row = (record.Ref, record.CreatedAt.ToNanoseconds(), record.SerializeToString())
+        row = (
+            record.Ref,
+            record.CreatedAt.ToNanoseconds(),
+            record.SerializeToString(),
+            zlib.compress(_bounded(told), 1),
+        )
         with self._database.transaction():
-            self._database.execute(
-                "INSERT OR REPLACE INTO build_records VALUES (?, ?, 0, ?, ?)", (*row, _bounded(told))
-            )
+            self._database.execute("INSERT OR REPLACE INTO build_records VALUES (?, ?, 0, ?, ?)", row)
             for digest, data in blobs.items():
                 self._database.execute(
                     "INSERT OR REPLACE INTO build_blobs VALUES (?, ?, ?)", (record.Ref, digest, data)
@@ -57,7 +61,7 @@ class BuildRecords:
     def told(self, ref: str) -> pb.StatusResponse | None:
         """What clients were told of a build."""
         rows = self._database.query("SELECT status FROM build_records WHERE ref = ?", (ref,))
-        return pb.StatusResponse.FromString(cast(bytes, rows[0][0])) if rows else None
+        return pb.StatusResponse.FromString(zlib.decompress(cast(bytes, rows[0][0]))) if rows else None
 
     def blob(self, digest: str) -> bytes | None:
         """A blob that some record names."""

@@ -32,8 +32,9 @@ from knarr.buildkit.transport import ServerEnd
 from knarr.buildkit.usage import Usage
 from knarr.buildkit.workbench import Workbench
 from knarr.engine.config import HostConfig, Ulimit
-from knarr.errors import Unsupported
+from knarr.errors import KnarrError, Unsupported
 from knarr.images import platforms, references
+from knarr.images.layouts import Descriptor
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
@@ -133,7 +134,7 @@ class BuildKit:
             build.on_end(partial(store.layers.release, image.chain_id))
         return image
 
-    async def _push(self, job: Job, name: Reference) -> str:
+    async def _push(self, job: Job, name: Reference) -> Descriptor:
         pushed = ""
         loop = asyncio.get_running_loop()
 
@@ -148,4 +149,7 @@ class BuildKit:
         credentials = await callbacks.credentials(job.session, name.domain)
         await self._engine.distribution.push(str(name), report, credentials=credentials)
         job.vertex.status(f"pushing manifest for {name}", completed=True)
-        return pushed
+        kept = self._engine.images.store.manifests.get(pushed)
+        if kept is None:
+            raise KnarrError(f"{name} has gone while it was pushed")
+        return kept.descriptor

@@ -24,8 +24,8 @@ _REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "regi
 Tag = Callable[[str, Reference], Awaitable[None]]
 """Let a name mean an image id, or the digest of an index or a manifest."""
 
-Push = Callable[[Job, Reference], Awaitable[str]]
-"""Push what a name stands for; the digest of what was pushed."""
+Push = Callable[[Job, Reference], Awaitable[Descriptor]]
+"""Push what a name stands for; what was pushed."""
 
 
 class ImageExporter:
@@ -53,8 +53,8 @@ class ImageExporter:
                 job.vertex.status(f"naming to {name}", completed=True)
         if push:
             for name in names:
-                digest = await self._push(job, name)
-                described = described if packed else Descriptor(layouts.MANIFEST_TYPES[0], digest, 0)
+                pushed = await self._push(job, name)
+                described = described if packed else pushed
         return response(described, image.id, names)
 
     def _names(self, job: Job) -> list[Reference]:
