@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from knarr.buildkit.caches.layers import diff_ids
 from knarr.buildkit.dispatch import Layer, Outcome
 from knarr.buildkit.graph import Operation
 from knarr.images import config
@@ -33,16 +34,6 @@ def document(layers: LayerStore, outcome: Outcome, chain: str | None, epoch: int
             history=history,
         )
     )
-
-
-def diff_ids(layers: LayerStore, chain: str | None) -> list[str]:
-    """The digests of a chain's layers, lowest first."""
-    found = []
-    while chain is not None:
-        layer = layers.get(chain)
-        found.append(layer.diff_id)
-        chain = layer.parent
-    return found[::-1]
 
 
 def _history(entries: list[Layer], epoch: int | None) -> list[HistoryEntry]:

@@ -21,8 +21,9 @@ from knarr.build.threads import finished, in_thread
 from knarr.build.transfer import MissingFile
 from knarr.build.transferring import Transferring
 from knarr.build.workdir import make_directory
-from knarr.buildkit import documents, emulation, keys, progress, timestamps
+from knarr.buildkit import emulation, keys, progress, timestamps
 from knarr.buildkit.caches.importing import ImportedCache
+from knarr.buildkit.caches.layers import diff_ids
 from knarr.buildkit.caches.records import Result
 from knarr.buildkit.contexts import Context
 from knarr.buildkit.dispatch import Outcome
@@ -353,7 +354,7 @@ class Evaluation:
     def _restack(self, parent: str, made: str) -> str:
         layers = self._solver.layers
         own = layers.get(made)
-        known = layers.chain_of([*documents.diff_ids(layers, parent), own.diff_id])
+        known = layers.chain_of([*diff_ids(layers, parent), own.diff_id])
         assert known is not None
         with suppress(NotFound):
             return layers.get(known).chain_id

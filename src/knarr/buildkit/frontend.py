@@ -8,38 +8,33 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from knarr import ignore
-from knarr.build import state
 from knarr.build.interface import Images
 from knarr.build.threads import in_thread
 from knarr.buildkit import linting, llb, options, progress, subrequests
 from knarr.buildkit.attestations import sbom
 from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.attestations.steps import SourceFile
+from knarr.buildkit.bases import Bases, FindLayout, local_directory
 from knarr.buildkit.builds import Build
 from knarr.buildkit.caches.importing import ImportedCache
 from knarr.buildkit.caches.places import Place
-from knarr.buildkit.dispatch import ContextPaths, Dispatcher, Layer, Outcome
+from knarr.buildkit.dispatch import ContextPaths, Dispatcher, Outcome
 from knarr.buildkit.evaluation import Evaluation
 from knarr.buildkit.failures import detailed
 from knarr.buildkit.filesync import Files, Selection, receive
-from knarr.buildkit.graph import Base, FetchedDirectory, Foreign, LocalDirectory
+from knarr.buildkit.graph import FetchedDirectory, LocalDirectory
 from knarr.buildkit.options import CacheSource, Options
 from knarr.buildkit.proto import gateway_pb2, ops_pb2
 from knarr.buildkit.remote import RemoteContext
-from knarr.buildkit.results import CONFIG_KEY, Result, Target
+from knarr.buildkit.results import Result, Target
 from knarr.buildkit.sessions import Session, Sessions
 from knarr.dockerfile import document
 from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.rules import Finding
-from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
-from knarr.images import changes, config, platforms, references
-from knarr.images.config import ImageConfig
-from knarr.images.platforms import Platform
-from knarr.images.store import Image
+from knarr.errors import KnarrError, NotFound, Unsupported
+from knarr.images import changes, platforms
 from knarr.kernel import paths
 
 _IGNORE_NAME = ".dockerignore"
@@ -49,13 +44,6 @@ _LIMIT = 16 << 20  # bytes of a Dockerfile
 
 FindPlace = Callable[[Build, str, Mapping[str, str], str], Awaitable[Place]]
 """The place of a cache by its type and attributes, for "pull" or "pull,push". Raises Unsupported, InvalidParameter."""
-
-
-FindLayout = Callable[[Build, str, str, Platform], Awaitable[Image]]
-"""An image of the client's for a platform, by the name of a layout and a digest; good until the build's end.
-
-Raises NotFound, InvalidParameter, KnarrError.
-"""
 
 
 class DockerfileFrontend:
@@ -89,9 +77,8 @@ class DockerfileFrontend:
         wanted = options.read(request.FrontendOpt)
         inputs = {name: llb.target(each) for name, each in request.FrontendInputs.items()}
         known = {name: self._known(id) for name, id in inputs.items()}
-        run = _Run(
-            build, wanted, self._sessions, self._images(build, wanted), known, self._place, self._layout, self._scratch
-        )
+        bases = Bases(build, wanted, self._images(build, wanted), known, self._layout)
+        run = _Run(build, wanted, self._sessions, bases, self._place, self._scratch)
         result = await run.solve(self._begin(build, wanted))
         for target in result.targets.values():
             self._targets[target.id] = target
@@ -116,24 +103,19 @@ class _Run:
         build: Build,
         wanted: Options,
         sessions: Sessions,
-        images: Images,
-        inputs: dict[str, Target],
+        bases: Bases,
         place: FindPlace,
-        layout: FindLayout,
         scratch: Path,
     ) -> None:
-        self._find_layout = layout
         self._build = build
         self._options = wanted
         self._sessions = sessions
-        self._images = images
-        self._inputs = inputs
+        self._bases = bases
         self._find_place = place
         self._scratch = scratch
         self._source = ops_pb2.SourceInfo()
         self._vertex = ""
         self._ignored: bytes | None = None
-        self._found: dict[tuple[str, Platform], asyncio.Future[Outcome]] = {}
 
     async def solve(self, evaluation: Evaluation) -> Result:
         if self._options.request:
@@ -144,11 +126,10 @@ class _Run:
         try:
             dockerfile = self._parsed(text)
             targets = self._options.platforms or [platforms.of_host()]
-            context = ContextPaths(
-                remote or self._directory(self._options.context_name, "[internal] load build context")
-            )
-            dispatchers = [Dispatcher(dockerfile, self._options, self, context, target) for target in targets]
-            ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images(dispatchers))
+            context = ContextPaths(remote or self._local_context())
+            dispatchers = [Dispatcher(dockerfile, self._options, self._bases, context, target) for target in targets]
+            wanted = {each for dispatcher in dispatchers for each in dispatcher.base_images()}
+            ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._bases.find_all(wanted))
             self._check(await self._findings(dockerfile, dispatchers[0], dispatchers[0].stages(), ignored), dockerfile)
             outcomes = [await dispatcher.run() for dispatcher in dispatchers]
             scans = [await self._scan(outcome) for outcome in outcomes]
@@ -175,10 +156,12 @@ class _Run:
         try:
             dockerfile = self._parsed(text)
             target = (self._options.platforms or [platforms.of_host()])[0]
-            dispatcher = Dispatcher(dockerfile, self._options, self, ContextPaths(remote), target)
+            dispatcher = Dispatcher(dockerfile, self._options, self._bases, ContextPaths(remote), target)
             match request:
                 case subrequests.LINT:
-                    ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._find_images([dispatcher]))
+                    ignored, _ = await asyncio.gather(
+                        self._ignore_patterns(remote), self._bases.find_all(dispatcher.base_images())
+                    )
                     findings = await self._findings(dockerfile, dispatcher, dispatcher.all_stages, ignored)
                     return subrequests.lint(findings, self._source)
                 case subrequests.OUTLINE:
@@ -218,7 +201,7 @@ class _Run:
         scanner = self._options.attestations.sbom
         if scanner is None:
             return None
-        return sbom.scan(await self._find_image(scanner, platforms.of_host()), scanner, outcome)
+        return sbom.scan(await self._bases.registered(scanner, platforms.of_host()), scanner, outcome)
 
     async def _import_caches(self) -> list[ImportedCache]:
         """The caches that can be read. As with BuildKit others are no failure: they are shown as what they are."""
@@ -256,6 +239,10 @@ class _Run:
         vertex.complete()
         source = "" if "buildkit-session" in address else address
         return FetchedDirectory(name=f"[internal] {title}", directory=fetched, source=source)
+
+    def _local_context(self) -> LocalDirectory:
+        title = "[internal] load build context"
+        return local_directory(self._build, self._options, self._options.context_name, title)
 
     def _name(self, outcome: Outcome) -> str:
         return str(outcome.platform) if self._options.multi_platform else ""
@@ -330,103 +317,6 @@ class _Run:
             files = await self._read("load .dockerignore", "context", self._options.context_name, [_IGNORE_NAME])
             data = files.read(_IGNORE_NAME) if files.has(_IGNORE_NAME) else None
         return tuple(ignore.read((data or b"").decode("utf-8", "replace")))
-
-    def _directory(self, name: str, title: str) -> LocalDirectory:
-        session = self._options.sessions.get(name) or self._build.request.Session
-        return LocalDirectory(name=title, directory=name, session=session, selection=Selection())
-
-    # What stages stand on
-
-    def context(self, name: str, platform: Platform) -> str | None:
-        """See dispatch.Sources."""
-        given = self._options.contexts
-        candidates = [name]
-        try:
-            candidates.append(references.parse(name).with_default_tag().familiar)
-            candidates.append(str(references.parse(name).with_default_tag()))
-        except InvalidParameter:
-            pass
-        suffix = f"::{platform}"
-        return next((given[one] for each in candidates for one in (each + suffix, each) if one in given), None)
-
-    async def image(self, name: str, platform: Platform) -> Outcome:
-        """See dispatch.Sources."""
-        return await self._once(name, platform)
-
-    async def _find_images(self, dispatchers: list[Dispatcher]) -> None:
-        wanted = {each for dispatcher in dispatchers for each in dispatcher.base_images()}
-        await asyncio.gather(*(self._once(*each) for each in wanted), return_exceptions=True)
-
-    def _once(self, name: str, platform: Platform) -> Awaitable[Outcome]:
-        if (name, platform) not in self._found:
-            self._found[name, platform] = asyncio.ensure_future(self._find(name, platform))
-        return asyncio.shield(self._found[name, platform])
-
-    async def _find(self, name: str, platform: Platform) -> Outcome:
-        given = self.context(name, platform)
-        if given is None:
-            return await self._find_image(name, platform)
-        scheme, _, rest = given.partition(":")
-        if scheme == "docker-image":
-            return await self._find_image(rest.removeprefix("//"), platform)
-        if scheme == "local":
-            return Outcome(self._directory(rest, f"[context {name}] load from client"), ImageConfig(), platform)
-        if scheme == "oci-layout":
-            return await self._find_in_layout(name, rest.removeprefix("//"), platform)
-        if scheme == "input":
-            return self._input(rest, name)
-        raise Unsupported(f"unsupported context source {scheme} for {name}")
-
-    def _input(self, key: str, name: str) -> Outcome:
-        """Another build's target, which stands for `name`."""
-        if key not in self._inputs:
-            raise NotFound(f"no such build input: {key}")
-        target = self._inputs[key]
-        outcome = target.outcome.copy()
-        outcome.head = Foreign(name=f"[context {name}] another target", target=target.id, evaluate=target.evaluate)
-        metadata = self._options.inputs_metadata.get(key)
-        if metadata:
-            fields = msgspec.json.decode(metadata, type=dict[str, bytes])
-            if CONFIG_KEY in fields:
-                outcome.config = config.parse(fields[CONFIG_KEY])
-        return outcome
-
-    async def _find_image(self, name: str, platform: Platform) -> Outcome:
-        reference = references.parse(name).with_default_tag()
-        vertex = self._build.progress.vertex(
-            progress.digest(self._build.ref, "metadata", reference), f"[internal] load metadata for {reference}"
-        )
-        vertex.start()
-        try:
-            image = await self._images.find(name, str(platform), lambda message: None)
-        except KnarrError as error:
-            vertex.complete(error=str(error))
-            raise
-        vertex.complete()
-        return self._begun(image, str(reference), platform)
-
-    async def _find_in_layout(self, name: str, reference: str, platform: Platform) -> Outcome:
-        layout, _, digest = reference.partition("@")
-        if not digest:
-            raise InvalidParameter(f"oci-layout reference {reference} must have a digest")
-        title = f"[context {name}] load metadata"
-        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title, platform), title)
-        vertex.start()
-        try:
-            image = await self._find_layout(self._build, layout.partition(":")[0], digest, platform)
-        except (KnarrError, OSError) as error:
-            vertex.complete(error=str(error))
-            raise error if isinstance(error, KnarrError) else KnarrError(str(error)) from error
-        vertex.complete()
-        return self._begun(image, f"{name}@{digest}", platform)
-
-    @staticmethod
-    def _begun(image: Image, reference: str, platform: Platform) -> Outcome:
-        """What a stage begins with."""
-        begun = state.of_image(image)
-        made = msgspec.structs.replace(begun.config)
-        made.config.on_build = list(image.config.config.on_build)
-        return Outcome(Base(image=image, reference=reference), made, platform, [Layer(entry) for entry in made.history])
 
 
 def _read_remote(root_fd: int, name: str) -> bytes:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from pathlib import Path
 
-from knarr.build.threads import in_thread
+from knarr.buildkit.caches.layers import bring
 from knarr.buildkit.caches.places import LocalPlace
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import config, layouts
-from knarr.images.compression import Plain, Source
 from knarr.images.layouts import Descriptor, Index, Manifest
 from knarr.images.platforms import Platform
-from knarr.images.store import Image, ImageStore, chain_ids
+from knarr.images.store import Image, ImageStore
 
 _LIMIT = 4 << 20  # bytes of a manifest or a configuration
 _DEPTH = 3  # indexes in indexes
@@ -29,47 +27,21 @@ class Layout:
         self._scratch = scratch
 
     async def image(self, digest: str, platform: Platform) -> Image:
-        """The image for a platform, its layers unpacked and held: they are the caller's to release.
+        """The image for a platform, which is none of the store's; its layers are held, and the caller's to release.
 
-        It is none of the store's. Raises NotFound, InvalidParameter, KnarrError.
+        Raises NotFound, InvalidParameter, KnarrError.
         """
         manifest = await self._manifest(await self._read(digest, _LIMIT), digest, platform, _DEPTH)
         document = await self._read(manifest.config.digest, _LIMIT)
         parsed = config.parse(document)
         if len(parsed.rootfs.diff_ids) != len(manifest.layers):
             raise InvalidParameter("the configuration of the image does not fit its manifest")
-        held: list[str] = []
-        try:
-            await self._unpack(parsed.rootfs.diff_ids, manifest.layers, held)
-            return self._store.describe(document)
-        except BaseException:
-            for chain in held:
-                self._store.layers.release(chain)
-            raise
-
-    async def _unpack(self, diff_ids: list[str], blobs: list[Descriptor], held: list[str]) -> None:
-        parent: str | None = None
-        chains = chain_ids(diff_ids)
-        for diff_id, chain, blob in zip(diff_ids, chains, blobs, strict=True):
-            if not self._store.layers.has(chain):
-                await self._fetch(parent, diff_id, blob)
-            parent = chain
-        if parent is not None:
-            self._store.layers.hold(parent)
-            held.append(parent)
-
-    async def _fetch(self, parent: str | None, diff_id: str, blob: Descriptor) -> None:
-        path = self._scratch / secrets.token_hex(8)
-        try:
-            await self._place.download(blob, path)
-            await in_thread(self._apply, parent, path, diff_id)
-        finally:
-            path.unlink(missing_ok=True)
-
-    def _apply(self, parent: str | None, path: Path, diff_id: str) -> None:
-        """The layer's digest is checked while it is unpacked."""
-        with path.open("rb") as file, Plain(Source(file)) as plain:
-            self._store.layers.apply(parent, plain, diff_id=diff_id)
+        layers, chain = self._store.layers, None
+        for diff_id, blob in zip(parsed.rootfs.diff_ids, manifest.layers, strict=True):
+            chain = await bring(self._place, layers, chain, diff_id, blob, self._scratch)
+        if chain is not None:
+            layers.hold(chain)
+        return self._store.describe(document)
 
     async def _manifest(self, data: bytes, digest: str, platform: Platform, depth: int) -> Manifest:
         index = layouts.decode(data, Index, f"manifest {digest}")

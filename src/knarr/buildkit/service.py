@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from knarr.build.interface import Images, Runner
-from knarr.buildkit import callbacks, history, worker
+from knarr.buildkit import callbacks, emulation, history, worker
 from knarr.buildkit.builds import Build, Builds
 from knarr.buildkit.caches.places import LocalPlace, Place, RegistryPlace
 from knarr.buildkit.content import Content
@@ -33,7 +33,7 @@ from knarr.buildkit.usage import Usage
 from knarr.buildkit.workbench import Workbench
 from knarr.engine.config import HostConfig, Ulimit
 from knarr.errors import KnarrError, Unsupported
-from knarr.images import platforms, references
+from knarr.images import references
 from knarr.images.layouts import Descriptor
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
@@ -65,7 +65,7 @@ class BuildKit:
             **dict.fromkeys(("oci", "docker"), ArchiveExporter(store)),
         }
         export = Exporting(store, self.sessions, exporters, self._place)
-        record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, [platforms.of_host()])
+        record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, emulation.runnable())
         entitlements = host.entitlements
         records = BuildRecords(engine.database)
         builds = Builds(partial(history.keep, records))

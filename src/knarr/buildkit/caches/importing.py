@@ -8,12 +8,11 @@ from pathlib import Path
 
 import msgspec
 
-from knarr.build.threads import in_thread
+from knarr.buildkit.caches.layers import bring
 from knarr.buildkit.caches.places import Place
 from knarr.buildkit.caches.records import INLINE, MEDIA_TYPE, CacheDocument, Record
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import layouts
-from knarr.images.compression import Plain, Source
 from knarr.images.layouts import Descriptor, Manifest
 from knarr.storage.layers import LayerStore
 
@@ -50,40 +49,9 @@ class ImportedCache:
         for place in record.layers:
             if not 0 <= place < len(self._layers):
                 raise InvalidParameter("the cache's description does not fit its manifest")
-            chain = await self._layer(layers, chain, place)
+            blob, diff_id = self._blobs[place], self._layers[place]
+            chain = await bring(self._place, layers, chain, diff_id, blob, self._scratch)
         return chain
-
-    async def _layer(self, layers: LayerStore, parent: str | None, place: int) -> str:
-        diff_id = self._layers[place]
-        below = [] if parent is None else _diff_ids(layers, parent)
-        wanted = layers.chain_of([*below, diff_id])
-        assert wanted is not None
-        try:
-            return layers.get(wanted).chain_id
-        except NotFound:
-            pass
-        path = self._scratch / secrets.token_hex(8)
-        try:
-            await self._place.download(self._blobs[place], path)
-            return await in_thread(_unpack, layers, parent, path, diff_id)
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _unpack(layers: LayerStore, parent: str | None, path: Path, diff_id: str) -> str:
-    """The layer's digest is checked while it is unpacked."""
-    with path.open("rb") as file, Plain(Source(file)) as plain:
-        return layers.apply(parent, plain, diff_id=diff_id).chain_id
-
-
-def _diff_ids(layers: LayerStore, chain: str) -> list[str]:
-    found = []
-    at: str | None = chain
-    while at is not None:
-        layer = layers.get(at)
-        found.append(layer.diff_id)
-        at = layer.parent
-    return found[::-1]
 
 
 async def _fetch(place: Place, wanted: Descriptor, scratch: Path) -> bytes:

@@ -18,7 +18,7 @@ from knarr.images.layouts import Descriptor
 from knarr.images.references import Reference
 from knarr.images.store import Image, ImageStore
 
-_REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "unpack")
+_REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "force-compression")
 """What would make another result than the one that is made."""
 
 Tag = Callable[[str, Reference], Awaitable[None]]
