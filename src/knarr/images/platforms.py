@@ -10,6 +10,7 @@ from knarr.errors import InvalidParameter
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+")
 _VERSION = re.compile(r"([A-Za-z0-9_.-]+)\(([A-Za-z0-9_.-]+)\)(.*)")
+_VERSION_PART = re.compile(r"[0-9]{1,18}")
 _SYSTEMS = {"linux", "windows", "darwin", "freebsd"}
 _MACHINES = {
     "x86_64": ("amd64", ""),
@@ -51,7 +52,7 @@ class Platform(NamedTuple):
     @property
     def preference(self) -> tuple[str, list[int]]:
         """What to choose by among those that run: the greatest."""
-        numbers = [int(part) if part.isdigit() else 0 for part in self.os_version.split(".")]
+        numbers = [int(part) if _VERSION_PART.fullmatch(part) else 0 for part in self.os_version.split(".")]
         return self.variant or _BASELINES.get(self.architecture, ""), numbers
 
     def __str__(self) -> str:

@@ -153,6 +153,7 @@ def test_any_bytes_for_a_layer(bench: RegistryBench, liar: Proxy, packed: bytes)
         {"WWW-Authenticate": "Bearer"},
         {"WWW-Authenticate": 'Bearer realm="nonsense"'},
         {"WWW-Authenticate": 'Bearer realm="file:///etc/passwd"'},
+        {"WWW-Authenticate": 'Bearer realm="http://a:99999/"'},
         {"WWW-Authenticate": "Basic"},
         {},
     ],
@@ -163,7 +164,22 @@ def test_challenges_that_cannot_be_met(bench: RegistryBench, liar: Proxy, header
         bench.pull(f"{liar.name}/a/b:1")
 
 
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x", "//", "/v2/a/b/manifests/1"])
+@pytest.mark.parametrize("token", ["a\nb", "\u20ac", "", "a" * 100_000])
+def test_tokens_that_cannot_be_sent(bench: RegistryBench, liar: Proxy, token: str) -> None:
+    challenge = f'Bearer realm="http://{liar.name}/token"'
+    liar.routes["/token"] = lambda handler, _: registries.answer(handler, 200, json.dumps({"token": token}).encode())
+    liar.fault("GET /v2/", status=401, headers={"WWW-Authenticate": challenge}, times=9)
+    with pytest.raises(KnarrError):
+        bench.pull(f"{liar.name}/a/b:1")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "file:///etc/passwd", "ftp://127.0.0.1/x", "//", "/v2/a/b/manifests/1", "http://a:99999/", "http://[::1/",
+        "http://[z]/", "http://a b/", "http://\x00/", f"http://{'a' * 300}.invalid/", "http:///x", "http://%zz/",
+    ],
+)  # fmt: skip
 def test_redirections_that_lead_nowhere(bench: RegistryBench, liar: Proxy, target: str) -> None:
     Answers(liar)
     liar.fault("GET .*manifests", status=302, headers={"Location": target}, times=99)

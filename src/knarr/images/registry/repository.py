@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from typing import TypeVar
-from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +15,7 @@ from knarr.images.cancellation import Cancellation
 from knarr.images.config import digest_of, is_digest
 from knarr.images.layouts import Descriptor
 from knarr.images.references import Reference
-from knarr.images.registry import lookup, uploads
+from knarr.images.registry import foreign, lookup, uploads
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.endpoint import PULL, PUSH, RESOLVE, Endpoint
 from knarr.images.registry.failures import BLOB_UNKNOWN, MANIFEST_UNKNOWN, Refused, Unreachable
@@ -121,7 +120,7 @@ class Repository:
                 with self._send(host, request) as answer:
                     kind = answer.headers.get("Content-Type", "").partition(";")[0]
                     digest = answer.headers.get("Docker-Content-Digest", "")
-                    return Descriptor(kind, digest, int(answer.headers.get("Content-Length") or 0))
+                    return Descriptor(kind, digest, foreign.number(answer.headers.get("Content-Length", "")) or 0)
             except Refused as error:
                 if error.status == 404:
                     return None
@@ -145,7 +144,10 @@ class Repository:
         except Refused as error:
             for url in urls:
                 request = Request(method="GET", url=url, headers=headers)
-                answer = self._transport.send(Endpoint(url=url), request, self._cancellation)
+                try:
+                    answer = self._transport.send(Endpoint(url=url), request, self._cancellation)
+                except Unreachable:
+                    continue
                 if answer.status < 400:
                     return _stream(answer)
                 answer.close()
@@ -293,11 +295,11 @@ def _stream(answer: Answer) -> BlobStream:
     offset = 0
     if answer.status == 206:
         unit, _, rest = answer.headers.get("Content-Range", "").partition(" ")
-        first = rest.partition("-")[0]
-        if unit != "bytes" or not first.isdigit():
+        first = foreign.number(rest.partition("-")[0])
+        if unit != "bytes" or first is None:
             answer.close()
             raise Refused(f'Get "{answer.url}": invalid Content-Range', status=206)
-        offset = int(first)
+        offset = first
     return BlobStream(answer, offset)
 
 
@@ -306,4 +308,4 @@ def _next_page(url: str, link: str) -> str:
     target, _, parameters = link.partition(";")
     if 'rel="next"' not in parameters.replace("rel=next", 'rel="next"') or not target.strip().startswith("<"):
         return ""
-    return urljoin(url, target.strip()[1:-1])
+    return foreign.joined(url, target.strip()[1:-1])

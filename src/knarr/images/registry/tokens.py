@@ -10,16 +10,17 @@ import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
 from knarr.images.cancellation import Cancellation
+from knarr.images.registry import foreign
 from knarr.images.registry.challenges import Challenge
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.endpoint import Endpoint
-from knarr.images.registry.failures import Refused
+from knarr.images.registry.failures import Refused, Unreachable
 from knarr.images.registry.transport import Request, Transport
 
 _CLIENT = "docker"  # servers know it, and some refuse others
@@ -85,8 +86,10 @@ class Tokens:
         self, challenge: Challenge, scopes: tuple[str, ...], cancellation: Cancellation, offline: bool
     ) -> _TokenAnswer:
         realm = challenge.parameters.get("realm", "")
-        if urlsplit(realm).scheme not in ("http", "https"):
-            raise Refused(f"invalid token server {realm[:200]!r} in the registry's challenge")
+        try:
+            foreign.checked(realm)
+        except Unreachable as error:
+            raise Refused(f"invalid token server in the registry's challenge: {error}") from error
         request = self._request(realm, challenge.parameters.get("service", ""), scopes, offline)
         # the token server is another host: the registry's own certificate and headers are not for it
         endpoint = msgspec.structs.replace(self._endpoint, client=None, headers=())

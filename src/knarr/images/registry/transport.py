@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from typing import BinaryIO
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 import urllib3
@@ -16,7 +16,7 @@ from msgspec import Struct
 
 import knarr
 from knarr.images.cancellation import Cancellation
-from knarr.images.registry import connections, failures, proxies
+from knarr.images.registry import connections, failures, foreign, proxies
 from knarr.images.registry.endpoint import Endpoint
 from knarr.images.registry.failures import Refused, Unreachable
 from knarr.images.registry.settings import RegistrySettings
@@ -118,6 +118,7 @@ class Transport:
         Unreachable, Cancelled.
         """
         headers = {"User-Agent": USER_AGENT, **dict(endpoint.headers), **request.headers}
+        foreign.checked(request.url)
         request = msgspec.structs.replace(request, headers=headers)
         for _ in range(_MAX_REDIRECTIONS):
             answer = self._send_patiently(endpoint, request, cancellation)
@@ -125,7 +126,7 @@ class Transport:
             if request.method not in ("GET", "HEAD") or answer.status not in _REDIRECTIONS or not target:
                 return answer
             answer.close()
-            endpoint, request = _redirected(endpoint, request, urljoin(request.url, target))
+            endpoint, request = _redirected(endpoint, request, foreign.joined(request.url, target))
         raise Unreachable(f'{request.method.title()} "{request.url}": stopped after {_MAX_REDIRECTIONS} redirects')
 
     def _send_patiently(self, endpoint: Endpoint, request: Request, cancellation: Cancellation) -> Answer:
@@ -164,7 +165,7 @@ class Transport:
             assert isinstance(response, urllib3.HTTPResponse)
             stack.enter_context(cancellation.breaking(lambda: _shut_down(response)))
             return Answer(request.url, response, stack)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:  # the last for headers that cannot be
             cancellation.check()
             failure = failures.from_exception(request.method, request.url, error)
             if isinstance(error, (urllib3.exceptions.ProtocolError, urllib3.exceptions.ReadTimeoutError)):
@@ -189,8 +190,6 @@ class _Broken(Exception):
 
 
 def _redirected(endpoint: Endpoint, request: Request, url: str) -> tuple[Endpoint, Request]:
-    if urlsplit(url).scheme not in ("http", "https"):
-        raise Unreachable(f'{request.method.title()} "{url}": unsupported protocol scheme')
     headers = dict(request.headers)
     if _origin(url) != _origin(request.url):
         headers = {name: value for name, value in headers.items() if name in ("Accept", "Range", "User-Agent")}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Protocol
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from knarr.images.cancellation import Cancellation
+from knarr.images.registry import foreign
 from knarr.images.registry.failures import Refused, Unreachable
 from knarr.images.registry.transport import Answer, Request
 
@@ -97,16 +98,16 @@ class Sender:
     def _status(self, location: str) -> tuple[str, int]:
         """Where to go on, and with which byte."""
         with self._send(Request(method="GET", url=location)) as answer:
-            last = answer.headers.get("Range", "").rpartition("-")[2]
-            has = answer.headers.get("Range", "") not in ("", "0-0") and last.isdigit()
-            return _location(answer) or location, int(last) + 1 if has else 0
+            received = answer.headers.get("Range", "")
+            last = foreign.number(received.rpartition("-")[2]) if received != "0-0" else None
+            return _location(answer), 0 if last is None else last + 1
 
 
 def _location(answer: Answer) -> str:
     target = answer.headers.get("Location")
     if not target:
         raise Refused(f'"{answer.url}": the registry did not say where to upload to', status=answer.status)
-    return urljoin(answer.url, target)
+    return foreign.joined(answer.url, target)
 
 
 def _with_query(url: str, more: dict[str, str]) -> str:
