@@ -207,9 +207,9 @@ class _Run:
         """The caches that can be read. As with BuildKit others are no failure: they are shown as what they are."""
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = await asyncio.gather(*(self._import_cache(cache) for cache in self._options.caches))
-        return [cache for cache in found if cache is not None]
+        return [cache for caches in found for cache in caches]
 
-    async def _import_cache(self, cache: CacheSource) -> ImportedCache | None:
+    async def _import_cache(self, cache: CacheSource) -> list[ImportedCache]:
         what = cache.attrs.get("ref") or cache.attrs.get("src") or cache.type
         title = f"importing cache manifest from {what}"
         vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), title)
@@ -219,7 +219,7 @@ class _Run:
             imported = await ImportedCache.open(place, self._scratch)
         except (KnarrError, OSError) as error:
             vertex.complete(error=str(error))
-            return None
+            return []
         vertex.complete()
         return imported
 

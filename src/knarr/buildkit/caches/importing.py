@@ -13,7 +13,7 @@ from knarr.buildkit.caches.places import Place
 from knarr.buildkit.caches.records import INLINE, MEDIA_TYPE, CacheDocument, Record
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import layouts
-from knarr.images.layouts import Descriptor, Manifest
+from knarr.images.layouts import Descriptor, Index, Manifest
 from knarr.storage.layers import LayerStore
 
 _LIMIT = 16 << 20  # bytes of a description
@@ -30,14 +30,26 @@ class ImportedCache:
         self._scratch = scratch
 
     @classmethod
-    async def open(cls, place: Place, scratch: Path) -> ImportedCache:
-        """Read what a cache has; layers are left there. Raises KnarrError."""
-        manifest = layouts.decode(await place.manifest(), Manifest, "the manifest of the cache")
+    async def open(cls, place: Place, scratch: Path) -> list[ImportedCache]:
+        """Read what a cache has; layers are left there. Raises KnarrError.
+
+        There are several in an index of images, which have their records with them.
+        """
+        data = await place.manifest()
+        index = layouts.decode(data, Index, "the manifest of the cache")
+        if not index.manifests:
+            return [await cls._of_manifest(place, data, scratch)]
+        rows = [row for row in index.manifests if not row.attestation]
+        return [await cls._of_manifest(place, await place.manifest(row.digest), scratch) for row in rows]
+
+    @classmethod
+    async def _of_manifest(cls, place: Place, document: bytes, scratch: Path) -> ImportedCache:
+        manifest = layouts.decode(document, Manifest, "the manifest of the cache")
         data = await _fetch(place, manifest.config, scratch)
-        document = _document(manifest.config.media_type, data)
-        if len(document.layers) != len(manifest.layers):
+        described = _document(manifest.config.media_type, data)
+        if len(described.layers) != len(manifest.layers):
             raise InvalidParameter("the cache's description does not fit its manifest")
-        return cls(place, manifest.layers, document, scratch)
+        return cls(place, manifest.layers, described, scratch)
 
     def find(self, key: str) -> Record | None:
         """The record of a key."""

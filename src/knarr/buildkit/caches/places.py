@@ -25,6 +25,7 @@ _T = TypeVar("_T")
 _SERVICE = "/containerd.services.content.v1.Content"
 _STORE = "buildkit-attachable-store-id"
 _PIECE = 1 << 20
+_MOST = 4 << 20  # bytes of a manifest
 
 
 class Within(Protocol):
@@ -36,8 +37,8 @@ class Within(Protocol):
 class Place(Protocol):
     """A cache's place. Its methods raise KnarrError."""
 
-    async def manifest(self) -> bytes:
-        """The manifest that is there."""
+    async def manifest(self, digest: str = "") -> bytes:
+        """The manifest, or the index, that is there; or one that an index there lists, by its digest."""
         ...
 
     async def download(self, blob: Descriptor, path: Path) -> None:
@@ -60,9 +61,9 @@ class RegistryPlace:
         self._reference = reference
         self._within = within
 
-    async def manifest(self) -> bytes:
+    async def manifest(self, digest: str = "") -> bytes:
         """See Place."""
-        what = self._reference.digest or self._reference.tag
+        what = digest or self._reference.digest or self._reference.tag
         return await self._within(lambda repository: repository.manifest(what).data)
 
     async def download(self, blob: Descriptor, path: Path) -> None:
@@ -98,11 +99,12 @@ class LocalPlace:
         self._metadata = [(_STORE, store)]
         self._digest = digest
 
-    async def manifest(self) -> bytes:
+    async def manifest(self, digest: str = "") -> bytes:
         """See Place."""
-        if not self._digest:
+        wanted = digest or self._digest
+        if not wanted:
             raise InvalidParameter("local cache importer requires explicit digest")
-        return b"".join([piece async for piece in self._read(self._digest)])
+        return await self.read(wanted, _MOST)
 
     async def read(self, digest: str, limit: int) -> bytes:
         """A blob that is small: of at most `limit` bytes. Raises KnarrError."""
