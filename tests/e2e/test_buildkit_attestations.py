@@ -97,6 +97,13 @@ def test_an_image_of_the_store_with_provenance(build: Any, docker: Any) -> None:
     assert docker("image", "inspect", "--format", "{{.Os}}", "bk-index:1") == "linux"
 
 
+def test_the_same_image_built_again_leaves_no_index_behind(build: Any, docker: Any) -> None:
+    for _ in range(2):
+        done = build(SIMPLE, attributes={"name": "bk-again:1"}, **{"attest:provenance": ""})
+    digests = json.loads(docker("image", "inspect", "--format", "{{json .RepoDigests}}", "bk-again:1"))
+    assert [each for each in digests if "again" in each] == [f"bk-again@{done.response['containerimage.digest']}"]
+
+
 @pytest.mark.parametrize(
     ("asked", "words"),
     [

@@ -49,7 +49,9 @@ class ImageExporter:
             job.vertex.status("exporting layers", completed=True)
             job.vertex.status(f"writing image {image.id}", completed=True)
             for name in names:
+                before = self._store.target_of(name)
                 await self._tag(described.digest, name)
+                await in_thread(self._forget, name, before, described.digest)
                 job.vertex.status(f"naming to {name}", completed=True)
         if push:
             for name in names:
@@ -71,6 +73,18 @@ class ImageExporter:
         if wanted.flag("push") and not names:
             raise InvalidParameter("tag is needed when pushing to registry")
         return names
+
+    def _forget(self, name: Reference, before: str | None, now: str) -> None:
+        """Let go of an earlier index that has nothing which the new one has not, but when it was built: else each build
+        of the same would leave one behind."""
+        store = self._store
+        if before in (None, now) or store.manifests.get(before) is None:
+            return
+        images = {image.id for image in store.images_of(now)}
+        tags = [one for one in store.all_names() if one.tag and store.target_of(one) == before]
+        digest = name._replace(tag="", digest=before)
+        if not tags and {image.id for image in store.images_of(before)} <= images and store.target_of(digest) == before:
+            store.untag(digest)
 
     def _add(self, results: list[Finished], packing: Packing | None) -> tuple[Image, Descriptor]:
         """The main image, and what a name is to stand for."""
