@@ -105,6 +105,7 @@ def test_a_pattern_that_nothing_fits(build: Any, context: Path) -> None:
 @pytest.mark.parametrize(
     ("dockerfile", "words"),
     [
+        ("FROM busybox\nRUN --device=d true\n", "RUN --device is not supported"),
         ("FROM busybox\nBOGUS x\n", "unknown instruction: BOGUS"),
         ("FROM busybox\nRUN --security=insecure true\n", "security.insecure is not allowed"),
         ("FROM busybox\nRUN --mount=type=secret,id=k,required true\n", "secret k: not found"),

@@ -87,6 +87,11 @@ def test_arguments_are_inherited(build: Any) -> None:
     assert build("FROM busybox AS base\nARG X=1\nFROM base\nRUN echo x$X\n").log == "x1\n"
 
 
+def test_a_target_that_there_is_not(build: Any) -> None:
+    done = build("FROM busybox AS build\n", target="buidl")
+    assert done.error.message == 'target stage "buidl" could not be found (did you mean build?)'
+
+
 @pytest.mark.parametrize("platform", ["$NOTHING", "${NOTHING}"])
 def test_an_empty_platform(build: Any, platform: str) -> None:
     done = build(f"FROM --platform={platform} busybox\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Protocol
 
 import msgspec
@@ -87,7 +88,15 @@ class Dispatcher:
                 empty = InvalidParameter(f"empty platform value from expression {raw.base.platform}")
                 raise located(empty, raw.base.location)
         self._done: dict[int, Outcome] = {}
-        self.stage = self._dockerfile.target(options.target)
+        self.stage = self._dockerfile.stages[-1] if not options.target else self._target_stage(options.target)
+
+    def _target_stage(self, name: str) -> Stage:
+        found = self._dockerfile.stage(name)
+        if found is None:
+            close = get_close_matches(name, [each.base.name for each in self._dockerfile.stages], n=1, cutoff=0.7)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise InvalidParameter(f'target stage "{name}" could not be found{hint}')
+        return found
 
     def stages(self) -> list[Stage]:
         """Those that the target needs."""

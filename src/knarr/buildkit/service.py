@@ -65,7 +65,9 @@ class BuildKit:
             **dict.fromkeys(("oci", "docker"), ArchiveExporter(store)),
         }
         export = Exporting(store, self.sessions, exporters, self._place)
-        record = worker.record(engine.system.engine_id(), store.layers.driver, host.gateway, emulation.runnable())
+        record = worker.record(
+            engine.system.engine_id(), store.layers.driver, host.gateway, emulation.runnable(), host.cache.limit
+        )
         entitlements = host.entitlements
         records = BuildRecords(engine.database)
         builds = Builds(partial(history.keep, records))

@@ -62,8 +62,9 @@ def version() -> worker_pb2.BuildkitVersion:
     return worker_pb2.BuildkitVersion(package="knarr", version=_PROTOCOL_VERSION, revision=knarr.__version__)
 
 
-def record(id: str, driver: str, gateway: str, platforms: Sequence[Platform]) -> worker_pb2.WorkerRecord:
-    """The worker. `driver` is the storage driver's name, `gateway` the host's address on the default bridge.
+def record(id: str, driver: str, gateway: str, platforms: Sequence[Platform], limit: int) -> worker_pb2.WorkerRecord:
+    """The worker. `driver` is the storage driver's name, `gateway` the host's address on the default bridge, `limit`
+    how much builds may keep (bytes, 0 for anything).
 
     A worker that names its snapshotter can do what dockerd can with its containerd image store: export archives and
     caches, push, and build for several platforms.
@@ -75,7 +76,11 @@ def record(id: str, driver: str, gateway: str, platforms: Sequence[Platform]) ->
         "org.mobyproject.buildkit.worker.moby.host-gateway-ip": gateway,
     }
     return worker_pb2.WorkerRecord(
-        ID=id, Labels=labels, platforms=[platform_message(each) for each in platforms], BuildkitVersion=version()
+        ID=id,
+        Labels=labels,
+        platforms=[platform_message(each) for each in platforms],
+        GCPolicy=[{"all": True, "maxUsedSpace": limit}] if limit else [],
+        BuildkitVersion=version(),
     )
 
 

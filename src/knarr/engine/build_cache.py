@@ -32,7 +32,7 @@ class BuildCacheService:
         self.mounted = KeptDirectories(root / "caches", "exec.cachemount", "cached mount")
         self.contexts = KeptDirectories(root / "synced", "source.local", "local source for context")
         self._kept = (self.mounted, self.contexts)
-        self._limit = limit
+        self.limit = limit
         self._images = images
         self._events = events
 
@@ -52,8 +52,8 @@ class BuildCacheService:
 
     async def collect(self) -> None:
         """After a build: forget what was used longest ago, as far as it is too much."""
-        if self._limit and await asyncio.to_thread(self.size) > self._limit:
-            await self.prune(None, all=True, keep=self._limit)
+        if self.limit and await asyncio.to_thread(self.size) > self.limit:
+            await self.prune(None, all=True, keep=self.limit)
 
     async def prune(self, filters: str | None, *, all: bool = False, keep: int = 0) -> dict[str, Any]:
         """Forget results, the least recently used first, until `keep` bytes are left at most; 0 keeps none.

@@ -100,8 +100,11 @@ def _add_step(found: Sources, step: Run) -> None:
 
 def redacted(address: str) -> str:
     """An address without the password that may be in it."""
-    parts = urlsplit(address) if "://" in address else None
-    if parts is None or "@" not in parts.netloc:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # no address
+        return address
+    if "@" not in parts.netloc:
         return address
     _, _, host = parts.netloc.rpartition("@")
     return parts._replace(netloc=f"xxxxx:xxxxx@{host}").geturl()
