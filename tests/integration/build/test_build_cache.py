@@ -72,14 +72,14 @@ def test_the_cache_outlives_images_and_restarts(bench: EngineBench) -> None:
 def test_pruning_frees_what_no_image_has(bench: EngineBench) -> None:
     prune(bench)
     layers = len(bench.layers.layers())
-    found = build(bench, "FROM busybox\nRUN head -c 100000 /dev/zero > /z\n", no_cache=True)
+    found = build(bench, "FROM busybox\nRUN head -c 100000 /dev/zero > /z\nRUN touch /y\n", no_cache=True)
     usage = bench.run(bench.engine.system.disk_usage(["build-cache"]))
-    assert [(row["Shared"], row["Size"]) for row in usage["BuildCache"]] == [(True, 100000)]
+    assert [(row["Shared"], row["Size"]) for row in usage["BuildCache"]] == [(True, 100000), (True, 0)]
     assert prune(bench, all=False)["CachesDeleted"] == []
     bench.run(bench.engine.images.remove(found.id))
-    assert len(bench.layers.layers()) == layers + 1
+    assert len(bench.layers.layers()) == layers + 2
     report = prune(bench, all=False)
-    assert (len(report["CachesDeleted"]), report["SpaceReclaimed"]) == (1, 100000)
+    assert (len(report["CachesDeleted"]), report["SpaceReclaimed"]) == (2, 100000)
     assert len(bench.layers.layers()) == layers
 
 
