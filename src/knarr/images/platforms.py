@@ -24,7 +24,13 @@ _MACHINES = {
     "loongarch64": ("loong64", ""),
 }
 _BASELINES = {"amd64": "v1", "arm64": "v8"}  # what images without a variant are made for
-_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "armhf": "arm", "i386": "386", "macos": "darwin"}
+_ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "macos": "darwin"}
+_ARM = {"arm": "v7", "armhf": "v7", "armel": "v6"}  # the variants that are meant without one
+_ARCHITECTURES = {
+    "386", "amd64", "amd64p32", "arm", "armbe", "arm64", "arm64be", "loong64", "mips", "mipsle", "mips64", "mips64le",
+    "mips64p32", "mips64p32le", "ppc", "ppc64", "ppc64le", "riscv", "riscv64", "s390", "s390x", "sparc", "sparc64",
+    "wasm", "armhf", "armel",
+}  # fmt: skip
 
 
 class Platform(NamedTuple):
@@ -81,10 +87,16 @@ def parse(text: str) -> Platform:
     first, *rest = [_ALIASES.get(part.lower(), part.lower()) for part in parts]
     host = of_host()
     if rest:
-        return Platform(first, rest[0], rest[1] if len(rest) > 1 else "", os_version)
+        return Platform(first, *_architecture(*rest), os_version)
     if first in _SYSTEMS:
         return Platform(first, host.architecture, host.variant, os_version)
-    return Platform(host.os, first)
+    if first not in _ARCHITECTURES:
+        raise InvalidParameter(f'"{first}": unknown operating system or architecture: invalid argument')
+    return Platform(host.os, *_architecture(first))
+
+
+def _architecture(name: str, variant: str = "") -> tuple[str, str]:
+    return ("arm", variant or _ARM[name]) if name in _ARM else (name, variant)
 
 
 def _cut_version(text: str) -> tuple[str, str]:

@@ -12,6 +12,8 @@ from knarr.images.platforms import Platform
 def test_full_names() -> None:
     assert platforms.parse("linux/arm64/v8") == Platform("linux", "arm64", "v8")
     assert platforms.parse("Linux/x86_64") == Platform("linux", "amd64")
+    assert platforms.parse("linux/armhf") == platforms.parse("linux/arm") == Platform("linux", "arm", "v7")
+    assert platforms.parse("linux/arm/v6") == platforms.parse("linux/armel") == Platform("linux", "arm", "v6")
 
 
 def test_what_is_left_out_is_the_machines() -> None:
@@ -21,9 +23,14 @@ def test_what_is_left_out_is_the_machines() -> None:
 
 
 @pytest.mark.parametrize("text", ["a/b/c/d", "linux/", "/amd64", "li nux", "linux/ä"])
-def test_nonsense(text: str) -> None:
+def test_forms_that_are_none(text: str) -> None:
     with pytest.raises(InvalidParameter, match="platform specifier"):
         platforms.parse(text)
+
+
+def test_a_word_that_is_neither_system_nor_processor() -> None:
+    with pytest.raises(InvalidParameter, match='"x": unknown operating system or architecture'):
+        platforms.parse("x")
 
 
 def test_older_variants_run() -> None:
