@@ -37,6 +37,18 @@ def test_a_platform_of_an_index_as_a_base(build: Any) -> None:
     assert received.files["linux_amd64/arch"] == b"amd64\n"
 
 
+def test_platforms_that_are_asked_for_count(build: Any) -> None:
+    """The last stage says that it is this machine's: it is built once, and listed for both."""
+    received = Received(tree=False)
+    text = "FROM --platform=$BUILDPLATFORM busybox\nRUN true\n"
+    done = build(text, exporter="oci", received=received, platform="linux/amd64,linux/386")
+    assert done.error is None
+    archive = received.archive()
+    (row,) = json.load(archive.extractfile("index.json"))["manifests"]
+    index = json.load(archive.extractfile(f"blobs/{row['digest'].replace(':', '/')}"))
+    assert [each["platform"]["architecture"] for each in index["manifests"]] == ["amd64", "386"]
+
+
 def test_files_of_two_platforms_in_one_directory(build: Any) -> None:
     received = Received(tree=True)
     asked = {"platform": BOTH, "attest:provenance": "mode=min"}

@@ -82,9 +82,7 @@ class Exporting:
         document = await in_thread(documents.document, self._layers, target.outcome, chain, target.options.epoch)
         if inline:
             document = await in_thread(records.inline, self._layers, document, target.steps(), chain)
-        return Finished(
-            platform, target.outcome, chain, document, [*_attested(build, platform, target), *await target.scan()]
-        )
+        return Finished(target.platform, chain, document, [*_attested(build, platform, target), *await target.scan()])
 
     async def _export_cache(
         self, build: Build, wanted: Wanted, place: Place, result: Result, finished: list[Finished]

@@ -35,6 +35,7 @@ from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.rules import Finding
 from knarr.errors import KnarrError, NotFound, Unsupported
 from knarr.images import changes, platforms
+from knarr.images.platforms import Platform
 from knarr.kernel import paths
 
 _IGNORE_NAME = ".dockerignore"
@@ -136,8 +137,8 @@ class _Run:
         except KnarrError as error:
             raise detailed(error, self._source) from error
         context.select(ignored)
-        pairs = zip(outcomes, scans, strict=True)
-        return Result({self._name(outcome): self._target(outcome, scan, evaluation) for outcome, scan in pairs})
+        made = zip(targets, outcomes, scans, strict=True)
+        return Result({self._name(each[0]): self._target(*each, evaluation) for each in made})
 
     @staticmethod
     def _parsed(text: str) -> Dockerfile:
@@ -244,10 +245,10 @@ class _Run:
         title = "[internal] load build context"
         return local_directory(self._build, self._options, self._options.context_name, title)
 
-    def _name(self, outcome: Outcome) -> str:
-        return str(outcome.platform) if self._options.multi_platform else ""
+    def _name(self, platform: Platform) -> str:
+        return str(platform) if self._options.multi_platform else ""
 
-    def _target(self, outcome: Outcome, scan: Outcome | None, evaluation: Evaluation) -> Target:
+    def _target(self, platform: Platform, outcome: Outcome, scan: Outcome | None, evaluation: Evaluation) -> Target:
         async def evaluate() -> str | None:
             try:
                 return await evaluation.layers_of(outcome)
@@ -261,7 +262,7 @@ class _Run:
 
         file = SourceFile(self._source.filename, self._source.data)
         return Target(
-            secrets.token_hex(16), outcome, evaluate, lambda: evaluation.results, self._options, file, scanned
+            secrets.token_hex(16), platform, outcome, evaluate, lambda: evaluation.results, self._options, file, scanned
         )
 
     # What the client has

@@ -17,6 +17,7 @@ from knarr.buildkit.options import Options
 from knarr.buildkit.proto import gateway_pb2 as pb
 from knarr.errors import InvalidParameter
 from knarr.images import config
+from knarr.images.platforms import Platform
 
 if TYPE_CHECKING:
     from knarr.buildkit.builds import Build
@@ -31,6 +32,7 @@ class Target:
     def __init__(
         self,
         id: str,
+        platform: Platform,
         outcome: Outcome,
         evaluate: Callable[[], Awaitable[str | None]],
         steps: Callable[[], list[Step]],
@@ -38,10 +40,14 @@ class Target:
         file: SourceFile,
         scan: Callable[[], Awaitable[list[Attestation]]],
     ) -> None:
-        """`steps` gives what was executed, or found, for it; `file` is the Dockerfile; `scan` gives the bill of
-        materials, nothing if none is asked for."""
+        """`platform` is the one that was asked for: the last stage may say that it is another.
+
+        `steps` gives what was executed, or found, for it; `file` is the Dockerfile; `scan` gives the bill of materials,
+        nothing if none is asked for.
+        """
         self.scan = scan
         self.id = id
+        self.platform = platform
         self.steps = steps
         self.options = options
         self.file = file
@@ -74,7 +80,7 @@ class Result(Struct):
 def _platforms(targets: dict[str, Target]) -> bytes:
     rows = []
     for name, target in targets.items():
-        platform = target.outcome.platform
+        platform = target.platform
         row = {"architecture": platform.architecture, "os": platform.os, "variant": platform.variant}
         rows.append({"ID": name, "Platform": {key: value for key, value in row.items() if value}})
     return msgspec.json.encode({"Platforms": rows})

@@ -92,7 +92,7 @@ def _outputs(job: Job, layers: LayerStore, stack: ExitStack) -> list[Output]:
     split = job.wanted.flag("platform-split", several)
     outputs = []
     for result in job.results:
-        platform = str(result.outcome.platform).replace("/", "_")
+        platform = str(result.platform).replace("/", "_")
         root = stack.enter_context(layers.view(result.chain))
         said = [each for each in result.attestations if not each.inline_only]
         subjects = _digests(root) if said else []

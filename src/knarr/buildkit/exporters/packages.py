@@ -63,7 +63,7 @@ class Packing(Struct):
         """
         said = [self._said_of(result) for result in results]
         index = len(results) > 1 or any(said)
-        self.annotations.check([result.outcome.platform for result in results], index=index)
+        self.annotations.check([result.platform for result in results], index=index)
         parts: list[KeptManifest] = []
         rows: list[Descriptor] = []
         for result, attestations in zip(results, said, strict=True):
@@ -71,7 +71,7 @@ class Packing(Struct):
             parts.append(manifest)
             rows.append(row)
             if attestations:
-                subjects = subjects_of_image(self.names, result.outcome.platform, manifest.digest)
+                subjects = subjects_of_image(self.names, result.platform, manifest.digest)
                 statements = [(each.predicate_type, each.statement(subjects)) for each in attestations]
                 made, its_row = packing.attest(store, manifest, statements)
                 parts.append(made)
@@ -83,9 +83,9 @@ class Packing(Struct):
         return Package(top, parts, documents, _annotated(top.descriptor, self.annotations.get("index-descriptor")))
 
     def _manifest(self, store: ImageStore, result: Finished) -> tuple[KeptManifest, Descriptor]:
-        platform = result.outcome.platform
+        platform = result.platform
         manifest = packing.new_manifest(store, result.document, self.annotations.get("manifest", platform))
-        row = packing.row_of(manifest, store.describe(result.document))
+        row = msgspec.structs.replace(manifest.descriptor, platform=layouts.platform_field(platform))
         return manifest, _annotated(row, self.annotations.get("manifest-descriptor", platform))
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from knarr.buildkit.attestations.statements import Attestation
-from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.progress import Vertex
 from knarr.buildkit.sessions import Session
 from knarr.dockerfile.values import boolean
 from knarr.errors import Unsupported
 from knarr.images import references
+from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 
 
@@ -44,8 +44,7 @@ class Wanted(Struct, frozen=True):
 class Finished:
     """A platform's result after execution: the topmost layer, the image's configuration, what is attested of it."""
 
-    platform: str
-    outcome: Outcome
+    platform: Platform
     chain: str | None
     document: bytes
     attestations: list[Attestation]
