@@ -65,6 +65,10 @@ def test_a_question_that_nobody_knows(build: Any) -> None:
     )
 
 
+def test_nothing_has_a_path_too(build: Any) -> None:
+    assert json.loads(ask(build, "FROM scratch\nENV PATH=$PATH:/b\n", "lint")["result.json"])["warnings"] == []
+
+
 def test_builds_warn(build: Any) -> None:
     done = build("FROM busybox AS unused\nMAINTAINER me\nFROM busybox as last\n", platform="linux/amd64,linux/amd64")
     assert done.error is None

@@ -126,11 +126,12 @@ class Dispatcher:
         return self._target
 
     async def base_of(self, stage: Stage) -> Outcome | None:
-        """The image that a stage begins with, None if it begins with a stage or nothing. Raises KnarrError."""
-        stage = self._dockerfile.stages[stage.index]
+        """What a stage begins with, None if that is another one. Raises KnarrError."""
         name = stage.base.image
-        if name.lower() == "scratch" or self._dockerfile.stage(name, stage.index) is not None:
+        if self._dockerfile.stage(name, stage.index) is not None:
             return None
+        if name.lower() == "scratch":
+            return self._nothing(stage)
         return await self._sources.image(name, self.platform_of(stage))
 
     async def run(self) -> Outcome:
@@ -159,7 +160,7 @@ class Dispatcher:
             return self._done[found.index].copy()
         platform = self.platform_of(stage)
         if name.lower() == "scratch":
-            return Outcome(None, state.scratch(platform).config, platform)
+            return self._nothing(stage)
         try:
             outcome = (await self._sources.image(name, platform)).copy()
         except DockerfileError:
@@ -169,6 +170,10 @@ class Dispatcher:
         if isinstance(outcome.head, Base):  # one of this stage's own, which has its own name
             outcome.head = replace(outcome.head)
         return outcome
+
+    def _nothing(self, stage: Stage) -> Outcome:
+        platform = self.platform_of(stage)
+        return Outcome(None, state.scratch(platform).config, platform)
 
     async def source(self, name: str, stage: Stage) -> Operation | None:
         """The files that `--from=name` in a stage means: as `outcome`."""

@@ -34,7 +34,8 @@ from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.rules import Finding
 from knarr.errors import KnarrError, NotFound, Unsupported
-from knarr.images import changes, platforms
+from knarr.images import platforms
+from knarr.images.config import ContainerDefaults
 from knarr.images.platforms import Platform
 from knarr.kernel import paths
 
@@ -179,14 +180,15 @@ class _Run:
         self, dockerfile: Dockerfile, dispatcher: Dispatcher, stages: list[Stage], ignored: tuple[str, ...]
     ) -> list[Finding]:
         """What stages do not keep of the rules. Images that cannot be had are told of by who needs them."""
-        environments: dict[int, dict[str, str]] = {}
+        bases: dict[int, ContainerDefaults] = {}
         others: list[Finding] = []
         for stage in stages:
             with suppress(KnarrError):
                 base = await dispatcher.base_of(stage)
-                environments[stage.index] = changes.variables(base.config.config.env) if base is not None else {}
-                others += linting.of_platform(stage, base, dispatcher.platform_of(stage))
-        found = linting.check(dockerfile, stages, self._options, dispatcher.target, environments, ignored)
+                if base is not None:
+                    bases[stage.index] = base.config.config
+                    others += linting.of_platform(stage, base.config, dispatcher.platform_of(stage))
+        found = linting.check(dockerfile, stages, self._options, dispatcher.target, bases, ignored)
         settings = linting.settings(dockerfile, self._options)
         return found + [each for each in others if settings.applies(each.rule)]
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from knarr.build import variables
-from knarr.buildkit.dispatch import Outcome
 from knarr.buildkit.options import Options
 from knarr.buildkit.proto import control_pb2, ops_pb2
 from knarr.dockerfile import checks, rules
-from knarr.dockerfile.checks import Surroundings
+from knarr.dockerfile.checks import BaseSettings, Surroundings
 from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.locations import DockerfileError, Location
 from knarr.dockerfile.rules import Finding, Settings
 from knarr.errors import InvalidParameter
 from knarr.ignore import Patterns
-from knarr.images import platforms, references
+from knarr.images import changes, platforms, references
+from knarr.images.config import ContainerDefaults, ImageConfig
 from knarr.images.platforms import Platform
 
 _LEVEL = 1
@@ -27,10 +27,10 @@ def check(
     stages: Iterable[Stage],
     options: Options,
     target: Platform,
-    environments: Mapping[int, Mapping[str, str]],
+    bases: Mapping[int, ContainerDefaults],
     ignored: Iterable[str],
 ) -> list[Finding]:
-    """What some stages do not keep; `environments` are the variables of base images, by the stages' numbers.
+    """What some stages do not keep; `bases` are the settings of base images, by the stages' numbers.
 
     Raises InvalidParameter.
     """
@@ -38,17 +38,21 @@ def check(
         given=options.build_args,
         predefined=variables.of_platforms(target, platforms.of_host()),
         valid=_is_name,
-        environment=lambda stage: environments.get(stage.index),
+        base=lambda stage: _known(bases.get(stage.index)),
         ignored=Patterns(ignored).excludes,
     )
     return checks.check(dockerfile, stages, settings(dockerfile, options), surroundings)
 
 
-def of_platform(stage: Stage, base: Outcome | None, wanted: Platform) -> list[Finding]:
+def _known(base: ContainerDefaults | None) -> BaseSettings | None:
+    return None if base is None else BaseSettings(changes.variables(base.env), has_shell=bool(base.shell))
+
+
+def of_platform(stage: Stage, base: ImageConfig, wanted: Platform) -> list[Finding]:
     """Whether a stage's base image is one for another platform."""
-    if base is None or base.config.architecture in ("", wanted.architecture):
+    if base.architecture in ("", wanted.architecture):
         return []
-    made = Platform(base.config.os, base.config.architecture, base.config.variant)
+    made = Platform(base.os, base.architecture, base.variant)
     detail = f'Base image {stage.base.image} was pulled with platform "{made}", expected "{wanted}" for current build'
     return [Finding(rules.INVALID_BASE_IMAGE_PLATFORM, detail, stage.base.location)]
 

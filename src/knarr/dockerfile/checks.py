@@ -33,10 +33,17 @@ _PROXY = re.compile(r"(?:https?|ftp|no|all)_proxy", re.IGNORECASE)
 _PLATFORM_VARIABLE = ("$TARGETPLATFORM", "${TARGETPLATFORM}")
 
 
+class BaseSettings(Struct, frozen=True):
+    """What an image brings along: its variables, and whether texts are handed to a shell that it has chosen."""
+
+    variables: Mapping[str, str]
+    has_shell: bool = False
+
+
 class Surroundings(Struct):
     """What a Dockerfile is checked with.
 
-    `given` are the build's arguments, `predefined` those of the platforms; `environment` has the variables of a stage's
+    `given` are the build's arguments, `predefined` those of the platforms; `base` has the settings of a stage's
     base image, None if they are not known; `ignored` tells of a path of the context whether it is left out; `valid`
     whether a text can be an image's name.
     """
@@ -44,7 +51,7 @@ class Surroundings(Struct):
     given: Mapping[str, str | None]
     predefined: Mapping[str, str]
     valid: Callable[[str], bool]
-    environment: Callable[[Stage], Mapping[str, str] | None] = lambda stage: {}
+    base: Callable[[Stage], BaseSettings | None] = lambda stage: BaseSettings({})
     ignored: Callable[[str], bool] = lambda path: False
 
 
@@ -228,8 +235,8 @@ class _Walk:
     def _begin(self, stage: Stage) -> _State:
         parent = self._dockerfile.stage(stage.base.image, stage.index) if not stage.base.image.isdigit() else None
         if parent is None:
-            environment = self._surroundings.environment(stage)
-            return _State(dict(environment or {}), known=environment is not None)
+            base = self._surroundings.base(stage)
+            return _State(known=False) if base is None else _State(dict(base.variables), has_shell=base.has_shell)
         self.findings(parent)
         before = self._done[parent.index][0]
         return replace(before, variables=dict(before.variables), declared=set(before.declared))

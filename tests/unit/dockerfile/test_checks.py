@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knarr.dockerfile import checks, document
-from knarr.dockerfile.checks import Surroundings
+from knarr.dockerfile.checks import BaseSettings, Surroundings
 from knarr.dockerfile.rules import Finding, Settings
 from knarr.errors import InvalidParameter
 
@@ -18,7 +18,7 @@ def findings(text: str, settings: str = "", **given: str) -> list[Finding]:
         given=given,
         predefined=PREDEFINED,
         valid=lambda name: bool(name) and not name.endswith(":"),
-        environment=lambda stage: {"PATH": "/bin"},
+        base=lambda stage: BaseSettings({"PATH": "/bin"}, has_shell=stage.base.image == "with-shell"),
         ignored=lambda path: path == "secret",
     )
     return checks.check(dockerfile, dockerfile.stages, Settings.read(settings), surroundings)
@@ -150,6 +150,7 @@ def test_skipped_rules(rule: str) -> None:
     [
         "FROM a AS b\nWORKDIR /x\nFROM b\nWORKDIR y\n",
         "FROM a AS b\nARG X\nFROM b\nCOPY f$X .\n",
+        "FROM with-shell\nCMD go\n",
         "FROM a\nCOPY ${X:-y} $PATH .\nENV https_proxy=$http_proxy\n",
         'FROM a AS b\nSHELL ["x"]\nFROM b\nCMD go\n',
         "FROM a\nARG PUBLIC_KEY\nARG TOKEN_FILE\n",
