@@ -136,6 +136,21 @@ def test_a_bill_of_materials(build: Any) -> None:
     assert statement["subject"][0]["name"] == "f"
 
 
+def test_a_bill_of_materials_of_more(build: Any) -> None:
+    scanner = SCANNER.replace("ls $BUILDKIT_SCAN_SOURCE", "cd $BUILDKIT_SCAN_SOURCE_EXTRAS && echo */* | tr ' ' ,")
+    assert build(scanner, attributes={"name": "bk-scanner:2"}).error is None
+    text = (
+        "ARG BUILDKIT_SBOM_SCAN_CONTEXT=true\nFROM scratch AS a\nARG BUILDKIT_SBOM_SCAN_STAGE=true\n"
+        "COPY Dockerfile /in-a\nFROM scratch AS b\nCOPY Dockerfile /in-b\n"
+        "FROM scratch\nCOPY --from=a /in-a /\nCOPY --from=b /in-b /\n"
+    )
+    received = Received(tree=True)
+    done = build(text, exporter="local", received=received, **{"attest:sbom": "generator=bk-scanner:2"})
+    assert done.error is None
+    found = json.loads(received.files["sbom.spdx.json"])["predicate"]["files"]
+    assert found == "sbom-a/in-a,sbom-context/Dockerfile"
+
+
 def test_annotations(build: Any) -> None:
     wanted = {
         "annotation.a": "1",

@@ -21,12 +21,15 @@ from knarr.dockerfile.document import Dockerfile, Stage
 from knarr.dockerfile.instructions import Add, Arg, Copy, Instruction
 from knarr.dockerfile.locations import DockerfileError
 from knarr.dockerfile.run_mounts import RunMount
+from knarr.dockerfile.values import boolean
 from knarr.errors import InvalidParameter, KnarrError
 from knarr.images import changes, platforms
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig
 from knarr.images.platforms import Platform
 
 COMMENT = "buildkit.dockerfile.v0"
+_SCAN_CONTEXT = "BUILDKIT_SBOM_SCAN_CONTEXT"
+_SCAN_STAGE = "BUILDKIT_SBOM_SCAN_STAGE"
 
 
 @dataclass
@@ -88,6 +91,8 @@ class Dispatcher:
                 empty = InvalidParameter(f"empty platform value from expression {raw.base.platform}")
                 raise located(empty, raw.base.location)
         self._done: dict[int, Outcome] = {}
+        self.scanned: dict[str, Operation | None] = {}
+        """File systems besides the result's that a bill of materials is to tell of, once `run` is done."""
         self.stage = self._dockerfile.stages[-1] if not options.target else self._target_stage(options.target)
 
     def _target_stage(self, name: str) -> Stage:
@@ -149,9 +154,21 @@ class Dispatcher:
             )
             await _StageRun(self, stage, outcome, names).run()
             self._done[stage.index] = outcome
+            self._note_scans(stage, outcome)
         outcome = self._done[self.stage.index]
         outcome.config.config.labels.update(self._options.labels)
         return outcome
+
+    def _note_scans(self, stage: Stage, outcome: Outcome) -> None:
+        """What a bill of materials is to tell of besides the result (BuildKit's docs/attestations/sbom.md)."""
+        if self._options.attestations.sbom is None:
+            return
+        given = {**self.arguments.for_from, **self.arguments.in_scope()}
+        is_target = stage.index == self.stage.index
+        if is_target and _enabled(given.get(_SCAN_CONTEXT, ""), stage.name):
+            self.scanned["context"] = self._context.use(["."])
+        if not is_target and outcome.head is not None and _enabled(given.get(_SCAN_STAGE, ""), stage.name):
+            self.scanned[stage.name] = outcome.head
 
     async def _begin(self, stage: Stage) -> Outcome:
         name = stage.base.image
@@ -204,6 +221,14 @@ class Dispatcher:
     def context(self) -> ContextPaths:
         """The build context."""
         return self._context
+
+
+def _enabled(value: str, stage: str) -> bool:
+    """Whether a boolean says so, or a list of stages."""
+    try:
+        return boolean(value) if value else False
+    except InvalidParameter:
+        return stage in value.split(",")
 
 
 class ContextPaths:

@@ -134,7 +134,7 @@ class _Run:
             ignored, _ = await asyncio.gather(self._ignore_patterns(remote), self._bases.find_all(wanted))
             self._check(await self._findings(dockerfile, dispatchers[0], dispatchers[0].stages(), ignored), dockerfile)
             outcomes = [await dispatcher.run() for dispatcher in dispatchers]
-            scans = [await self._scan(outcome) for outcome in outcomes]
+            scans = [await self._scan(*each) for each in zip(outcomes, dispatchers, strict=True)]
         except KnarrError as error:
             raise detailed(error, self._source) from error
         context.select(ignored)
@@ -199,12 +199,14 @@ class _Run:
         if findings and linting.settings(dockerfile, self._options).fail:
             raise linting.failure(findings)
 
-    async def _scan(self, outcome: Outcome) -> Outcome | None:
+    async def _scan(self, outcome: Outcome, dispatcher: Dispatcher) -> Outcome | None:
         """The bill of materials of an outcome, if one is asked for."""
         scanner = self._options.attestations.sbom
         if scanner is None:
             return None
-        return sbom.scan(await self._bases.registered(scanner, platforms.of_host()), scanner, outcome)
+        return sbom.scan(
+            await self._bases.registered(scanner, platforms.of_host()), scanner, outcome, dispatcher.scanned
+        )
 
     async def _import_caches(self) -> list[ImportedCache]:
         """The caches that can be read. As with BuildKit others are no failure: they are shown as what they are."""

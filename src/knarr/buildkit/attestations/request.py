@@ -52,10 +52,6 @@ def wanted_by(attributes: Mapping[str, str]) -> Wanted:
             case "provenance":
                 provenance = _provenance(settings)
             case "sbom":
-                if unknown := [name for name in attributes if name.startswith("build-arg:BUILDKIT_SBOM_SCAN_")]:
-                    raise Unsupported(
-                        f"{unknown[0].removeprefix('build-arg:')} is not supported: the result is scanned"
-                    )
                 sbom = settings.get("generator") or DEFAULT_SCANNER
             case other:
                 raise InvalidParameter(f'unknown attestation type "{other}"')

@@ -6,6 +6,7 @@ What scanners find where is BuildKit's docs/attestations/sbom-protocol.md.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from msgspec import Struct, field
 
 from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.dispatch import Outcome
-from knarr.buildkit.graph import Base, MakeDirectory, MountedInput, Run
+from knarr.buildkit.graph import Base, MakeDirectory, MountedInput, Operation, Run
 from knarr.dockerfile.run_mounts import RunMount
 from knarr.errors import InvalidParameter, KnarrError
 from knarr.kernel import paths
@@ -32,8 +33,8 @@ class _Statement(Struct, rename="camel"):
     predicate: dict[str, Any] = field(default_factory=dict)
 
 
-def scan(scanner: Outcome, name: str, result: Outcome) -> Outcome:
-    """What a scanner makes of a result: to be executed, and then to be read with `statements`.
+def scan(scanner: Outcome, name: str, result: Outcome, extras: Mapping[str, Operation | None]) -> Outcome:
+    """What a scanner makes of a result, and of others by name: to be executed, and then to be read with `statements`.
 
     Raises InvalidParameter if the scanner's image has no program.
     """
@@ -44,8 +45,12 @@ def scan(scanner: Outcome, name: str, result: Outcome) -> Outcome:
     places = {
         "BUILDKIT_SCAN_DESTINATION": _OUTPUT,
         "BUILDKIT_SCAN_SOURCE": _RESULT,
-        "BUILDKIT_SCAN_SOURCE_EXTRAS": _EXTRAS,
+        **({"BUILDKIT_SCAN_SOURCE_EXTRAS": f"{_EXTRAS}/"} if extras else {}),
     }
+    others = [
+        MountedInput(mount=RunMount(kind="bind", target=f"{_EXTRAS}/sbom-{each}", readonly=True), source=operation)
+        for each, operation in extras.items()
+    ]
     base = replace(scanner.head, name=f"[sbom] FROM {name}") if isinstance(scanner.head, Base) else scanner.head
     output = MakeDirectory(name=f"[sbom] prepare {name}", parent=base, path=_OUTPUT, user="")
     files = result.head or MakeDirectory(name="[sbom] nothing to scan", path="/", user="")
@@ -59,6 +64,7 @@ def scan(scanner: Outcome, name: str, result: Outcome) -> Outcome:
         network="default",
         mounts=[
             MountedInput(mount=RunMount(kind="bind", target=_RESULT, readonly=True), source=files),
+            *others,
             MountedInput(mount=RunMount(kind="tmpfs", target="/tmp")),
         ],
         platform=scanner.platform,
