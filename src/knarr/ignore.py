@@ -12,6 +12,12 @@ from collections.abc import Iterable
 
 from knarr.errors import InvalidParameter
 
+_STAR, _DEEP, _DIRECTORIES = "[^/]*", ".*", "(?:.*/)?"
+_WILD = (_STAR, _DEEP, _DIRECTORIES)
+_END = r"(?:/|\Z)"
+_MOST_WILD = 2
+_MOST_STEPS = 10_000
+
 
 def read(text: str) -> list[str]:
     """The patterns of a file: without comments, blank lines, and slashes at the beginning."""
@@ -33,7 +39,7 @@ class Patterns:
     """Compiled patterns. Raises InvalidParameter for a bad one."""
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        self._rules: list[tuple[re.Pattern[str], bool]] = []
+        self._rules: list[tuple[re.Pattern[str] | _Machine, bool]] = []
         self._exceptions: list[str] = []
         for pattern in patterns:
             pattern = pattern.strip()
@@ -71,19 +77,73 @@ def _wild(pattern: str, directory: str) -> bool:
     if "**" in pattern:
         return True
     beginning = pattern.split("/")[: directory.count("/") + 1]
-    return bool(set("".join(beginning)) & set("*?[")) and _compile("/".join(beginning)).fullmatch(directory) is not None
+    return bool(set("".join(beginning)) & set("*?[") and _compile("/".join(beginning)).match(directory))
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    """An expression for the beginning of a path: the whole of it, or a directory that it is in."""
+def _compile(pattern: str) -> re.Pattern[str] | _Machine:
+    """What tells of the beginning of a path whether it fits: the whole of it, or a directory that it is in."""
     try:
-        return re.compile("".join(_translate(pattern)) + r"(?:/.*)?\Z", re.DOTALL)
+        tokens = _tokens(pattern)
+        if sum(token in _WILD for token in tokens) > _MOST_WILD:
+            return _Machine(tokens)
+        return re.compile("".join(tokens) + _END, re.DOTALL)
     except re.error:
         raise InvalidParameter(f'error checking context: syntax error in pattern: "{pattern}"') from None
 
 
-def _translate(pattern: str) -> list[str]:
-    result = []
+class _Machine:
+    """A pattern with many wildcards. An expression's time to fail grows with their number as its power; this tries all
+    ways at once, in time that does not: the states that these have come to are the bits of a number."""
+
+    def __init__(self, tokens: list[str]) -> None:
+        self._tokens = tokens
+        self._accepts = [re.compile(token, re.DOTALL) for token in tokens]
+        self._final = 1 << 2 * len(tokens)
+        self._start = self._arrive(0)
+        self._steps: dict[tuple[int, str], int] = {}
+
+    def match(self, path: str) -> bool:
+        """As that of an expression."""
+        state = self._start
+        for character in path:
+            if character == "/" and state & self._final:
+                return True
+            if (state, character) not in self._steps:
+                self._remember(state, character)
+            state = self._steps[state, character]
+        return bool(state & self._final)
+
+    def _remember(self, state: int, character: str) -> None:
+        if len(self._steps) >= _MOST_STEPS:
+            self._steps.clear()
+        self._steps[state, character] = self._step(state, character)
+
+    # Of token number n, bit 2n says that it comes next, and bit 2n + 1 that it is within its directories.
+
+    def _arrive(self, number: int) -> int:
+        state = 1 << 2 * number
+        while number < len(self._tokens) and self._tokens[number] in _WILD:
+            number += 1
+            state |= 1 << 2 * number
+        return state
+
+    def _step(self, state: int, character: str) -> int:
+        after = 0
+        for number, token in enumerate(self._tokens):
+            here, within = state >> 2 * number & 1, state >> 2 * number & 2
+            if token == _DIRECTORIES and (here or within):
+                after |= 2 << 2 * number
+                after |= self._arrive(number + 1) if character == "/" else 0
+            elif here and token in _WILD:
+                after |= self._arrive(number) if token == _DEEP or character != "/" else 0
+            elif here and self._accepts[number].match(character):
+                after |= self._arrive(number + 1)
+        return after
+
+
+def _tokens(pattern: str) -> list[str]:
+    """Expressions, each for one character or one of `_WILD`; no two of the same kind of these in a row."""
+    result: list[str] = []
     position = 0
     while position < len(pattern):
         character = pattern[position]
@@ -92,22 +152,24 @@ def _translate(pattern: str) -> list[str]:
             position += 1
             if pattern.startswith("/", position):
                 position += 1
-            result.append("(?:.*/)?" if position < len(pattern) else ".*")
+            token = _DIRECTORIES if position < len(pattern) else _DEEP
         elif character == "*":
-            result.append("[^/]*")
+            token = _STAR
         elif character == "?":
-            result.append("[^/]")
+            token = "[^/]"
         elif character == "[":
             end = _class_end(pattern, position)
-            result.append(f"(?!/)[{_class(pattern[position:end])}]")
+            token = f"(?!/)[{_class(pattern[position:end])}]"
             position = end + 1
         elif character == "\\":
             if position == len(pattern):
                 raise re.error("nothing behind the backslash")
-            result.append(re.escape(pattern[position]))
+            token = re.escape(pattern[position])
             position += 1
         else:
-            result.append(re.escape(character))
+            token = re.escape(character)
+        if token not in _WILD or result[-1:] != [token]:
+            result.append(token)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -45,6 +47,20 @@ from knarr.ignore import Patterns
 )
 def test_which_paths_are_left_out(patterns: str, path: str, excluded: bool) -> None:
     assert Patterns(ignore.read(patterns)).excludes(path) is excluded
+
+
+@given(st.text("a*?/", max_size=8), st.text("ab/", max_size=8))
+def test_both_ways_to_match(pattern: str, path: str) -> None:
+    tokens = ignore._tokens(pattern)
+    expression = re.compile("".join(tokens) + ignore._END, re.DOTALL)
+    assert ignore._Machine(tokens).match(path) == bool(expression.match(path))
+
+
+@pytest.mark.parametrize(
+    "pattern", ["**/" * 30 + "z", "*a" * 30 + "z", "**/*a" * 30 + "z", "***" * 2000 + "z", "a**" * 30 + "z"]
+)
+def test_patterns_that_would_take_for_ever(pattern: str) -> None:
+    assert not Patterns([pattern]).excludes("a/" * 150 + "c" * 100)
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,21 @@ _TOKEN = re.compile(
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """The pattern as a regular expression; `*` and `?` do not match a slash. Raises InvalidParameter."""
-    parts: list[str] = []
+    chunks = [""]  # each but the first has a star before it
     position = 0
     while position < len(pattern):
         match = _TOKEN.match(pattern, position)
         if match is None:
             raise InvalidParameter("syntax error in pattern")
         position = match.end()
-        parts.append(_translate(match))
-    return re.compile("".join(parts), re.DOTALL)
+        if match["many"]:
+            chunks.append("")
+        else:
+            chunks[-1] += _translate(match)
+    # As in Go, what is between two stars is where it is found first: trying all places would take for ever.
+    first, *middle = chunks if len(chunks) == 1 else chunks[:-1]
+    last = "" if len(chunks) == 1 else f"[^/]*{chunks[-1]}"
+    return re.compile(first + "".join(f"(?>[^/]*?{chunk})" for chunk in middle) + last, re.DOTALL)
 
 
 def matches(patterns: list[re.Pattern[str]], name: str) -> bool:
@@ -32,8 +38,6 @@ def matches(patterns: list[re.Pattern[str]], name: str) -> bool:
 
 
 def _translate(match: re.Match[str]) -> str:
-    if match["many"]:
-        return "[^/]*"
     if match["one"]:
         return "[^/]"
     if match["set"]:

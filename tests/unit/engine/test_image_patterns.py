@@ -32,3 +32,7 @@ def test_matches(pattern: str, name: str, expected: bool) -> None:
 def test_bad_patterns(pattern: str) -> None:
     with pytest.raises(InvalidParameter, match="syntax error in pattern"):
         compile_pattern(pattern)
+
+
+def test_a_pattern_that_would_take_for_ever() -> None:
+    assert not matches([compile_pattern("*a" * 30 + "b")], "a" * 100)
