@@ -31,10 +31,11 @@ class Shelves:
         self.layers = os.open("layers", DIRECTORY_FLAGS, dir_fd=self.fd)
         self.roots = os.open("roots", DIRECTORY_FLAGS, dir_fd=self.fd)
         self.tmp = os.open("tmp", DIRECTORY_FLAGS, dir_fd=self.fd)
-        # Left to itself, ext4 begins all layers in one place of the disk, and passes over what was freed there in the
+        # Left to itself, ext4 begins all trees in one place of the disk, and passes over what was freed there in the
         # last minutes one inode after the other: unpacking after a removal then takes ten times as long.
         with suppress(OSError):
-            inode_flags.add(self.tmp, inode_flags.TOPDIR)
+            for shelf in (self.tmp, self.roots):
+                inode_flags.add(shelf, inode_flags.TOPDIR)
 
     def close(self) -> None:
         """Give up the descriptors."""
