@@ -269,6 +269,12 @@ def test_an_archive_of_an_image(build: Any, engine_host: Daemon, kind: str) -> N
     assert engine_host.text("run", "--rm", f"bk-{kind}:1") == kind
 
 
+def test_the_name_of_the_host(build: Any) -> None:
+    text = "FROM busybox\nRUN hostname\n"
+    assert build(text).log == "buildkitsandbox\n"
+    assert build(text, **{"build-arg:BUILDKIT_SANDBOX_HOSTNAME": "mine"}).log == "mine\n"
+
+
 def test_settings_of_a_build(build: Any) -> None:
     done = build(
         "ARG BASE=nothing\nFROM $BASE\nARG X=default\nRUN echo $X; grep bhost /etc/hosts; ulimit -n\n",

@@ -31,7 +31,10 @@ class StepMount(Struct, frozen=True, kw_only=True):
 
 
 class RunStep(Struct, frozen=True, kw_only=True):
-    """One command. `id` is also that of the root; `network` is default (as the build was told), none or host."""
+    """One command. `id` is also that of the root; `network` is default (as the build was told), none or host.
+
+    `hostname` is "" for one that is made of the id.
+    """
 
     id: str
     args: list[str]
@@ -40,6 +43,7 @@ class RunStep(Struct, frozen=True, kw_only=True):
     working_dir: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     network: str = "default"
+    hostname: str = ""
     insecure: bool = False
     mounts: list[StepMount] = field(default_factory=list)
 

@@ -50,6 +50,7 @@ from knarr.images.config import ContainerDefaults, ImageConfig
 from knarr.storage.layers import Layer, LayerStore
 
 _CANCELLED = "context canceled"
+_HOSTNAME = "buildkitsandbox"
 
 
 class Evaluation:
@@ -230,6 +231,7 @@ class Evaluation:
                     user=operation.user,
                     working_dir=operation.directory,
                     network=operation.network,
+                    hostname=self._options.hostname or _HOSTNAME,
                     insecure=operation.insecure,
                     mounts=equipment.mounts,
                 )

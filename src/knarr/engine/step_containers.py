@@ -93,7 +93,7 @@ class StepContainers:
         mode = host_config.network_mode
         networks = [] if mode.startswith("container:") else [self._parts.network.network(mode).name]
         config = ContainerConfig(
-            hostname=socket.gethostname() if mode == "host" else step.id[:12],
+            hostname=socket.gethostname() if mode == "host" else step.hostname or step.id[:12],
             user=step.user,
             env=step.env,
             cmd=step.args,
