@@ -212,6 +212,29 @@ def test_a_cache_outlives_its_step(build: Any) -> None:
     assert build(text, **{"no-cache": ""}).log == "2\n"
 
 
+def test_caches_by_namespace(build: Any) -> None:
+    text = "FROM busybox\nRUN --mount=type=cache,id=bk-ns,target=/c echo x >> /c/x; wc -l < /c/x\n"
+    assert [build(text, **{"build-arg:BUILDKIT_CACHE_MOUNT_NS": name}).log for name in ("a", "b")] == ["1\n"] * 2
+
+
+def test_a_cache_begins_as_a_copy(build: Any) -> None:
+    step = "RUN --mount=type=cache,id=bk-from,from=seed,source=/d,target=/c cat /c/f; echo more >> /c/f\n"
+    text = f"FROM busybox AS seed\nRUN mkdir /d && echo seed > /d/f\nFROM busybox\n{step}"
+    first = build(text)
+    assert (first.error, first.log) == (None, "seed\n")
+    assert build(text, **{"no-cache": "1"}).log == "seed\nmore\n"
+
+
+def test_a_context_that_is_written_to(build: Any, context: Path) -> None:
+    (context / "f").write_text("as it was\n")
+    text = "FROM busybox\nRUN --mount=target=/x,rw echo written > /x/f && touch /x/g && ls /x\n"
+    assert build(text).log.split() == ["Dockerfile", "f", "g"]
+    received = Received(tree=True)
+    build("FROM scratch\nCOPY . /\n", exporter="local", received=received)
+    assert received.files["f"] == b"as it was\n"
+    assert "g" not in received.files
+
+
 def test_here_documents(build: Any) -> None:
     received = Received(tree=True)
     done = build(

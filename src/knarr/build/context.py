@@ -53,10 +53,10 @@ class Context:
         """
         await asyncio.to_thread(self._read_dockerfile, await self.fetch(archive, remote, dockerfile))
 
-    async def fetch(self, archive: Readable, remote: str, dockerfile: str) -> str:
+    async def fetch(self, archive: Readable, remote: str, dockerfile: str, *, keep_git_dir: bool = False) -> str:
         """Put in what is to be built; the name of the Dockerfile in it. Raises what fetching and reading raise."""
         if remote and fetching.is_git(remote):
-            await self._clone(fetching.parse_git(remote))
+            await self._clone(fetching.parse_git(remote), keep_git_dir)
         elif remote and fetching.is_url(remote):
             # not waited for if cancelled: it uses nothing of the context but a name for its file
             found = await asyncio.to_thread(fetching.download, remote, self.path / "download")
@@ -84,8 +84,9 @@ class Context:
         os.rename(path, self.path / "files" / _DOCKERFILE)
         return _DOCKERFILE
 
-    async def _clone(self, repository: fetching.Repository) -> None:
-        self.pin = f"sha1:{await fetching.clone(repository, self.path / 'files')}"
+    async def _clone(self, repository: fetching.Repository, keep_git_dir: bool) -> None:
+        commit = await fetching.clone(repository, self.path / "files", keep_git_dir=keep_git_dir)
+        self.pin = f"sha1:{commit}"
         if repository.directory:
             try:
                 part = paths.open_in_root(self.root_fd, repository.directory, os.O_RDONLY | os.O_DIRECTORY)

@@ -28,14 +28,20 @@ class CacheDirectories:
         self._kept = kept
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def enter(self, mount: RunMount, stack: AsyncExitStack) -> str:
-        """The directory of a mount, made with its owner if missing; to this step alone unless `sharing` is shared."""
+    async def enter(
+        self, mount: RunMount, stack: AsyncExitStack, fill: Callable[[Path], None] = lambda path: None
+    ) -> str:
+        """The directory of a mount, made with its owner if missing; to this step alone unless `sharing` is shared.
+
+        `fill` brings a new one its content, in a thread.
+        """
         name = cache.key(mount.id or mount.target)
         if mount.sharing != "shared":
             await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
 
         def make(path: Path) -> None:
             path.mkdir(mode=0o700)
+            fill(path)
             os.chmod(path, 0o755 if mount.mode is None else mount.mode)
             os.chown(path, mount.uid, mount.gid)
 

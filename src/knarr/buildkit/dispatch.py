@@ -408,6 +408,7 @@ class _StageRun:
             mounts=[await self._mount(each) for each in instruction.mounts],
             scripts=files,
             platform=self._outcome.platform,
+            cache_namespace=options.build_args.get("BUILDKIT_CACHE_MOUNT_NS", ""),
             shown=" ".join(arguments),
         )
         self._add(operation, naming.run_history(arguments, given))

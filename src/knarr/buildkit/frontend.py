@@ -236,7 +236,9 @@ class _Run:
         vertex.start()
         session = await self._session("context")
         try:
-            fetched = await RemoteContext.fetch(self._scratch, address, session, self._options.filename)
+            fetched = await RemoteContext.fetch(
+                self._scratch, address, session, self._options.filename, keep_git_dir=self._options.keep_git_dir
+            )
         except KnarrError as error:
             vertex.complete(error=str(error))
             raise

@@ -86,6 +86,8 @@ class Run(Operation):
     scripts: dict[str, str] = field(default_factory=dict)
     """Files that are there while it runs: path to content."""
     platform: Platform
+    cache_namespace: str = ""
+    """What caches of the same id are told apart by."""
     shown: str
     """The command as an error message names it."""
 

@@ -45,6 +45,7 @@ def run(operation: Run, options: Options) -> bytes:
             operation.user,
             operation.network,
             operation.insecure,
+            operation.cache_namespace,
             operation.scripts,
             [each.mount for each in operation.mounts],
             list(operation.platform),

@@ -64,6 +64,7 @@ class Options(Struct, kw_only=True):
     ulimits: list[Ulimit] = field(default_factory=list)
     cgroup_parent: str = ""
     epoch: int | None = None
+    keep_git_dir: bool = False
     caches: list[CacheSource] = field(default_factory=list)
     request: str = ""
     attestations: Wanted = Wanted()
@@ -105,6 +106,7 @@ def read(attributes: Mapping[str, str]) -> Options:
         ulimits=[_ulimit(text) for text in _list(attributes.get("ulimit", ""))],
         cgroup_parent=attributes.get("cgroup-parent", ""),
         epoch=epoch(given["build-arg"].get("SOURCE_DATE_EPOCH", "")),
+        keep_git_dir=boolean(given["build-arg"].get("BUILDKIT_CONTEXT_KEEP_GIT_DIR") or "false"),
         caches=_caches(attributes),
         request=attributes.get("requestid", ""),
         attestations=wanted_by(attributes),

@@ -40,7 +40,9 @@ class RemoteContext:
         return self._context.pin
 
     @classmethod
-    async def fetch(cls, root: Path, address: str, session: Session, dockerfile: str) -> RemoteContext:
+    async def fetch(
+        cls, root: Path, address: str, session: Session, dockerfile: str, *, keep_git_dir: bool
+    ) -> RemoteContext:
         """Fetch what `address` names into a directory below `root`.
 
         `dockerfile` is what a file that is no archive is called then. Raises KnarrError.
@@ -54,7 +56,7 @@ class RemoteContext:
                     await context.fetch(file, "", dockerfile)
             else:
                 with (context.path / "nothing").open("w+b") as file:
-                    await context.fetch(file, address, dockerfile)
+                    await context.fetch(file, address, dockerfile, keep_git_dir=keep_git_dir)
         except BaseException:
             await in_thread(context.close)
             raise

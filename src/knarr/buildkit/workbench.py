@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,14 +17,16 @@ from msgspec import Struct, field
 
 from knarr.build.interface import StepMount
 from knarr.build.run_mounts import CacheDirectories
+from knarr.build.threads import in_thread
 from knarr.buildkit import callbacks
 from knarr.buildkit.contexts import Context
 from knarr.buildkit.graph import MountedInput, Run
 from knarr.buildkit.keys import Content
+from knarr.buildkit.keys import content as key_of
 from knarr.buildkit.remote import RemoteContext
 from knarr.buildkit.sessions import Session
 from knarr.dockerfile.run_mounts import RunMount
-from knarr.errors import InvalidParameter, NotFound, Unsupported
+from knarr.errors import InvalidParameter, NotFound
 from knarr.kernel import mounts, paths
 from knarr.storage import trees
 from knarr.storage.layers import LayerStore
@@ -108,15 +110,30 @@ class Workbench:
                 source = await asyncio.to_thread(self._bind, undo, place, content, mount)
                 equipment.add(StepMount(target=target, source=source, readonly=mount.readonly))
             case "cache":
-                if wanted.source is not None:
-                    raise Unsupported("a cache mount with from or source is not supported")
-                named = msgspec.structs.replace(mount, id=mount.id or target)
-                directory = await self._caches.enter(named, undo)
+                directory = await self._cache(place, step, wanted, content, target, undo)
                 equipment.add(StepMount(target=target, source=directory, readonly=mount.readonly))
             case "secret":
                 await self._secret(equipment, place, mount, target, session)
             case "ssh":
                 await self._agent(undo, equipment, place, mount, target, session)
+
+    async def _cache(
+        self, place: Path, step: Run, wanted: MountedInput, content: Content, target: str, undo: AsyncExitStack
+    ) -> str:
+        """The directory of a cache; one that begins as a copy of something is another for each of what it is copied."""
+        mount = wanted.mount
+        name = f"{step.cache_namespace}/{mount.id or target}" if step.cache_namespace else mount.id or target
+        if wanted.source is None:
+            return await self._caches.enter(msgspec.structs.replace(mount, id=name), undo)
+
+        def fill(path: Path) -> None:
+            with ExitStack() as stack:
+                root = stack.enter_context(self._shown(place, content, readonly=True))
+                source = stack.enter_context(trees.owned(_inside(root, mount.source, os.O_RDONLY | os.O_DIRECTORY)))
+                trees.copy_tree(source, stack.enter_context(trees.opened(str(path))))
+
+        name = f"{name} {await in_thread(key_of, content, mount.source)}"
+        return await self._caches.enter(msgspec.structs.replace(mount, id=name), undo, fill)
 
     # Files of others
 
@@ -129,19 +146,20 @@ class Workbench:
     @contextmanager
     def _shown(self, place: Path, content: Content, readonly: bool) -> Iterator[int]:
         """The root directory of a mount's content; what is written there is thrown away."""
-        if isinstance(content, (Context, RemoteContext)):
-            if not readonly:
-                raise Unsupported("a bind mount of the build context cannot be written to: leave `rw` out")
-            yield content.root_fd
+        context = content if isinstance(content, (Context, RemoteContext)) else None
+        if context is not None and readonly:
+            yield context.root_fd
             return
         id = f"build-mount-{secrets.token_hex(8)}"
-        self._layers.create_root(id, content, volatile=True)
+        self._layers.create_root(id, None if isinstance(content, (Context, RemoteContext)) else content, volatile=True)
         try:
             place.mkdir()
             with trees.owned(self._layers.mount_root(id)) as mount, trees.opened(str(place), os.O_PATH) as target:
                 mounts.move_mount(mount, target)
             try:
-                with trees.opened(str(place), os.O_PATH | os.O_DIRECTORY) as root:
+                with trees.opened(str(place)) as root:
+                    if context is not None:
+                        trees.copy_tree(context.root_fd, root)
                     yield root
             finally:
                 mounts.umount(str(place))
@@ -189,9 +207,9 @@ class Workbench:
             equipment.environment.append(f"SSH_AUTH_SOCK={target}")
 
 
-def _inside(root: int, path: str) -> int:
+def _inside(root: int, path: str, flags: int = os.O_PATH) -> int:
     try:
-        return paths.open_in_root(root, path)
+        return paths.open_in_root(root, path, flags)
     except OSError as error:
         raise InvalidParameter(f"failed to mount {path}: {(error.strerror or '').lower()}") from error
 
