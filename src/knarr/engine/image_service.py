@@ -65,8 +65,8 @@ class ImageService:
         )
 
     def layers_size(self) -> int:
-        """As ImageSizes.images."""
-        return ImageSizes(self.store).images()
+        """As ImageSizes.images, and what pulls have left. Blocks."""
+        return ImageSizes(self.store).images() + self.store.content.partial_size()
 
     def inspect(self, reference: str, platform: str = "", *, manifests: bool = False) -> Row:
         """As ImageListing.inspect; `platform` is here and below the API's JSON, "" for the default."""

@@ -209,7 +209,7 @@ class SystemService:
             rows = await asyncio.to_thread(self._build_cache.rows)
             usage = {"BuildCache": rows, "BuilderSize": await asyncio.to_thread(self._build_cache.size)}
         if "image" in wanted:
-            usage["LayersSize"] = self._images.layers_size()
+            usage["LayersSize"] = await asyncio.to_thread(self._images.layers_size)
             usage["Images"] = self._images.list(shared_size=True, containers=True)
         if "container" in wanted:
             usage["Containers"] = await self._containers.list(all=True, size=True)

@@ -13,6 +13,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -58,6 +59,15 @@ class ContentStore:
     def digests(self) -> list[str]:
         """All blobs."""
         return ["sha256:" + name for name in os.listdir(self._blobs)]
+
+    def partial_size(self) -> int:
+        """The bytes of what broken-off pulls have left, or running ones have fetched so far."""
+        total = 0
+        for path in self.partial.glob("*"):
+            with suppress(FileNotFoundError):  # it has just been completed
+                info = path.stat()
+                total += info.st_size if info.st_nlink == 1 else 0  # else it is a blob already
+        return total
 
     def incoming(self) -> Incoming:
         """A place for bytes that are not yet known to be good. The caller closes it."""
