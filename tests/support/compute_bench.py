@@ -172,7 +172,7 @@ class Bench:
     def run(self, spec: RuntimeSpec, **settings: Any) -> tuple[ExitStatus, str]:
         """Run to the end; the status and all output."""
         client = self.client()
-        system = self.start(spec, attachments=[client.attachment()], **settings)
+        system = self.start(spec, attachments=[client.attachment()], **{"start": True} | settings)
         output = self.rest(system, client)
         return self(system.exited), output.decode(errors="replace")
 

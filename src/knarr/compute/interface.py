@@ -111,7 +111,8 @@ class CreateRequest(Struct):
     `root_fd` is a detached mount of the root filesystem (ownership passes to the backend), `network_fd` and `user_fd`
     are open namespaces to join where the spec's network or user namespace has no path; `run_dir` is a directory of the
     backend's own for this system, made by `create`. `stdin_open` keeps the process's stdin open, otherwise it is at its
-    end. `init` puts a reaping init process in front of the program.
+    end. `init` puts a reaping init process in front of the program. With `start` the program begins at once, where the
+    backend can do that: `create` then raises what `System.start`, which is called all the same, would raise.
     """
 
     id: str
@@ -123,6 +124,7 @@ class CreateRequest(Struct):
     log: LogSettings = field(default_factory=LogSettings)
     stdin_open: bool = False
     init: bool = False
+    start: bool = False
     attachments: list[Attachment] = field(default_factory=list)
 
 
@@ -222,7 +224,8 @@ class Backend(Protocol):
         """Make the backend ready."""
 
     async def create(self, request: CreateRequest) -> System:
-        """Make a system up to the point where only the program is missing. On failure nothing is left."""
+        """Make a system up to the point where only the program is missing, or beyond (see `CreateRequest`). On failure
+        nothing is left."""
 
     async def make_user_namespace(self, mappings: list[IdMapping], *, network: bool = False) -> list[int]:
         """Descriptors, the caller's, of a new user namespace with these mappings of users and groups and, with

@@ -157,6 +157,7 @@ class Launcher:
             log=log_settings.settings(record, inspection.log_path(container, directory)),
             stdin_open=record.config.open_stdin,
             init=parts.settings.init if record.host_config.init is None else record.host_config.init,
+            start=True,
         )
 
     def _make_secrets(self, record: Record) -> list[Mount]:

@@ -68,12 +68,22 @@ def test_death_by_signal_counts_from_128(bench: Bench) -> None:
         ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
     ],
 )
-def test_a_program_that_cannot_start(bench: Bench, program: str, code: int, words: str) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_a_program_that_cannot_start(bench: Bench, program: str, code: int, words: str, at_once: bool) -> None:
     with pytest.raises(StartFailed) as caught:
-        bench.start(runtime_spec(program))  # others look for the program when they create
+        bench.start(runtime_spec(program), start=at_once)  # others look for the program when they create
     assert caught.value.exit_code == code
     if not bench.runtime:
         assert str(caught.value) == words
+
+
+def test_a_program_that_ends_as_it_begins(bench: Bench) -> None:
+    for code in range(5):
+        client = bench.client()
+        spec = runtime_spec("sh", "-c", f"echo {code}; exit {code}")
+        system = bench.start(spec, start=True, attachments=[client.attachment()])
+        assert bench.rest(system, client) == f"{code}\n".encode()
+        assert bench(system.exited).code == code
 
 
 def test_created_system_does_not_run_its_program(bench: Bench) -> None:

@@ -84,7 +84,9 @@ class NativeBackend:
             except ShimLost:  # killed, or it never came to be as the zygote was
                 continue
             asyncio.get_running_loop().call_soon(self.zygote.prepare_shim)
-            return self._system(request.id, pid, request.run_dir, cgroup, connection)
+            system = self._system(request.id, pid, request.run_dir, cgroup, connection)
+            system.begun = request.start
+            return system
         raise KnarrError("the shim ended while it made the container")
 
     def _prepare(self, request: CreateRequest) -> tuple[messages.AnyRequest, CgroupPlan]:
@@ -116,9 +118,12 @@ class NativeBackend:
                 connection.close()
                 raise
         except BaseException as error:
+            may_run = (run_dir / STATE_NAME).exists()
             run_directory.remove(run_dir)
             if isinstance(error, ShimLost):
                 await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
+                if may_run:  # once is enough
+                    raise StartFailed("the shim ended before the program was started") from None
             raise
         return connection, done.pid
 
@@ -174,6 +179,7 @@ def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
         stdin_open=request.stdin_open,
         has_network=request.network_fd is not None,
         has_users=request.user_fd is not None,
+        start=request.start,
         attachments=[attach_spec(attachment) for attachment in request.attachments],
     )
 
@@ -235,12 +241,20 @@ class NativeSystem:
         self._connection = connection
         self._host = host
         self._execs: dict[str, NativeExec] = {}
-        connection.on_exited = self._on_exited
-        connection.on_oom = self.on_oom.set
-        connection.on_detached = lambda message: self.on_detached(message.exec_id)
-        connection.on_lost = self._on_lost
+        self.begun = False
+        connection.listen(self)
 
     # -- what the shim tells ------------------------------------------------------------------------------------------
+
+    def told(self, message: messages.AnyReply) -> None:
+        """The shim has said something by itself."""
+        match message:
+            case messages.Exited():
+                self._on_exited(message)
+            case messages.Detached():
+                self.on_detached(message.exec_id)
+            case messages.Oom():
+                self.on_oom.set()
 
     def _on_exited(self, message: messages.Exited) -> None:
         status = ExitStatus(message.code, message.at, message.oom_killed)
@@ -267,7 +281,7 @@ class NativeSystem:
         with suppress(ShimLost):
             await self._connection.request(messages.Release(exec_id=exec_id))
 
-    def _on_lost(self) -> None:
+    def on_lost(self) -> None:
         """The shim is gone. If it did not say how the system ended, it was killed: so is the system."""
         for execution in self._execs.values():
             _settle(execution.exited, remains.lost_status())
@@ -292,6 +306,8 @@ class NativeSystem:
 
     async def start(self) -> None:
         """Let the main process run its program. Raises StartFailed; then the system is gone."""
+        if self.begun:
+            return
         try:
             done = await self._connection.request(messages.Start())
         except ShimLost:

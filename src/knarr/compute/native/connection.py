@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import socket
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from knarr.compute.native import frames, messages
 from knarr.compute.native.messages import Done
@@ -16,12 +16,18 @@ class ShimLost(Exception):
     """The connection has ended; nothing more will be answered."""
 
 
-def _ignore(*_: object) -> None:
-    return None
+class Listener(Protocol):
+    """Who is told what a shim says by itself. Called in the event loop, in the order in which the shim spoke."""
+
+    def told(self, message: messages.AnyReply) -> None:
+        """It has said something."""
+
+    def on_lost(self) -> None:
+        """It will say no more."""
 
 
 class Connection:
-    """Owns the socket. Callbacks run in the event loop, in the order in which the shim spoke."""
+    """Owns the socket."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -32,10 +38,8 @@ class Connection:
         self._waiting: dict[int, asyncio.Future[Done]] = {}
         self._hello: asyncio.Future[messages.Hello] = self._loop.create_future()
         self._send_lock = asyncio.Lock()
-        self.on_exited: Callable[[messages.Exited], None] = _ignore
-        self.on_detached: Callable[[messages.Detached], None] = _ignore
-        self.on_oom: Callable[[], None] = _ignore
-        self.on_lost: Callable[[], None] = _ignore
+        self._listener: Listener | None = None
+        self._untold: list[messages.AnyReply] = []
         self.lost = False
         self._loop.add_reader(sock.fileno(), self._on_readable)
 
@@ -54,6 +58,15 @@ class Connection:
             raise ShimLost from None
         finally:
             self._waiting.pop(message.number, None)
+
+    def listen(self, listener: Listener) -> None:
+        """Have `listener` told what the shim says by itself, and what it has said already."""
+        self._listener = listener
+        for message in self._untold:
+            listener.told(message)
+        self._untold.clear()
+        if self.lost:
+            listener.on_lost()
 
     async def hello(self) -> messages.Hello:
         """The shim's first words on a connection made through its socket. Raises ShimLost."""
@@ -103,19 +116,18 @@ class Connection:
                 answer = self._waiting.get(message.number)
                 if answer is not None and not answer.done():
                     answer.set_result(message)
-            case messages.Exited():
-                self.on_exited(message)
-            case messages.Detached():
-                self.on_detached(message)
-            case messages.Oom():
-                self.on_oom()
             case messages.Hello():
                 if not self._hello.done():
                     self._hello.set_result(message)
+            case _ if self._listener is not None:
+                self._listener.told(message)
+            case _:
+                self._untold.append(message)
 
     def _on_end(self) -> None:
         self.close()
-        self.on_lost()
+        if self._listener is not None:
+            self._listener.on_lost()
 
     def close(self) -> None:
         """Hang up; whoever waits for an answer gets ShimLost."""

@@ -20,6 +20,7 @@ from knarr.compute.native.launch import LaunchError
 from knarr.compute.native.messages import AttachSpec, Create
 from knarr.compute.native.plan import CgroupPlan, ExecDefaults
 from knarr.compute.native.run_directory import SOCKET_NAME, STATE_NAME, State, write_file
+from knarr.compute.native.stage import START
 from knarr.kernel import namespaces, processes
 
 MAX_REPORT = 192 << 10
@@ -28,7 +29,8 @@ MAX_REPORT = 192 << 10
 class Report(Struct):
     """A launched system, or why there is none. `helper`: see `Launched`.
 
-    `command` is the OCI runtime that made it, empty where it was our own. Descriptors: pidfd, listener, sync if
+    `command` is the OCI runtime that made it, empty where it was our own. If it is `started`, its program has been told
+    to begin. Descriptors: pidfd, listener, sync if
     `has_sync`, the OOM descriptor if `has_oom`, the terminal's master or stdout and stderr and (if `has_stdin`) stdin,
     then one for each attachment.
     """
@@ -45,6 +47,7 @@ class Report(Struct):
     log: LogSettings = field(default_factory=LogSettings)
     owns_pids: bool = True
     has_user_namespace: bool = False
+    started: bool = False
     has_sync: bool = False
     has_oom: bool = False
     has_terminal: bool = False
@@ -96,7 +99,10 @@ def _serve(request: Create, fds: list[int], handover: socket.socket) -> None:
 
 
 def hand_over(report: Report, launched: launch.Launched, attachments: list[int], handover: socket.socket) -> None:
-    """Complete the report of what was launched and send it with all descriptors. Raises OSError."""
+    """Complete the report of what was launched and send it with all descriptors. Raises OSError.
+
+    A program that is to be `started` begins while the shim takes over: what it writes waits in the pipes.
+    """
     assert report.cgroup is not None
     report.pid, report.helper = launched.pid, launched.helper
     listener = _listen(report.run_dir)
@@ -116,6 +122,9 @@ def hand_over(report: Report, launched: launch.Launched, attachments: list[int],
         stdin, stdout, stderr = launched.pipes
         report.has_stdin = stdin is not None
         passed += [stdout, stderr] if stdin is None else [stdout, stderr, stdin]
+    if report.started:
+        assert launched.sync is not None
+        os.write(launched.sync, START)
     send(handover, report, [*passed, *attachments])
 
 
@@ -131,6 +140,7 @@ def _report(request: Create) -> Report:
         log=request.log,
         owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
         has_user_namespace=plan.has_users,
+        started=request.start,
         attachments=request.attachments,
         defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj, plan.stream_owner),
     )

@@ -36,14 +36,15 @@ class Request(Struct, tag=True):
 
 
 class Create(Request, kw_only=True):
-    """Build the system. Descriptors: the root, the network namespace if `has_network`, the user namespace if
-    `has_users`, one for each attachment."""
+    """Build the system, and with `start` let its program begin, which is answered as `Start` is. Descriptors: the
+    root, the network namespace if `has_network`, the user namespace if `has_users`, one for each attachment."""
 
     plan: Plan
     log: LogSettings
     stdin_open: bool = False
     has_network: bool = False
     has_users: bool = False
+    start: bool = False
     attachments: list[AttachSpec] = field(default_factory=list)
 
 

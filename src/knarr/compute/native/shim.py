@@ -106,7 +106,10 @@ class Shim:
             return
         self.take_over(report, fds)
         self.add_connection(control)
-        self._send(control, Done(number=report.number, pid=report.pid))
+        if report.started:
+            self._await_program(control, report.number)
+        else:
+            self._send(control, Done(number=report.number, pid=report.pid))
 
     def _reap_all(self) -> None:
         """A main process that was given up by the launcher is our child all the same."""
@@ -237,9 +240,14 @@ class Shim:
         if self._sync is None:
             self._send(connection, Done(number=number, missing=True))
             return
+        self._await_program(connection, number)
+        self._sync.send(stage.START)
+
+    def _await_program(self, connection: socket.socket, number: int) -> None:
+        """Answer a request when the main process has become its program, or could not."""
+        assert self._sync is not None
         self._start_request = connection, number
         self.reactor.register(self._sync.fileno(), READ, lambda _events: self._on_started())
-        self._sync.send(stage.START)
 
     def _on_started(self) -> None:
         """The stage's last word: a failure, or the silence of a socket that execve has closed."""
