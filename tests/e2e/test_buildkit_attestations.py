@@ -126,6 +126,22 @@ CMD ["sh", "/scan"]
 """
 
 
+@pytest.mark.parametrize(("compression", "ending"), [("zstd", "+zstd"), ("uncompressed", ""), ("gzip", "+gzip")])
+def test_how_layers_are_compressed(build: Any, engine_host: Daemon, compression: str, ending: str) -> None:
+    received = Received(tree=False)
+    text = f"FROM scratch\nCOPY Dockerfile /{compression}\nCMD x\n"
+    wanted = {"compression": compression, "name": "bk-compressed:1"}
+    assert build(text, exporter="oci", attributes=wanted, received=received).error is None
+    (layer,) = top(blobs(received))["layers"]
+    assert layer["mediaType"] == f"application/vnd.oci.image.layer.v1.tar{ending}"
+    engine_host.docker("load", input=received.data)
+
+
+def test_compressions_that_there_are_not(build: Any) -> None:
+    done = build(SIMPLE, exporter="oci", attributes={"compression": "estargz"}, received=Received(tree=False))
+    assert done.error.message == "exporter oci does not support compression=estargz"
+
+
 def test_a_bill_of_materials(build: Any) -> None:
     assert build(SCANNER, attributes={"name": "bk-scanner:1"}).error is None
     received = Received(tree=True)

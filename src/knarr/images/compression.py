@@ -32,6 +32,7 @@ except ImportError:  # no wheel for this machine's processor
 CHUNK = 1 << 20
 _AHEAD = 4
 _ISAL_LEVEL, _ZLIB_LEVEL = 2, 5
+_ZSTD_LEVEL = 3
 _GZIP_WINDOW = 31  # the largest window, with gzip's header and no time in it
 _MAGIC = [
     (b"\x1f\x8b\x08", "gzip"),
@@ -132,6 +133,29 @@ def gzip_stream(stream: Readable) -> Iterator[bytes]:
         if piece := packer.compress(data):
             yield piece
     yield packer.flush()
+
+
+def zstd_stream(stream: Readable) -> Iterator[bytes]:
+    """The same in zstd."""
+    packer = zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compressobj()
+    while data := stream.read(CHUNK):
+        if piece := packer.compress(data):
+            yield piece
+    yield packer.flush()
+
+
+def plain_stream(stream: Readable) -> Iterator[bytes]:
+    """`stream` as it is."""
+    while data := stream.read(CHUNK):
+        yield data
+
+
+COMPRESSORS: dict[str, Callable[[Readable], Iterator[bytes]]] = {
+    "gzip": gzip_stream,
+    "zstd": zstd_stream,
+    "": plain_stream,
+}
+"""By the names that `detect` gives."""
 
 
 class _File(io.RawIOBase):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 from knarr.errors import KnarrError
-from knarr.images.compression import Plain, Readable, Source, gzip_stream
+from knarr.images.compression import COMPRESSORS, Plain, Readable, Source
 from knarr.images.content import Incoming
 from knarr.images.store import ImageStore, LayerBlob
 
@@ -34,23 +34,24 @@ def plain(store: ImageStore, diff_id: str, chain_id: str, stack: ExitStack) -> I
     return file
 
 
-def packed(store: ImageStore, diff_id: str, chain_id: str) -> LayerBlob:
-    """A layer's archive in the content store, compressed: what it is kept as from now on. Inside `store.adding`.
+def packed(store: ImageStore, diff_id: str, chain_id: str, compression: str = "gzip") -> LayerBlob:
+    """A layer's archive in the content store: what it is kept as from now on. Inside `store.adding`.
 
-    Raises KnarrError if it cannot be had any more.
+    One that is compressed somehow stays so, another is compressed as `compression` says (gzip, zstd, "" for not at
+    all). Raises KnarrError if it cannot be had any more.
     """
     blob = store.blob_of(diff_id)
-    if blob is not None and blob.compression in PACKED and store.content.has(blob.digest):
+    if blob is not None and blob.compression in {*PACKED, compression} and store.content.has(blob.digest):
         return blob
     with ExitStack() as stack:
         archive = plain(store, diff_id, chain_id, stack)
         incoming = stack.enter_context(store.content.incoming())
         digest = hashlib.sha256()
         reader = stack.enter_context(archive.reader())
-        for piece in gzip_stream(reader):
+        for piece in COMPRESSORS[compression](reader):
             digest.update(piece)
             incoming.write(piece)
-        made = LayerBlob(f"sha256:{digest.hexdigest()}", "gzip", incoming.size)
+        made = LayerBlob(f"sha256:{digest.hexdigest()}", compression, incoming.size)
         incoming.keep(made.digest)
         store.replace_blob(diff_id, made)
     return made

@@ -57,16 +57,28 @@ def row_of(manifest: KeptManifest, image: Image) -> Descriptor:
     return msgspec.structs.replace(manifest.descriptor, platform=layouts.platform_field(image.platform))
 
 
-def new_manifest(store: ImageStore, document: bytes, annotations: Mapping[str, str] | None = None) -> KeptManifest:
+def new_manifest(
+    store: ImageStore,
+    document: bytes,
+    annotations: Mapping[str, str] | None = None,
+    *,
+    compression: str = "gzip",
+) -> KeptManifest:
     """A manifest in OCI's form of a configuration, whose image need not be in the store: its layers are.
 
-    Inside `store.adding`; layers are compressed for it. Raises KnarrError if one cannot be had any more.
+    Inside `store.adding`; layers are compressed for it, see `layer_archives.packed`. Raises KnarrError if one cannot be
+    had any more.
     """
     diff_ids = config.parse(document).rootfs.diff_ids
-    blobs = [layer_archives.packed(store, *layer) for layer in zip(diff_ids, chain_ids(diff_ids), strict=True)]
-    layers = [Descriptor(f"{layouts.LAYER_TYPE}+{blob.compression}", blob.digest, blob.size) for blob in blobs]
+    chains = zip(diff_ids, chain_ids(diff_ids), strict=True)
+    blobs = [layer_archives.packed(store, *layer, compression) for layer in chains]
+    layers = [Descriptor(_layer_type(blob.compression), blob.digest, blob.size) for blob in blobs]
     made = Descriptor(layouts.CONFIG_TYPES[0], config.digest_of(document), len(document))
     return _manifest(layouts.MANIFEST_TYPES[0], made, layers, annotations)
+
+
+def _layer_type(compression: str) -> str:
+    return f"{layouts.LAYER_TYPE}+{compression}" if compression else layouts.LAYER_TYPE
 
 
 def index_of(rows: Sequence[Descriptor], annotations: Mapping[str, str] | None = None) -> KeptManifest:

@@ -25,7 +25,6 @@ from knarr.storage import tar_format as tar
 from knarr.storage.tar_format import Entry
 
 _REFUSED = ("compression-level", "force-compression", "store")
-_COMPRESSIONS = {"docker": ("", "uncompressed"), "oci": ("", "gzip")}
 _CLIENTS_STORE = "export"
 """What clients call the layout that tar=false fills."""
 
@@ -40,11 +39,9 @@ class ArchiveExporter:
         """Send the archive; what the client is told. Raises InvalidParameter, Unsupported, KnarrError."""
         wanted = job.wanted
         wanted.refuse(*_REFUSED)
-        if wanted.attributes.get("compression", "") not in _COMPRESSIONS[wanted.kind]:
-            raise Unsupported(f"exporter {wanted.kind} does not support compression={wanted.attributes['compression']}")
         annotations = Annotations.read(wanted.attributes)
         attested = any(not each.inline_only for result in job.results for each in result.attestations)
-        packing = Packing(wanted.names(), annotations, attested or len(job.results) > 1)
+        packing = Packing(wanted.names(), annotations, attested or len(job.results) > 1, wanted.compression())
         if wanted.kind == "docker":
             return await self._docker_archive(job, packing)
         with self._store.adding():
@@ -60,6 +57,8 @@ class ArchiveExporter:
         """As `docker save`."""
         if packing.needs_index(job.results):
             raise InvalidParameter("docker exporter does not currently support exporting manifest lists")
+        if job.wanted.attributes.get("compression", "uncompressed") != "uncompressed":
+            raise Unsupported("docker exporter does not compress layers: use type=oci")
         if packing.annotations or not job.wanted.flag("tar", True):
             raise Unsupported("docker exporter does not support annotations and tar=false: use type=oci")
         document, names = job.results[0].document, job.wanted.names()

@@ -42,8 +42,8 @@ class ImageExporter:
         push = wanted.flag("push")
         annotations = Annotations.read(wanted.attributes)
         attested = any(push or not each.inline_only for result in job.results for each in result.attestations)
-        packing = Packing(names, annotations, attested)
-        packed = attested or bool(annotations) or len(job.results) > 1
+        packing = Packing(names, annotations, attested, wanted.compression())
+        packed = attested or (push and packing.compression != "gzip") or bool(annotations) or len(job.results) > 1
         with self._store.adding():
             image, described = await in_thread(self._add, job.results, packing if packed else None)
             job.vertex.status("exporting layers", completed=True)
@@ -65,8 +65,6 @@ class ImageExporter:
         wanted.refuse(*_REFUSED)
         if not wanted.flag("store", True):
             raise Unsupported("images are kept in the engine's store: store=false is not supported")
-        if wanted.flag("push") and wanted.attributes.get("compression", "gzip") != "gzip":
-            raise Unsupported("images are pushed with gzip layers only")
         names = wanted.names()
         for name in names:
             self._store.check_name(name)

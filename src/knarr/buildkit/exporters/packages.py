@@ -43,11 +43,12 @@ class Package(Struct):
 
 
 class Packing(Struct):
-    """How results are packed. `names` are what statements call their subjects."""
+    """How results are packed. `names` are what statements call their subjects; `compression` is that of new layers."""
 
     names: Sequence[Reference]
     annotations: Annotations
     attestations: bool
+    compression: str = "gzip"
 
     def needs_index(self, results: Sequence[Finished]) -> bool:
         """Whether one manifest is not enough."""
@@ -84,7 +85,9 @@ class Packing(Struct):
 
     def _manifest(self, store: ImageStore, result: Finished) -> tuple[KeptManifest, Descriptor]:
         platform = result.platform
-        manifest = packing.new_manifest(store, result.document, self.annotations.get("manifest", platform))
+        manifest = packing.new_manifest(
+            store, result.document, self.annotations.get("manifest", platform), compression=self.compression
+        )
         row = msgspec.structs.replace(manifest.descriptor, platform=layouts.platform_field(platform))
         return manifest, _annotated(row, self.annotations.get("manifest-descriptor", platform))
 

@@ -33,6 +33,13 @@ class Wanted(Struct, frozen=True):
         texts = [text.strip() for text in self.attributes.get("name", "").split(",") if text.strip()]
         return [references.parse(text).with_default_tag() for text in texts]
 
+    def compression(self) -> str:
+        """That of new layers, "" for none. Raises Unsupported."""
+        wanted = self.attributes.get("compression") or "gzip"
+        if wanted not in ("gzip", "zstd", "uncompressed"):
+            raise Unsupported(f"exporter {self.kind} does not support compression={wanted}")
+        return "" if wanted == "uncompressed" else wanted
+
     def refuse(self, *names: str) -> None:
         """Raise Unsupported for attributes among `names` that are set."""
         for name, value in self.attributes.items():
