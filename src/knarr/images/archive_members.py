@@ -15,6 +15,7 @@ from knarr.storage import tar_format as tar
 from knarr.storage.archive_reader import ArchiveReader
 
 _MAX_MEMBERS = 50_000
+_MOST_HOLES = 64 << 30  # bytes that need not be sent, and have to be read nevertheless
 _MAX_DOCUMENT = 16 << 20
 
 
@@ -36,6 +37,8 @@ class Members:
             path = normal(entry.name.decode(errors="surrogateescape"))
             target = entry.link.decode(errors="surrogateescape")
             if entry.kind == tar.REGULAR:
+                if entry.size - entry.stored > _MOST_HOLES:
+                    raise InvalidParameter(f"invalid archive: {path[:200]} is too large")
                 file = self._stack.enter_context(self._content.incoming())
                 reader.write_data(entry, file.fd)
                 file.finish()

@@ -137,6 +137,14 @@ def test_no_image_for_the_platform(place: Any, archives: Any) -> None:
         load(place, multi_platform(archives), platform=Platform("linux", "386"))
 
 
+def test_a_member_of_holes(place: Any) -> None:
+    """It has a terabyte, of which the archive has no byte (GNU's sparse files, version 0.1)."""
+    member = tarfile.TarInfo("layer.tar")
+    member.pax_headers = {"GNU.sparse.size": str(1 << 40), "GNU.sparse.numblocks": "0", "GNU.sparse.map": "0,0"}
+    with pytest.raises(InvalidParameter, match=r"layer\.tar is too large"):
+        load(place, member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+
+
 def wrong_archives(archives: Any) -> dict[str, bytes]:
     layer = archives.tar({"a": b"1"})
     document = archives.config(layer)
