@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from knarr.build.threads import in_thread
+from knarr.build.threads import entered, in_thread
 from knarr.buildkit.blobs import Data, StoredBlob
 from knarr.buildkit.caches.places import Place
 from knarr.buildkit.caches.records import MEDIA_TYPE, Bag, Result
@@ -18,7 +18,7 @@ async def export(store: ImageStore, results: list[Result], place: Place, vertex:
     bag = Bag(store.layers)
     for result in results:
         await in_thread(bag.add, result)
-    with store.adding():
+    async with entered(store.adding()):
         blobs = []
         for diff_id, chain in bag.chains.items():
             blob = await in_thread(layer_archives.packed, store, diff_id, chain)

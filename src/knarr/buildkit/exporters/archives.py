@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 
-from knarr.build.threads import in_thread
+from knarr.build.threads import entered, in_thread
 from knarr.buildkit.caches.places import LocalPlace
 from knarr.buildkit.exporters.annotations import Annotations
 from knarr.buildkit.exporters.packages import Package, Packing, layout_index, response
@@ -44,7 +44,7 @@ class ArchiveExporter:
         packing = Packing(wanted.names(), annotations, attested or len(job.results) > 1, wanted.compression())
         if wanted.kind == "docker":
             return await self._docker_archive(job, packing)
-        with self._store.adding():
+        async with entered(self._store.adding()):
             package = await in_thread(packing.pack, self._store, job.results)
             if wanted.flag("tar", True):
                 await self._send(job, _archive(self._store, package, wanted.names()))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from knarr.build.threads import in_thread
+from knarr.build.threads import entered, in_thread
 from knarr.buildkit.exporters.annotations import Annotations
 from knarr.buildkit.exporters.packages import Packing, response
 from knarr.buildkit.exporters.request import Finished, Job
@@ -44,7 +44,7 @@ class ImageExporter:
         attested = any(push or not each.inline_only for result in job.results for each in result.attestations)
         packing = Packing(names, annotations, attested, wanted.compression())
         packed = attested or (push and packing.compression != "gzip") or bool(annotations) or len(job.results) > 1
-        with self._store.adding():
+        async with entered(self._store.adding()):
             image, described = await in_thread(self._add, job.results, packing if packed else None)
             job.vertex.status("exporting layers", completed=True)
             job.vertex.status(f"writing image {image.id}", completed=True)
