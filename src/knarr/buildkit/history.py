@@ -36,7 +36,7 @@ async def events(
         while not request.EarlyExit:
             build = await changes.get()
             record, _ = record_of(build)
-            if fits(record) and request.Ref in ("", build.ref):
+            if fits(record) and request.Ref in ("", build.ref) and not build.request.Internal:
                 yield _event(record)
     finally:
         builds.unwatch(changes)
