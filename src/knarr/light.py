@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import signal as signal
     import socket as socket
     from collections.abc import Callable
+    from contextlib import ExitStack, suppress
+    from functools import cache
     from typing import Any, NamedTuple, Protocol, TypeVar
 
     from msgspec import MsgspecError, Struct, field
@@ -29,10 +31,23 @@ elif "knarr.plain" in sys.modules:
     import _socket as socket
 
     Protocol = object
-    from knarr.plain import MsgspecError, NamedTuple, Struct, decode_json, encode_json, field, replace
+    from knarr.plain import (
+        ExitStack,
+        MsgspecError,
+        NamedTuple,
+        Struct,
+        cache,
+        decode_json,
+        encode_json,
+        field,
+        replace,
+        suppress,
+    )
 else:
     import signal
     import socket
+    from contextlib import ExitStack, suppress
+    from functools import cache
     from typing import NamedTuple, Protocol
 
     from msgspec import MsgspecError, Struct, field
@@ -45,14 +60,17 @@ else:
 
 
 __all__ = [
+    "ExitStack",
     "MsgspecError",
     "NamedTuple",
     "Protocol",
     "Struct",
+    "cache",
     "decode_json",
     "encode_json",
     "field",
     "replace",
     "signal",
     "socket",
+    "suppress",
 ]

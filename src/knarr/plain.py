@@ -1,4 +1,4 @@
-"""The part of msgspec's records, and of typing's NamedTuple, that a cold knarr-runtime needs, in plain Python.
+"""The part of msgspec's records, typing's NamedTuple and contextlib that a cold knarr-runtime needs, in plain Python.
 
 Same classes, same documents, same words for what is wrong with one (tests/unit/test_plain.py holds them together), a
 hundred times slower for large documents, and imported in half a millisecond. Types are what annotations evaluate to:
@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 from _json import encode_basestring, make_scanner
-from binascii import a2b_base64, b2a_base64
-from operator import itemgetter
+from _operator import itemgetter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +151,63 @@ class NamedTuple(tuple, metaclass=_TupleMeta):  # type: ignore[type-arg]
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in fields)})"
 
 
+# -- clean-up -----------------------------------------------------------------------------------------------------
+
+
+class ExitStack:
+    """contextlib's, for callbacks."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+
+    def __enter__(self) -> ExitStack:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        while self._callbacks:
+            function, args = self._callbacks.pop()
+            try:
+                function(*args)
+            except BaseException:
+                self.__exit__()
+                raise
+
+    def callback(self, function: Callable[..., Any], /, *args: Any) -> None:
+        """Have a function called at the end, before those that were given earlier."""
+        self._callbacks.append((function, args))
+
+    def pop_all(self) -> ExitStack:
+        """Have another stack call them."""
+        other = ExitStack()
+        other._callbacks, self._callbacks = self._callbacks, []
+        return other
+
+
+class suppress:
+    """contextlib's."""
+
+    def __init__(self, *kinds: type[BaseException]) -> None:
+        self._kinds = kinds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, self._kinds)
+
+
+def cache(function: Callable[..., Any]) -> Callable[..., Any]:
+    """functools's, for arguments by position."""
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def cached(*args: Any) -> Any:
+        if args not in known:
+            known[args] = function(*args)
+        return known[args]
+
+    return cached
+
+
 # -- documents ----------------------------------------------------------------------------------------------------
 
 
@@ -205,6 +261,10 @@ def _text(value: Any) -> str:
     if value is None or kind is bool:
         return {None: "null", True: "true", False: "false"}[value]
     if kind is bytes:
+        if not value:
+            return '""'
+        from binascii import b2a_base64
+
         return f'"{b2a_base64(value, newline=False).decode()}"'
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(_text, value))}]"
@@ -241,7 +301,7 @@ def _converter(kind: Any) -> Converter:
     if kind is float:
         return lambda value, place: float(value) if type(value) in (int, float) else _refuse("float", value, place)
     if kind is bytes:
-        return lambda value, place: a2b_base64(value) if type(value) is str else _refuse("bytes", value, place)
+        return _bytes
     if type(kind) is _UNION:
         return _optional(*kind.__args__)
     if kind.__origin__ is dict:
@@ -254,6 +314,16 @@ def _converter(kind: Any) -> Converter:
 def _refuse(wanted: str, value: Any, place: str) -> Any:
     at = f" - at `{place}`" if place != "$" else ""
     raise MsgspecError(f"Expected `{wanted}`, got `{_NAMES[type(value)]}`{at}")
+
+
+def _bytes(value: Any, place: str) -> bytes:
+    if type(value) is not str:
+        _refuse("bytes", value, place)
+    if not value:
+        return b""
+    from binascii import a2b_base64
+
+    return a2b_base64(value)
 
 
 def _exactly(kind: Any) -> Converter:

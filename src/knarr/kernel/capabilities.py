@@ -77,7 +77,7 @@ class _Data(ctypes.Structure):
 
 def last_cap() -> int:
     """The highest capability number that the running kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
+    with open("/proc/sys/kernel/cap_last_cap") as file:
         return int(file.read())
 
 

@@ -6,7 +6,6 @@ Sources: cgroups(7), the kernel's Documentation/admin-guide/cgroup-v2.rst and cg
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import os
@@ -16,7 +15,7 @@ import time
 from knarr.kernel import user_namespaces
 from knarr.kernel.processes import pidfd_open
 from knarr.kernel.syscalls import check, libc
-from knarr.light import NamedTuple, signal
+from knarr.light import NamedTuple, signal, suppress
 
 _IN_MODIFY = 0x2
 _MANAGED = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")
@@ -78,6 +77,8 @@ def mounted() -> Hierarchies:
     unified: str | None = None
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
+            if " - cgroup" not in line:  # most mounts are none
+                continue
             before, _, after = line.rstrip("\n").partition(" - ")
             fstype, _, options = after.split(" ", 2)
             if fstype == "cgroup2":
@@ -140,7 +141,7 @@ class Cgroup:
         except FileNotFoundError:
             for depth in range(1, len(self._parts) + 1):
                 directory = "/".join([mount, *self._parts[:depth]])
-                with contextlib.suppress(FileExistsError):
+                with suppress(FileExistsError):
                     os.mkdir(directory)
                     if is_cpuset:
                         _inherit_cpuset(directory)
@@ -159,7 +160,7 @@ class Cgroup:
             available = _read(f"{parent}/cgroup.controllers").split()
             for name in wanted:
                 if name in available and name not in enabled:
-                    with contextlib.suppress(OSError):  # EBUSY where the parent has processes of its own
+                    with suppress(OSError):  # EBUSY where the parent has processes of its own
                         _write(f"{parent}/cgroup.subtree_control", f"+{name}")
 
     def join_files(self) -> list[str]:
@@ -210,7 +211,7 @@ class Cgroup:
         """The process ids of all members, those of groups below included, sorted. A missing group has none."""
         found: set[int] = set()
         for directory, _, _ in os.walk(self._members_directory()) if self._directories() else ():
-            with contextlib.suppress(FileNotFoundError, OSError):
+            with suppress(FileNotFoundError, OSError):
                 found.update(map(int, _read(f"{directory}/cgroup.procs").split()))
         return sorted(found)
 
@@ -268,17 +269,17 @@ class Cgroup:
 
     def _kill_each(self) -> None:
         frozen = False
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self.freeze()
             frozen = True
         for _ in range(1 if frozen else 16):  # what cannot be frozen may fork between two looks
             pids = self.pids()
             for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             if not pids:
                 break
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             self.thaw()
 
     def oom_kills(self) -> int:

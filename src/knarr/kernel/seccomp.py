@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import syscall
+from knarr.light import cache
 
 RET_KILL_PROCESS = 0x80000000
 RET_KILL_THREAD = 0x00000000
@@ -124,7 +124,7 @@ def check_library() -> None:
     _libseccomp()
 
 
-@functools.cache
+@cache
 def _libseccomp() -> ctypes.CDLL:
     library = ctypes.CDLL("libseccomp.so.2")
     library.seccomp_syscall_resolve_name_arch.argtypes = [ctypes.c_uint32, ctypes.c_char_p]
@@ -132,7 +132,7 @@ def _libseccomp() -> ctypes.CDLL:
     return library
 
 
-@functools.cache
+@cache
 def number(audit_arch: int, x32: bool, name: str) -> int | None:
     """The number of system call `name` on an architecture; None if it has none by that name.
 

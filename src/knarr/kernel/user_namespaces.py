@@ -6,17 +6,20 @@ are for processes with one thread.
 
 from __future__ import annotations
 
-import functools
 import os
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 
 from knarr.kernel.namespaces import TYPES, unshare
+from knarr.light import ExitStack, cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
 
 _ALL_IDS = ["0", "0", str(2**32 - 1)]
 
 
-@functools.cache
+@cache
 def inside() -> bool:
     """Whether this process is in another user namespace than the host's first one, where root may do everything."""
     with open("/proc/self/uid_map") as file:
@@ -49,12 +52,7 @@ def may_set_groups() -> bool:
         return file.read().strip() == "allow"
 
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import NoReturn
-
-
-@functools.cache
+@cache
 def mapping(uid_map: str, gid_map: str) -> int:
     """A user namespace with these mappings, for mount_setattr; kept open for the life of the process."""
     return make(uid_map, gid_map)[0]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import select
 import termios
-from contextlib import suppress
 
 from knarr.errors import InvalidParameter
 from knarr.kernel import terminals
-from knarr.light import signal
+from knarr.light import signal, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from contextlib import ExitStack, suppress
 
 from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
@@ -15,7 +14,7 @@ from knarr.compute.native.plan import ExecDefaults, Plan
 from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
-from knarr.light import MsgspecError, NamedTuple, decode_json, replace
+from knarr.light import ExitStack, MsgspecError, NamedTuple, decode_json, replace, suppress
 from knarr.runtime import console, ending
 from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
 
@@ -54,10 +53,9 @@ def read_spec(bundle: str) -> RuntimeSpec:
         raise InvalidParameter(f"{CONFIG_NAME}: {error}") from None
 
 
-def create(store: Store, wish: Wish) -> tuple[Container, Launched]:
+def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Launched]:
     """A container whose program waits. Raises KnarrError, LaunchError, OSError; then nothing is left of it."""
     bundle = os.path.realpath(wish.bundle)
-    spec = read_spec(bundle)
     directory = store.make(wish.id)
     with ExitStack() as undo:
         undo.callback(store.remove, wish.id)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 import sys
-from contextlib import suppress
 
 from knarr.compute.native import hooks
 from knarr.compute.native.hooks import HookFailed
 from knarr.compute.native.launch import open_cgroup
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import processes
-from knarr.light import signal
+from knarr.light import signal, suppress
 from knarr.runtime.containers import Container, Store, open_main
 
 

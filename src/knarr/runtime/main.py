@@ -12,7 +12,7 @@ from knarr.compute.native.launch import LaunchError, reap
 from knarr.errors import KnarrError, NotFound, Unsupported
 from knarr.kernel import processes
 from knarr.light import encode_json, signal
-from knarr.runtime import arguments, console, creating, ending, state
+from knarr.runtime import arguments, console, creating, ending
 from knarr.runtime.containers import Container, Store
 from knarr.runtime.creating import Wish
 
@@ -43,6 +43,8 @@ def _report(options: Options, text: str) -> None:
     print(f"knarr-runtime {options.command} failed: {text}", file=sys.stderr)
     if not options.log:
         return
+    from knarr.runtime import state
+
     entry = {"level": "error", "msg": f"knarr-runtime {options.command} failed: {text}", "time": state.now()}
     line = f'time="{entry["time"]}" level=error msg={text!r}'
     if options.log_format == "json":
@@ -58,7 +60,7 @@ def _create(options: Options) -> None:
     _refuse(options)
     spec = creating.read_spec(options.bundle)
     console.check(bool(spec.process and spec.process.terminal), True, options.console_socket)
-    creating.create(_store(options), _wish(options))
+    creating.create(_store(options), _wish(options), spec)
 
 
 def _run(options: Options) -> int:
@@ -69,7 +71,7 @@ def _run(options: Options) -> int:
     console.check(terminal, options.detach, options.console_socket)
     if not options.detach:
         processes.mask_signals(_FORWARDED)  # they wait until there is somebody to forward them to
-    container, launched = creating.create(store, _wish(options))
+    container, launched = creating.create(store, _wish(options), spec)
     try:
         creating.start(store, container)
     except BaseException:
@@ -168,6 +170,8 @@ def _process(options: Options, container: Container) -> Any:
 
 
 def _state(options: Options) -> None:
+    from knarr.runtime import state
+
     print(state.text(*_find(options)))
 
 

@@ -263,7 +263,7 @@ def test_the_view_of_the_interpreter(tmp_path: Path) -> None:
     sealing.make_view(view)
     sealing.make_view(view)  # instead of the first
     try:
-        command = [f"{view}/bin/python", "-I", "-S", "-B", f"{view}/start.py", "--root", str(tmp_path), "list", "-q"]
+        command = [f"{view}/bin/python", "-I", "-S", "-B", f"{view}/start.pyc", "--root", str(tmp_path), "list", "-q"]
         assert subprocess.run(command, capture_output=True, check=True).stdout == b""
         assert os.statvfs(f"{view}/bin/python").f_flag & os.ST_RDONLY
         assert Path("/proc/self/mountinfo").read_text().count(f" {view}/bin/python ") == 1

@@ -7,13 +7,12 @@ An intermediate process joins the cgroup and all namespaces, then makes the real
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 
 from knarr.compute.native import frames, launch, stage
 from knarr.compute.native.plan import ProcessPlan
 from knarr.kernel import namespaces, processes
 from knarr.kernel.cgroups import Cgroup
-from knarr.light import NamedTuple, socket
+from knarr.light import ExitStack, NamedTuple, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import array
 import os
 import struct
 
@@ -30,7 +29,7 @@ def pack(body: bytes, fds: Sequence[int] = ()) -> bytes:
 
 def ancillary(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
     """The control message that passes descriptors."""
-    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())] if fds else []
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
 
 
 def send(sock: socket.socket, body: bytes, fds: Sequence[int] = ()) -> None:
@@ -60,15 +59,15 @@ def receive(sock: socket.socket) -> tuple[bytes, list[int]]:
 
 def _receive_header(sock: socket.socket) -> tuple[bytes, list[int]]:
     header, control, _, _ = sock.recvmsg(HEADER.size, socket.CMSG_SPACE(MAX_FDS * 4), socket.MSG_CMSG_CLOEXEC)
-    fds = array.array("i")
+    fds: list[int] = []
     for level, kind, data in control:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
+            fds += (fd for (fd,) in struct.iter_unpack("i", data[: len(data) - len(data) % 4]))
     if not header:
         raise EOFError
     if len(header) < HEADER.size:
         header += _read(sock, HEADER.size - len(header))
-    return header, list(fds)
+    return header, fds
 
 
 def _read(sock: socket.socket, length: int) -> bytes:

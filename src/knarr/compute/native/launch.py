@@ -5,18 +5,17 @@ Everything acquired on the way is freed if a step fails; `LaunchError` says whic
 
 from __future__ import annotations
 
-import array
 import os
 import resource
-from contextlib import ExitStack, suppress
+import struct
 
 from knarr.compute.native import frames, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
-from knarr.kernel import bpf, namespaces, processes, user_namespaces
+from knarr.kernel import namespaces, processes, user_namespaces
 from knarr.kernel.cgroups import Cgroup, Hierarchies
-from knarr.light import NamedTuple, socket
+from knarr.light import ExitStack, NamedTuple, socket, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,10 +50,8 @@ def receive(sync: socket.socket) -> Message:
         data, control, _, _ = sync.recvmsg(1 << 16, socket.CMSG_SPACE(8), socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:
         data, control = b"", []
-    fds = array.array("i")
-    for _, _, payload in control:
-        fds.frombytes(payload)
-    return Message(data[:1], data[1:], list(fds))
+    fds = [fd for _, _, payload in control for (fd,) in struct.iter_unpack("i", payload)]
+    return Message(data[:1], data[1:], fds)
 
 
 def reap(pidfd: int) -> int:
@@ -194,6 +191,8 @@ def _set_up_cgroup(cgroup: Cgroup, plan: CgroupPlan) -> None:
                 text = f'failed to write "{write.value}" to "{write.file}": {error.strerror}'
                 raise LaunchError(text, invalid=is_refused_value(error)) from error
     if plan.device_program:
+        from knarr.kernel import bpf
+
         unified = cgroup.open_unified()
         assert unified is not None
         try:

@@ -6,8 +6,6 @@ cgroup-v1/ and cgroup-v2.rst. A controller counts as v1 where the host has mount
 
 from __future__ import annotations
 
-import math
-
 from knarr.compute.native.plan import CgroupWrite
 from knarr.compute.spec import BlockIO, Cpu, DeviceRule, HugepageLimit, Memory, Resources
 from knarr.errors import InvalidParameter
@@ -130,6 +128,8 @@ def cpu_weight(shares: int) -> int:
 
     A quadratic in log2(shares) through (1, 1), (10, 100), (18, 10000), as the OCI runtimes have agreed on.
     """
+    import math
+
     if shares <= 2:
         return 1
     if shares >= 262144:

@@ -7,9 +7,9 @@ as `FAILED` and ends the process; no exception leaves this module.
 
 from __future__ import annotations
 
-import array
 import os
 import stat
+import struct
 
 from knarr.compute.native import hooks
 from knarr.compute.native.gate import Gate, Line
@@ -258,7 +258,7 @@ def _send_terminal(process: ProcessPlan, sync: socket.socket, root: int | str) -
         terminals.set_size(master, process.rows, process.columns)
     os.fchown(slave, process.uid, -1)
     terminals.make_controlling(slave)
-    control = array.array("i", [master]).tobytes()
+    control = struct.pack("i", master)
     sync.sendmsg([TERMINAL], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, control)])
     os.close(master)
     take_streams((slave, slave, slave))
