@@ -63,6 +63,13 @@ class IoPriority(Spec):
     priority: int = 0
 
 
+class CpuAffinity(Spec):
+    """CPUs as in "0-2,7": before an added process is in the cgroup, and from then on."""
+
+    initial: str | None = None
+    final: str | None = None
+
+
 class Process(Spec):
     args: list[str] = field(default_factory=list)
     cwd: str = field(default_factory=lambda: "/")
@@ -78,6 +85,7 @@ class Process(Spec):
     selinux_label: str | None = None
     scheduler: Scheduler | None = None
     io_priority: IoPriority | None = None
+    exec_cpu_affinity: CpuAffinity | None = field(default=None, name="execCPUAffinity")
 
 
 class Root(Spec):
@@ -213,6 +221,11 @@ class HugepageLimit(Spec):
     limit: int
 
 
+class Rdma(Spec):
+    hca_handles: int | None = None
+    hca_objects: int | None = None
+
+
 class Resources(Spec):
     devices: list[DeviceRule] = field(default_factory=list)
     memory: Memory | None = None
@@ -221,6 +234,7 @@ class Resources(Spec):
     block_io: BlockIO | None = field(default=None, name="blockIO")
     hugepage_limits: list[HugepageLimit] = field(default_factory=list)
     unified: dict[str, str] = field(default_factory=dict)
+    rdma: dict[str, Rdma] = field(default_factory=dict)
 
 
 class SeccompArg(Spec):
@@ -243,6 +257,38 @@ class Seccomp(Spec):
     architectures: list[str] = field(default_factory=list)
     flags: list[str] = field(default_factory=list)
     syscalls: list[SeccompSyscall] = field(default_factory=list)
+    listener_path: str | None = None
+    listener_metadata: str | None = None
+
+
+class TimeOffset(Spec):
+    """`nanosecs` less than a second."""
+
+    secs: int = 0
+    nanosecs: int = 0
+
+
+class Personality(Spec):
+    """`domain` is LINUX or LINUX32; there are no `flags` so far."""
+
+    domain: str
+    flags: list[str] = field(default_factory=list)
+
+
+class MemoryPolicy(Spec):
+    """`mode` is MPOL_…, `nodes` as in "0-2,7"."""
+
+    mode: str
+    nodes: str | None = None
+    flags: list[str] = field(default_factory=list)
+
+
+class IntelRdt(Spec):
+    clos_id: str | None = field(default=None, name="closID")
+
+
+class NetDevice(Spec):
+    name: str | None = None
 
 
 class Linux(Spec):
@@ -258,6 +304,11 @@ class Linux(Spec):
     masked_paths: list[str] = field(default_factory=list)
     readonly_paths: list[str] = field(default_factory=list)
     mount_label: str | None = None
+    time_offsets: dict[str, TimeOffset] = field(default_factory=dict)
+    personality: Personality | None = None
+    memory_policy: MemoryPolicy | None = None
+    intel_rdt: IntelRdt | None = None
+    net_devices: dict[str, NetDevice] = field(default_factory=dict)
 
 
 class RuntimeSpec(Spec):

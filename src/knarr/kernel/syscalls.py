@@ -27,6 +27,7 @@ SYS_seccomp = 317 if _X86 else 277
 SYS_bpf = 321 if _X86 else 280
 SYS_sched_setattr = 314 if _X86 else 274
 SYS_ioprio_set = 251 if _X86 else 30
+SYS_set_mempolicy = 238 if _X86 else 237
 SYS_personality = 135 if _X86 else 92
 SYS_pidfd_send_signal = 424
 SYS_open_tree = 428

@@ -105,7 +105,7 @@ def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container
         annotations=spec.annotations,
         has_users=plan.has_users,
         owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
-        defaults=ExecDefaults(plan.process.seccomp, plan.process.seccomp_flags, plan.process.oom_score_adj),
+        defaults=ExecDefaults.of(plan.process),
         poststart=_planned(after.poststart) if after else [],
         poststop=_planned(after.poststop) if after else [],
     )

@@ -88,6 +88,7 @@ def start(
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
     defaults = container.defaults
     plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
+    plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
     plan.preserve_fds = keep
     for fd in range(3, 3 + keep):
         os.set_inheritable(fd, True)

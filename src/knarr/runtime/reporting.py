@@ -14,7 +14,7 @@ import msgspec
 from knarr.compute.native import filters
 from knarr.compute.native.launch import open_cgroup
 from knarr.errors import Conflict, InvalidParameter
-from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, namespaces
+from knarr.kernel import capabilities, cgroup_usage, cgroups, link_counters, namespaces, scheduling
 from knarr.runtime.containers import Container, Store, open_main
 from knarr.runtime.state import format_time
 
@@ -141,17 +141,24 @@ def features() -> str:
                     "v2": modes.unified is not None,
                     "systemd": False,
                     "systemdUser": False,
-                    "rdma": False,
+                    "rdma": True,
                 },
                 "seccomp": {
                     "enabled": True,
                     "actions": sorted(filters.ACTIONS),
                     "operators": sorted(filters.OPERATORS),
                     "archs": sorted(filters.ARCHITECTURES),
+                    "knownFlags": sorted(filters.FLAGS),
+                    "supportedFlags": sorted(filters.FLAGS),
                 },
                 "apparmor": {"enabled": False},
                 "selinux": {"enabled": False},
                 "intelRdt": {"enabled": False},
+                "memoryPolicy": {
+                    "modes": list(scheduling.MEMORY_MODES),
+                    "flags": list(scheduling.MEMORY_FLAGS),
+                },
+                "netDevices": {"enabled": False},
                 "mountExtensions": {"idmap": {"enabled": True}},
             },
             "annotations": {},

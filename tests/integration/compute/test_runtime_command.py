@@ -9,6 +9,7 @@ import select
 import socket
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,19 @@ import msgspec
 import pytest
 from compute_bench import make_root, runtime_spec
 
-from knarr.compute.spec import Capabilities, DeviceRule, Hook, Hooks, Resources, RuntimeSpec
+from knarr.compute.spec import (
+    Capabilities,
+    DeviceRule,
+    Hook,
+    Hooks,
+    IoPriority,
+    Namespace,
+    Personality,
+    Resources,
+    RuntimeSpec,
+    Scheduler,
+    TimeOffset,
+)
 from knarr.kernel import mounts, processes
 from knarr.kernel.cgroups import Cgroup, detect
 from knarr.runtime import sealing
@@ -287,6 +300,66 @@ def test_a_spec_of_runc_s(runtime: Runtime) -> None:
     spec.process.capabilities = Capabilities(["CAP_KILL"], ["CAP_KILL"], [], ["CAP_KILL"], ["CAP_KILL"])
     runtime.configure(spec)
     assert runtime.ok("run", runtime.id) == "CapAmb:\t0000000000000000\n"
+
+
+def test_scheduling(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "ionice -p 1; uname -m; cat /proc/1/stat")
+    assert spec.process is not None
+    spec.process.scheduler = Scheduler("SCHED_BATCH", nice=7)
+    spec.process.io_priority = IoPriority("IOPRIO_CLASS_BE", 6)
+    spec.linux.personality = Personality("LINUX32")
+    runtime.configure(spec)
+    priority, machine, status = runtime.ok("run", runtime.id).splitlines()
+    assert priority == "best-effort: prio 6"
+    assert machine in ("i686", "armv8l")
+    assert (status.split()[18], status.split()[40]) == ("7", str(os.SCHED_BATCH))
+
+
+def test_clocks_of_its_own(runtime: Runtime) -> None:
+    spec = runtime_spec("cat", "/proc/uptime")
+    spec.linux.namespaces.append(Namespace("time"))
+    spec.linux.time_offsets = {"boottime": TimeOffset(1_000_000), "monotonic": TimeOffset(5)}
+    runtime.configure(spec)
+    ours = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert float(runtime.ok("run", runtime.id).split()[0]) >= ours + 1_000_000
+
+
+def test_an_added_process_is_where_the_clocks_are_and_on_its_cpus(runtime: Runtime) -> None:
+    spec = runtime_spec("sleep", "60")
+    spec.linux.namespaces.append(Namespace("time"))
+    spec.linux.time_offsets = {"boottime": TimeOffset(1_000_000)}
+    runtime.configure(spec)
+    runtime.quietly("run", "--detach", runtime.id)
+    script = "cut -d. -f1 /proc/uptime; grep Cpus_allowed_list /proc/self/status"
+    cpu = min(os.sched_getaffinity(0))
+    process = {"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]}
+    process |= {"execCPUAffinity": {"initial": str(cpu), "final": str(cpu)}}
+    (runtime.directory / "process.json").write_text(json.dumps(process))
+    uptime, cpus = runtime.ok("exec", "-p", str(runtime.directory / "process.json"), runtime.id).splitlines()
+    assert int(uptime) > 1_000_000 and cpus.split() == ["Cpus_allowed_list:", str(cpu)]
+
+
+@pytest.mark.parametrize(
+    ("linux", "words"),
+    [
+        ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
+        ({"netDevices": {"eth0": {}}}, "linux.netDevices"),
+        ({"mountLabel": "a:b:c:d"}, "linux.mountLabel"),
+        ({"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s"}}, "linux.seccomp.listenerPath"),
+        ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY"),
+        ({"timeOffsets": {"boottime": {"secs": 1}}}, "timeOffsets need a new time namespace"),
+        ({"personality": {"domain": "SOLARIS"}}, "invalid personality domain: SOLARIS"),
+        ({"memoryPolicy": {"mode": "MPOL_LUCK"}}, "invalid memoryPolicy.mode: MPOL_LUCK"),
+        ({"resources": {"rdma": {"mlx5_1": {"hcaHandles": 3}}}}, "rdma.max"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_by_name(runtime: Runtime, linux: dict[str, Any], words: str) -> None:
+    runtime.configure(runtime_spec("true"))
+    config = json.loads((runtime.bundle / "config.json").read_text())
+    config["linux"] |= linux
+    (runtime.bundle / "config.json").write_text(json.dumps(config))
+    refused = runtime("run", runtime.id)
+    assert refused.returncode == 1 and words in refused.stderr
 
 
 def test_limits_and_figures(runtime: Runtime) -> None:

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
-_KINDS = ("mount", "pid", "network", "ipc", "uts", "cgroup")
+_KINDS = ("mount", "pid", "network", "ipc", "uts", "cgroup", "time")
 PROCESS = b"p"
 SYSTEM_ENDED = "the system has ended"
 
@@ -61,6 +61,8 @@ def _enter(
 ) -> NoReturn:
     try:
         processes.prctl(processes.PR_SET_DUMPABLE, 0)
+        if process.first_cpus:
+            os.sched_setaffinity(0, process.first_cpus)
         for fd in join_fds:
             os.write(fd, b"0")
         if process.oom_score_adj is not None:  # now, while /proc is the host's
@@ -71,6 +73,8 @@ def _enter(
         namespaces.setns(place.pidfd, foreign | (namespaces.CLONE_NEWUSER if place.has_users else 0))
         pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
         if pid == 0:
+            if process.cpus:
+                os.sched_setaffinity(0, process.cpus)
             stage.enter(process, sync, streams, own_users=place.has_users)
         sync.sendmsg([PROCESS + str(pid).encode()], frames.ancillary([pidfd]))
     except (ProcessLookupError, FileNotFoundError):  # from setns(2) and from /proc

@@ -32,7 +32,7 @@ ACTIONS = {
     "SCMP_ACT_LOG": seccomp.RET_LOG,
     "SCMP_ACT_ALLOW": seccomp.RET_ALLOW,
 }
-_FLAGS = {
+FLAGS = {
     "SECCOMP_FILTER_FLAG_TSYNC": seccomp.FLAG_TSYNC,
     "SECCOMP_FILTER_FLAG_LOG": seccomp.FLAG_LOG,
     "SECCOMP_FILTER_FLAG_SPEC_ALLOW": seccomp.FLAG_SPEC_ALLOW,
@@ -136,9 +136,9 @@ def flags(profile: Seccomp) -> int:
     """seccomp(2)'s flags for `profile`; without any the speculation mitigation is left as it is (SPEC_ALLOW)."""
     result = 0 if profile.flags else seccomp.FLAG_SPEC_ALLOW
     for name in profile.flags:
-        if name not in _FLAGS:
+        if name not in FLAGS:
             raise InvalidParameter(f"unknown seccomp flag: {name}")
-        result |= _FLAGS[name]
+        result |= FLAGS[name]
     return result
 
 

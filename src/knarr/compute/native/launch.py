@@ -240,10 +240,24 @@ def _clone(passing: ExitStack, plan: Plan, given: Given, cgroup: Cgroup) -> tupl
             home.callback(os.close, own)
             _join(join.flag, join.path, given)
             home.callback(namespaces.setns, own, join.flag)
+        flags = _make_time(plan, flags, home)
         pid, pidfd = namespaces.clone3(flags | relation, unified)
         if pid == 0:
             home.pop_all()  # the child stays where it was made
     return pid, pidfd, 0
+
+
+def _make_time(plan: Plan, flags: int, home: ExitStack) -> int:
+    """A time namespace with offsets for the next child, as they cannot be changed once somebody is in it. The flags
+    that are left for clone3."""
+    if not plan.time_offsets:
+        return flags
+    own = os.open("/proc/self/ns/time", os.O_RDONLY | os.O_CLOEXEC)
+    home.callback(os.close, own)
+    namespaces.unshare(namespaces.CLONE_NEWTIME)
+    home.callback(namespaces.setns, own, namespaces.CLONE_NEWTIME)
+    write("/proc/self/timens_offsets", plan.time_offsets)
+    return flags & ~namespaces.CLONE_NEWTIME
 
 
 def _can_return(plan: Plan) -> bool:
@@ -276,7 +290,7 @@ def _clone_inside(plan: Plan, given: Given, flags: int, unified: int | None, syn
     try:
         for join in plan.joins:
             _join(join.flag, join.path, given)
-        pid, pidfd = namespaces.clone3(flags, unified)
+        pid, pidfd = namespaces.clone3(_make_time(plan, flags, ExitStack()), unified)
         if pid == 0:
             sync.close()
             return

@@ -142,7 +142,7 @@ def _report(request: Create) -> Report:
         has_user_namespace=plan.has_users,
         started=request.start,
         attachments=request.attachments,
-        defaults=ExecDefaults(process.seccomp, process.seccomp_flags, process.oom_score_adj, plan.stream_owner),
+        defaults=ExecDefaults.of(process, plan.stream_owner),
     )
 
 

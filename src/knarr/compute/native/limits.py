@@ -7,7 +7,7 @@ cgroup-v1/ and cgroup-v2.rst. A controller counts as v1 where the host has mount
 from __future__ import annotations
 
 from knarr.compute.native.plan import CgroupWrite
-from knarr.compute.spec import BlockIO, Cpu, DeviceRule, HugepageLimit, Memory, Resources
+from knarr.compute.spec import BlockIO, Cpu, DeviceRule, HugepageLimit, Memory, Rdma, Resources
 from knarr.errors import InvalidParameter
 from knarr.kernel import bpf
 from knarr.kernel.cgroups import Hierarchies
@@ -39,6 +39,8 @@ def writes(resources: Resources, hierarchies: Hierarchies, *, update: bool = Fal
         result += _block_v1(resources.block_io) if is_v1("blkio") else _block_v2(resources.block_io)
     for huge in resources.hugepage_limits:
         result += _hugepages(huge, is_v1("hugetlb"))
+    for device, wanted in resources.rdma.items():
+        result.append(CgroupWrite("rdma", "rdma.max", _rdma(device, wanted)))
     return result + _unified(resources.unified, hierarchies)
 
 
@@ -188,6 +190,11 @@ def _hugepages(huge: HugepageLimit, v1: bool) -> list[CgroupWrite]:
         CgroupWrite("hugetlb", f"hugetlb.{huge.page_size}.{file}", value),
         CgroupWrite("hugetlb", f"hugetlb.{huge.page_size}.rsvd.{file}", value, optional=True),
     ]
+
+
+def _rdma(device: str, wanted: Rdma) -> str:
+    parts = [("hca_handle", wanted.hca_handles), ("hca_object", wanted.hca_objects)]
+    return " ".join([device, *(f"{name}={value}" for name, value in parts if value is not None)])
 
 
 def _unified(values: dict[str, str], hierarchies: Hierarchies) -> list[CgroupWrite]:

@@ -26,7 +26,9 @@ class ProcessPlan(Struct):
     """A program and what it runs as. `capabilities` None keeps all; `seccomp` is a BPF program, b"" for none.
 
     `rlimits` are (resource number, soft, hard); `env` are b"KEY=value"; `keyring` names the new session keyring,
-    "" keeps the caller's. `preserve_fds` descriptors after the streams are the program's too.
+    "" keeps the caller's. `preserve_fds` descriptors after the streams are the program's too. `scheduler`,
+    `io_priority`, `personality` and `memory_policy` are the arguments of kernel/scheduling.py. An added process has
+    `first_cpus` until it is in the cgroup, and `cpus` then, where there are any.
     """
 
     args: list[str]
@@ -49,6 +51,12 @@ class ProcessPlan(Struct):
     columns: int = 0
     init: bool = False
     preserve_fds: int = 0
+    scheduler: tuple[int, int, int, int, tuple[int, int, int]] | None = None
+    io_priority: int | None = None
+    personality: int | None = None
+    memory_policy: tuple[int, int] | None = None
+    first_cpus: list[int] = field(default_factory=list)
+    cpus: list[int] = field(default_factory=list)
 
 
 class ExecDefaults(Struct):
@@ -57,7 +65,21 @@ class ExecDefaults(Struct):
     seccomp: bytes = b""
     seccomp_flags: int = 0
     oom_score_adj: int | None = None
+    personality: int | None = None
+    memory_policy: tuple[int, int] | None = None
     stream_owner: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, main: ProcessPlan, stream_owner: tuple[int, int] = (0, 0)) -> ExecDefaults:
+        """What the main process has."""
+        return cls(
+            seccomp=main.seccomp,
+            seccomp_flags=main.seccomp_flags,
+            oom_score_adj=main.oom_score_adj,
+            personality=main.personality,
+            memory_policy=main.memory_policy,
+            stream_owner=stream_owner,
+        )
 
 
 class CgroupWrite(Struct, frozen=True):
@@ -91,7 +113,7 @@ class Plan(Struct):
     """A whole system. `new` are CLONE_NEW* flags; `operations` are in order, `late_operations` come after
     the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value). `stream_owner`:
     the host's ids of the system's superuser. `create_hooks` run before the root is changed, `start_hooks` before the
-    program; both are `told` of the container."""
+    program; both are `told` of the container. `time_offsets` are lines of /proc/PID/timens_offsets."""
 
     id: str
     run_dir: str
@@ -112,6 +134,7 @@ class Plan(Struct):
     create_hooks: list[HookPlan] = field(default_factory=list)
     start_hooks: list[HookPlan] = field(default_factory=list)
     told: Told = field(default_factory=Told)
+    time_offsets: str = ""
 
     @property
     def joins_users(self) -> bool:

@@ -101,7 +101,7 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
     process = plan_process(spec.process, host, seccomp=_seccomp(spec.linux))
     process.keyring = request.id
     process.init = request.init
-    return Plan(
+    plan = Plan(
         id=request.id,
         run_dir=str(request.run_dir),
         cgroup=cgroup,
@@ -121,6 +121,11 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         create_hooks=[plan_hook(hook) for hook in spec.hooks.create_container] if spec.hooks else [],
         start_hooks=[plan_hook(hook) for hook in spec.hooks.start_container] if spec.hooks else [],
     )
+    if spec.linux.personality or spec.linux.memory_policy or spec.linux.time_offsets:
+        from knarr.compute.native import tuning  # few ask for it
+
+        tuning.tune_system(plan, spec.linux)
+    return plan
 
 
 def plan_hook(hook: Hook) -> HookPlan:
@@ -129,19 +134,25 @@ def plan_hook(hook: Hook) -> HookPlan:
 
 
 def _refuse_unsupported(spec: RuntimeSpec) -> None:
-    process = spec.process
+    process, linux = spec.process, spec.linux
     if process is not None:
         _refuse_unsupported_process(process)
-    if spec.linux.mount_label:
-        raise Unsupported("SELinux mount labels are not supported by the native runtime")
+    for value, what in (
+        (linux.mount_label, "SELinux mount labels (linux.mountLabel)"),
+        (linux.intel_rdt, "cache and bandwidth allocation (linux.intelRdt)"),
+        (linux.net_devices, "moving network devices (linux.netDevices)"),
+        (linux.seccomp and linux.seccomp.listener_path, "seccomp listeners (linux.seccomp.listenerPath)"),
+    ):
+        if value:
+            raise Unsupported(f"{what} are not supported by the native runtime")
+    if linux.time_offsets and not any(one.type == "time" and not one.path for one in linux.namespaces):
+        raise InvalidParameter("timeOffsets need a new time namespace")
 
 
 def _refuse_unsupported_process(process: Process) -> None:
     for value, what in (
-        (process.apparmor_profile, "AppArmor profiles"),
-        (process.selinux_label, "SELinux labels"),
-        (process.scheduler, "scheduler settings"),
-        (process.io_priority, "I/O priorities"),
+        (process.apparmor_profile, "AppArmor profiles (process.apparmorProfile)"),
+        (process.selinux_label, "SELinux labels (process.selinuxLabel)"),
     ):
         if value:
             raise Unsupported(f"{what} are not supported by the native runtime")
@@ -378,7 +389,7 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
     _require_no_nul([*process.args, *process.env, process.cwd])
     user = process.user
     size = process.console_size
-    return ProcessPlan(
+    plan = ProcessPlan(
         args=process.args,
         env=process.env,
         cwd=process.cwd,
@@ -397,6 +408,11 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
         rows=size.height if size else 0,
         columns=size.width if size else 0,
     )
+    if process.scheduler or process.io_priority or process.exec_cpu_affinity:
+        from knarr.compute.native import tuning
+
+        tuning.tune_process(plan, process)
+    return plan
 
 
 def _sets_groups(wanted: set[int], host: Host) -> bool:

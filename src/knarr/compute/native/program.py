@@ -14,7 +14,7 @@ import stat
 from knarr.compute.native import init
 from knarr.compute.native.gate import Line
 from knarr.compute.native.plan import ProcessPlan
-from knarr.kernel import capabilities, processes, seccomp
+from knarr.kernel import capabilities, processes, scheduling, seccomp
 from knarr.light import signal
 
 TYPE_CHECKING = False
@@ -65,6 +65,7 @@ def become(process: ProcessPlan, sync: Line) -> NoReturn:
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     _reset_signals()
     _limit(process)
+    _schedule(process)
     if process.keyring:
         _join_keyring(process.keyring)
     os.umask(process.umask)
@@ -140,6 +141,22 @@ def _limit(process: ProcessPlan) -> None:
             resource.setrlimit(number, (soft, hard))
         except (OSError, ValueError) as error:
             raise StageError(f"error setting rlimit type {number}: {error}") from None
+
+
+def _schedule(process: ProcessPlan) -> None:
+    """While there is the right to do so."""
+    try:
+        if process.scheduler is not None:
+            scheduling.set_policy(*process.scheduler)
+        if process.io_priority is not None:
+            scheduling.set_io_priority(process.io_priority)
+        if process.personality is not None:
+            scheduling.set_personality(process.personality)
+        if process.memory_policy is not None:
+            scheduling.set_memory_policy(*process.memory_policy)
+    except OSError as error:
+        text = f"setting scheduler, ioPriority, personality or memoryPolicy: {_words(error)}"
+        raise StageError(text, invalid=is_refused_value(error)) from None
 
 
 def _join_keyring(name: str) -> None:

@@ -364,6 +364,7 @@ class Shim:
         plan, defaults = request.process, system.defaults
         plan.seccomp, plan.seccomp_flags = defaults.seccomp, defaults.seccomp_flags
         plan.oom_score_adj = defaults.oom_score_adj
+        plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
         return ExecProcess(self.reactor, system, plan, self._on_exec_exit)
 
     def _end_strays(self) -> None:
