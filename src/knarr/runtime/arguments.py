@@ -69,7 +69,9 @@ def _number(names: str, metavar: str = "N", default: int | None = None) -> Optio
 
 
 GLOBAL = (
-    _text("--root", "DIR", "/run/knarr-runtime", "where containers are remembered"),
+    _text(
+        "--root", "DIR", help="where containers are remembered (/run/knarr-runtime, or below a user's XDG_RUNTIME_DIR)"
+    ),
     _text("--log", "FILE", help="where errors are written too"),
     _text("--log-format", "FORMAT", "text", choices=("text", "json")),
     _switch("--debug", "accepted for runc's sake: errors are all there is to log"),

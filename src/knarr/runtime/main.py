@@ -5,12 +5,13 @@ Exit statuses: the program's own for `run` and an attached `exec`; 1 for what we
 
 from __future__ import annotations
 
+import os
 import sys
 
 from knarr.compute.native.hooks import HookFailed
 from knarr.compute.native.launch import LaunchError, reap
 from knarr.errors import KnarrError, NotFound, Unsupported
-from knarr.kernel import processes
+from knarr.kernel import processes, user_namespaces
 from knarr.light import encode_json, signal
 from knarr.runtime import arguments, console, creating, ending
 from knarr.runtime.containers import Container, Store
@@ -248,7 +249,15 @@ _COMMANDS: dict[str, Callable[[Options], int | None]] = {
 
 
 def _store(options: Options) -> Store:
-    return Store(options.root)
+    return Store(options.root or _default_root())
+
+
+def _default_root() -> str:
+    """Root's, or a user's own: be they root in a user namespace, where root's directory is not theirs."""
+    own = os.environ.get("XDG_RUNTIME_DIR", "")
+    if own and (os.geteuid() != 0 or user_namespaces.inside()):
+        return f"{own}/knarr-runtime"
+    return "/run/knarr-runtime"
 
 
 def _find(options: Options) -> tuple[Store, Container]:
