@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import subordinate_user
@@ -42,12 +44,19 @@ def test_the_machine_itself_as_an_image(docker: Callable[..., str]) -> None:
 def test_containers_and_their_terminals_survive_the_engine(daemon: Daemon, docker: Callable[..., str]) -> None:
     docker("run", "--detach", "--name", "survivor", IMAGE, "sleep", "1000")
     address = docker("inspect", "survivor", "--format", "{{.NetworkSettings.IPAddress}}")
-    for end in (daemon.stop, daemon.kill):
+    for end in (daemon.stop, daemon.kill, lambda: kill_with_keeper(daemon)):
         end()
         daemon.start()
         assert docker("exec", "survivor", "hostname", "-i") == address
         docker("run", "--rm", IMAGE, "ping", "-c", "1", address)  # it is in the same network still
     docker("rm", "--force", "survivor")
+
+
+def kill_with_keeper(daemon: Daemon) -> None:
+    """As when memory runs out: what held the namespaces is gone, and containers are still in them."""
+    (keeper,) = (pid for pid in daemon.pids() if b"knarr.rootless.keeper" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(keeper, signal.SIGKILL)
+    daemon.kill()
 
 
 def test_limits_without_control_groups_are_refused(daemon: Daemon) -> None:

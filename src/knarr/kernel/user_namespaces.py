@@ -114,10 +114,15 @@ def _described(child: int, ready: int, write_maps: Callable[[int], None], kinds:
     if not os.read(ready, 1):
         raise OSError(0, "no user namespace could be made (see /proc/sys/user/max_user_namespaces)")
     write_maps(child)
+    return of_process(child, kinds)
+
+
+def of_process(pid: int, kinds: Sequence[str]) -> list[int]:
+    """The descriptors of a process's namespaces, the caller's. Raises OSError."""
     with ExitStack() as undo:
         fds = []
         for kind in kinds:
-            fds.append(os.open(f"/proc/{child}/ns/{TYPES[kind][1]}", os.O_RDONLY | os.O_CLOEXEC))
+            fds.append(os.open(f"/proc/{pid}/ns/{TYPES[kind][1]}", os.O_RDONLY | os.O_CLOEXEC))
             undo.callback(os.close, fds[-1])
         undo.pop_all()
         return fds

@@ -22,7 +22,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -106,14 +106,23 @@ class Keeper:
     def _enter(self, _: dict[str, Any]) -> _Answer:
         if not self._namespaces:
             maps = id_maps.of_user()
-            self._namespaces = user_namespaces.make_mapped(maps.write, KINDS)
+            self._namespaces = self._left() or user_namespaces.make_mapped(maps.write, KINDS)
             self._note = maps.note
         return {"note": self._note}, [os.dup(fd) for fd in self._namespaces]
+
+    def _left(self) -> list[int]:
+        """The namespaces of containers that run, if the keeper before this one was killed."""
+        for path in self._directory.glob("containers/*/state.json"):
+            with suppress(OSError, ValueError, KeyError):  # it may end meanwhile
+                shim = json.loads(path.read_bytes())["shim_pid"]
+                if path.parent.name.encode() in Path(f"/proc/{shim}/cmdline").read_bytes():
+                    return user_namespaces.of_process(shim, KINDS)
+        return []
 
     def _connect(self, _: dict[str, Any]) -> _Answer:
         if self._pasta is None:
             with self._inhabited() as directory:
-                self._pasta = Pasta(directory, self._directory / "pasta.log")
+                self._pasta = Pasta(directory, self._directory)
             self._selector.register(self._pasta.pidfd, selectors.EVENT_READ, partial(self._restart, self._pasta))
         return self._pasta.way._asdict(), []
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import shutil
+import signal
 import subprocess
 import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -39,13 +40,15 @@ class Way(NamedTuple):
 class Pasta:
     """One pasta process, in the foreground; the caller's to `end`."""
 
-    def __init__(self, inside: str, log: Path) -> None:
+    def __init__(self, inside: str, run_dir: Path) -> None:
         """Connect the network namespace of a process, `inside` being its /proc/PID/ns, in its user namespace.
-        `pidfd` is readable when it has ended.
+        `pidfd` is readable when it has ended. One that a killed keeper has left at `run_dir` is ended first.
 
         Raises KnarrError with pasta's reason, OSError.
         """
         self.pidfd = -1
+        log, pid_file = run_dir / "pasta.log", run_dir / "pasta.pid"
+        _end_former(pid_file, log)
         program = shutil.which("pasta")
         if program is None:
             raise KnarrError("pasta is not installed (Debian has it in the package passt)")
@@ -71,6 +74,7 @@ class Pasta:
                 raise KnarrError(_reason(complaints.read().decode(errors="replace")))
 
         self.pidfd = processes.pidfd_open(self._process.pid)
+        pid_file.write_text(str(self._process.pid))
         self.since = time.monotonic()
 
     def end(self) -> None:
@@ -88,6 +92,23 @@ class Pasta:
         poll = select.poll()
         poll.register(self._process.stdout, select.POLLIN)
         return bool(poll.poll(_PATIENCE)) and bool(os.read(self._process.stdout.fileno(), 100))
+
+
+def _end_former(pid_file: Path, log: Path) -> None:
+    """End the process that the file names if it is a pasta with this log; none is fine."""
+    try:
+        pid = int(pid_file.read_text())
+        pidfd = processes.pidfd_open(pid)
+    except (OSError, ValueError):
+        return
+    try:
+        if os.fsencode(log) in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+            processes.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], _PATIENCE / 1000)
+    except OSError:  # it ends just now
+        pass
+    finally:
+        os.close(pidfd)
 
 
 def _look_around() -> tuple[list[IPv4Network | IPv6Network], list[str]]:
