@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 from buildkit_client import Build, BuildClient, Received
 from harness import Daemon
+from rootful import LOOPBACK
 
 CROSS = (
     "FROM --platform=$BUILDPLATFORM busybox AS build\nARG TARGETARCH\nRUN echo $TARGETARCH > /arch\n"
@@ -57,6 +58,7 @@ def test_files_of_two_platforms_in_one_directory(build: Any) -> None:
     assert received.files.keys() == {"arch", "provenance.linux_amd64.json", "provenance.linux_arm64.json"}
 
 
+@LOOPBACK
 def test_an_index_in_a_registry(build: Any, registry: str) -> None:
     name = f"{registry}/both:1"
     asked = {"platform": BOTH, "attest:provenance": "mode=min,inline-only=true"}

@@ -19,6 +19,7 @@ import census
 import pytest
 from crowd import Crowd, Life
 from harness import Daemon, cgroup_directories
+from rootful import FILES, LINKS
 
 from knarr.kernel import processes
 
@@ -92,6 +93,7 @@ ROUNDS = int(os.environ.get("KNARR_SOAK", "10"))
 SEED = int(os.environ.get("KNARR_SEED", "1"))
 
 
+@LINKS
 def test_killed_at_random_moments(daemon: Daemon) -> None:
     before = census.fully_started(daemon)
     for seed in range(SEED, SEED + ROUNDS):
@@ -359,12 +361,10 @@ def test_streams_broken_off(daemon: Daemon) -> None:
 
 def end_execs(daemon: Daemon) -> None:
     """Those on a terminal stay when their client goes, as with dockerd."""
-    for directory in cgroup_directories(daemon.cgroup):
-        for procs in directory.glob("*/cgroup.procs"):
-            for pid in procs.read_text().split():
-                with suppress(FileNotFoundError, ProcessLookupError):
-                    if Path(f"/proc/{pid}/cmdline").read_bytes() == b"cat\0":
-                        os.kill(int(pid), signal.SIGKILL)
+    for pid in daemon.container_pids():
+        with suppress(FileNotFoundError, ProcessLookupError):
+            if Path(f"/proc/{pid}/cmdline").read_bytes() == b"cat\0":
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_clients_that_do_not_read(daemon: Daemon) -> None:
@@ -404,6 +404,7 @@ def small(busybox_archive: bytes) -> Iterator[Daemon]:
         made.remove()
 
 
+@FILES
 def test_a_full_disk_stops_nothing(small: Daemon) -> None:
     talker = create(small, Cmd=["sh", "-c", "seq 100000000; echo end >/proc/1/fd/2; exec sleep 600"])
     quiet = create(small, Cmd=["sh", "-c", "read line; exit 7"], OpenStdin=True)

@@ -220,6 +220,9 @@ class Daemon:
             self.request("DELETE", f"/containers/{container['Id']}?force=1&v=1")
         self.stop()
 
+    def _has_shims(self) -> bool:
+        return any((self.run_root / "containers").glob("*/shim.sock"))
+
     def _await_keeper(self) -> None:
         """It ends when knarrd has: a moment later."""
         for pid in self.pids():
@@ -245,6 +248,8 @@ class Daemon:
 
     def processes(self) -> list[str]:
         """The command lines of this daemon's processes: knarrd, the zygote, shims."""
+        if self.rootless and self.process is None and not self._has_shims():
+            self._await_keeper()
         found = []
         for pid in self.pids():
             try:
