@@ -362,15 +362,17 @@ class NetworkController:
             self._ports.let_go(endpoint.endpoint_id, new)
             raise
         self._endpoints.update(changed)
+        relayed = self._ports.listeners(endpoint.endpoint_id)
         self._ports.let_go(endpoint.endpoint_id, remove)
-        await self._change_relays(changed, new, remove)
+        await self._change_relays(changed, new, anew=any(port in relayed for port in remove))
         self._departures.redirect_flows(new, self._endpoints.sharing(changed))
         self._departures.redirect_flows(remove, ())
         return new
 
-    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
+    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], *, anew: bool) -> None:
+        """Add those of `new` ports, or make all `anew`."""
         listeners = self._ports.listeners(endpoint.endpoint_id)
-        if any(":" in port.host_ip or endpoint.address(4) is None for port in gone):
+        if anew:
             self._relays.close(endpoint.endpoint_id)
         else:
             listeners = {port: holder for port, holder in listeners.items() if port in new}
