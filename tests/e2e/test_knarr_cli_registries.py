@@ -63,6 +63,23 @@ def test_all_of_it(knarr: Run, guarded: Proxy, tmp_path: Path) -> None:
 
 
 @LOOPBACK
+def test_manifests_are_shown_as_docker_does(knarr: Run, engine_host: Daemon, tmp_path: Path) -> None:
+    environment = {**os.environ, "DOCKER_CONFIG": str(tmp_path), "DOCKER_HOST": engine_host.host}
+    with registries.running(tmp_path / "registry", tls=registries.certificate(tmp_path, "server")) as registry:
+        name = f"{registry.name}/k/shown:1"
+        knarr("tag", "busybox", name)
+        assert knarr("push", name).returncode == 0
+        for flags in (["--insecure"], ["--insecure", "-v"]):
+            asked = ["manifest", "inspect", *flags, name]
+            docker = subprocess.run(["docker", *asked], capture_output=True, env=environment, timeout=60, check=False)
+            assert docker.returncode == 0, docker.stderr
+            assert json.loads(knarr(*asked).stdout) == json.loads(docker.stdout)
+        missing = knarr("manifest", "inspect", f"{registry.name}/k/shown:2")
+        assert missing.returncode == 1 and "unknown" in missing.stderr
+    knarr("rmi", name)
+
+
+@LOOPBACK
 def test_search(knarr: Run, guarded: Proxy) -> None:
     rows = [{"name": "a/one", "description": "x" * 60, "star_count": 7, "is_official": True}]
     body = json.dumps({"results": rows}).encode()

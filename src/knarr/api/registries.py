@@ -33,7 +33,15 @@ async def push(request: Request) -> Answer:
 
 
 async def describe(request: Request) -> Answer:
-    return json_answer(await request.engine.distribution.describe(request.names["name"], shown(request)))
+    found = await request.engine.distribution.describe(request.names["name"], shown(request))
+    del found["Raw"]
+    return json_answer(found)
+
+
+async def manifest(request: Request) -> Answer:
+    """Not of Docker's API: its client asks registries itself."""
+    name, insecure = request.names["name"], request.flag("insecure")
+    return json_answer(await request.engine.distribution.describe(name, shown(request), insecure=insecure))
 
 
 async def search(request: Request) -> Answer:
@@ -54,4 +62,5 @@ ROUTES = [
     Route("GET", "/images/search", search),
     Route("GET", "/distribution/{name*}/json", describe),
     Route("POST", "/images/{name*}/push", push),
+    Route("GET", "/knarr/manifests/{name*}", manifest),
 ]

@@ -75,6 +75,10 @@ _IMAGE: Table = {
     "tag": ("tag", "Give an image a further name"),
 }
 
+_MANIFEST: Table = {
+    "inspect": ("manifest_inspect", "Show the manifest or index that a registry has of an image"),
+}
+
 _NETWORK: Table = {
     "connect": ("network_connect", "Put a container into a network"),
     "create": ("network_create", "Make a network"),
@@ -131,6 +135,7 @@ GROUPS: dict[str, tuple[str, Table]] = {
     "container": ("Containers", _CONTAINER),
     "context": ("Engines by name", _CONTEXT),
     "image": ("Images", _IMAGE),
+    "manifest": ("Manifests in registries", _MANIFEST),
     "network": ("Networks", _NETWORK),
     "secret": ("Secrets", _SECRET),
     "system": ("The engine", _SYSTEM),

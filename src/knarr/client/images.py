@@ -83,6 +83,13 @@ def push(
     return feed("POST", _path(image, "/push"), json_lines, query=query, headers=headers)
 
 
+def manifest(reference: str, *, insecure: bool = False, credentials: str | None = None) -> Call[dict[str, Any]]:
+    """The manifest or index that the image's registry has: its descriptor, its platforms, and its bytes in base64."""
+    headers = {"X-Registry-Auth": credentials} if credentials else None
+    path = f"/knarr/manifests/{quote(reference, safe='/:@')}"
+    return call("GET", path, document, query={"insecure": insecure or None}, headers=headers)
+
+
 def search(
     term: str, *, limit: int | None = None, filters: Filters | None = None, credentials: str | None = None
 ) -> Call[list[SearchResult]]:

@@ -141,21 +141,26 @@ class Distribution:
 
         return await self._run(lambda ending: login.log_in(self._client.transport, credentials, ending))
 
-    async def describe(self, image: str, credentials: Credentials = ANONYMOUS) -> dict[str, Any]:
-        """The API's DistributionInspect of what a registry has. Raises NotFound, Unauthorized, KnarrError."""
-        from knarr.images.registry import descriptions, failures, repository
+    async def describe(
+        self, image: str, credentials: Credentials = ANONYMOUS, *, insecure: bool = False
+    ) -> dict[str, Any]:
+        """The API's DistributionInspect of what a registry has, and the manifest or index itself (`Raw`, base64).
+
+        `insecure` lets the registry be one without a valid certificate, or without TLS. Raises NotFound, Unauthorized,
+        KnarrError.
+        """
+        from knarr.images.registry import descriptions
 
         reference = references.parse(image).with_default_tag()
-
-        def describe(ending: Cancellation) -> descriptions.Description:
-            there = repository.connect(self._client.transport, reference, credentials, ending)
-            try:
-                return descriptions.describe(there, reference.digest or reference.tag)
-            except failures.Refused as error:
-                raise failures.by_kind(error) from error
-
-        found: dict[str, Any] = msgspec.to_builtins(await self._run(describe))
-        return found
+        found = await self.within(
+            reference,
+            credentials,
+            "pull",
+            lambda there: descriptions.describe(there, reference.digest or reference.tag),
+            insecure=insecure,
+        )
+        described: dict[str, Any] = msgspec.to_builtins(found)
+        return described
 
     async def search(
         self, term: str, *, limit: int = 25, filters: str | None = None, credentials: Credentials = ANONYMOUS
@@ -178,7 +183,13 @@ class Distribution:
         ]
 
     async def within(
-        self, reference: Reference, credentials: Credentials, actions: str, work: Callable[[Repository], _T]
+        self,
+        reference: Reference,
+        credentials: Credentials,
+        actions: str,
+        work: Callable[[Repository], _T],
+        *,
+        insecure: bool = False,
     ) -> _T:
         """The result of `work`, which gets the repository of a name, for "pull" or "pull,push", and runs in a thread.
 
@@ -187,7 +198,9 @@ class Distribution:
         from knarr.images.registry import failures, repository
 
         def run(ending: Cancellation) -> _T:
-            there = repository.connect(self._client.transport, reference, credentials, ending, actions=actions)
+            there = repository.connect(
+                self._client.transport, reference, credentials, ending, actions=actions, insecure=insecure
+            )
             try:
                 return work(there)
             except failures.Refused as error:

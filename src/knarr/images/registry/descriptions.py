@@ -16,11 +16,17 @@ class Description(Struct, rename="pascal"):
     platforms: list[PlatformField]
 
 
-def describe(repository: Repository, what: str) -> Description:
+class WholeDescription(Description):
+    """With the document itself."""
+
+    raw: bytes
+
+
+def describe(repository: Repository, what: str) -> WholeDescription:
     """Of a tag or digest. Raises Refused, Unreachable, Cancelled, InvalidParameter (a malformed document)."""
     document = repository.manifest(what)
     descriptor = Descriptor(document.media_type, document.digest, len(document.data))
-    return Description(descriptor, _platforms(repository, document))
+    return WholeDescription(descriptor, _platforms(repository, document), document.data)
 
 
 def _platforms(repository: Repository, document: Document) -> list[PlatformField]:

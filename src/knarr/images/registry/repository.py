@@ -59,13 +59,16 @@ def connect(
     *,
     actions: str = "pull",
     others: Iterable[str] = (),
+    insecure: bool = False,
 ) -> Repository:
     """The repository of a name. `actions` is what will be done ("pull" or "pull,push"); blobs may be mounted from the
-    repositories `others` of the same registry. Nothing is sent yet. Raises InvalidParameter (certs.d)."""
+    repositories `others` of the same registry, which `insecure` makes one of the insecure ones. Nothing is sent yet.
+    Raises InvalidParameter (certs.d)."""
     capability = PUSH if "push" in actions else PULL
-    endpoints = [
-        one for one in lookup.find(reference.domain, transport.settings) if {capability, RESOLVE} & one.capabilities
-    ]
+    settings = transport.settings
+    if insecure:
+        settings = msgspec.structs.replace(settings, insecure=(*settings.insecure, reference.domain))
+    endpoints = [one for one in lookup.find(reference.domain, settings) if {capability, RESOLVE} & one.capabilities]
     scopes = [f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in others)]
     hosts = [Host(transport, one, credentials) for one in endpoints if capability == PULL or not one.mirror]
     if not hosts:
