@@ -369,10 +369,13 @@ class Cgroup:
 
 
 def _inherit_cpuset(directory: str) -> None:
-    """Give an empty cpuset what its parent has (cpuset.rst: a group without CPUs or nodes takes no tasks)."""
+    """Give an empty cpuset what its parent has (cpuset.rst: a group without CPUs or nodes takes no tasks), and that
+    one first, where somebody has made it without."""
     parent = os.path.dirname(directory)
     for file in ("cpuset.cpus", "cpuset.mems"):
         if not _read(f"{directory}/{file}").strip():
+            if not _read(f"{parent}/{file}").strip():
+                _inherit_cpuset(parent)
             _write(f"{directory}/{file}", _read(f"{parent}/{file}").strip())
 
 

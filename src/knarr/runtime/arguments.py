@@ -56,6 +56,15 @@ def _seconds(text: str) -> float:
     return float(text)
 
 
+def _bytes(text: str) -> int:
+    """A size as Go's units package reads it: 50M, 1.5g, 1024; -1 for no limit."""
+    number = text.lower().removesuffix("b").removesuffix("i")
+    power = " kmgtp".find(number[-1:])
+    if power < 1:
+        return int(number)
+    return int(float(number[:-1]) * 1024**power)
+
+
 def _switch(names: str, help: str = "") -> Option:
     return Option(names, default=False, help=help)
 
@@ -108,7 +117,8 @@ _EXEC = (
 )
 _UPDATE = (
     _text("-r --resources", "FILE", help="JSON; - is standard input"),
-    *(_number(f"--{name}") for name in ("memory", "memory-reservation", "memory-swap", "pids-limit", "blkio-weight")),
+    *(Option(f"--{name}", "SIZE", None, _bytes) for name in ("memory", "memory-reservation", "memory-swap")),
+    *(_number(f"--{name}") for name in ("pids-limit", "blkio-weight")),
     _number("--cpu-share --cpu-shares"),
     *(_number(f"--{name}", "MICROSECONDS") for name in ("cpu-quota", "cpu-period")),
     *(_text(f"--{name}", "LIST") for name in ("cpuset-cpus", "cpuset-mems")),

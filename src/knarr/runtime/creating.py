@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 import time
 
 from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan
 from knarr.compute.native.launch import Given, Launched, LaunchError
-from knarr.compute.native.plan import ExecDefaults, Plan
+from knarr.compute.native.plan import CgroupPlan, ExecDefaults, Plan
 from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
@@ -60,6 +61,7 @@ def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Laun
     with ExitStack() as undo:
         undo.callback(store.remove, wish.id)
         plan = _plan(wish, spec, directory)
+        _look_at_cgroup(plan.cgroup)
         container = _container(wish.id, bundle, spec, plan)
         launched = _launch(store, container, spec, plan, wish)
         undo.callback(launch.give_up, launched, plan.cgroup)
@@ -73,11 +75,22 @@ def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Laun
     return container, launched
 
 
+def _look_at_cgroup(plan: CgroupPlan) -> None:
+    """One that is there already may be somebody else's. Raises Conflict if it is frozen: nothing would begin in it."""
+    cgroup = launch.open_cgroup(plan)
+    if cgroup.frozen():
+        raise Conflict("container's cgroup unexpectedly frozen")
+    if pids := cgroup.pids():
+        print(f"warning: container's cgroup is not empty: {len(pids)} process(es) found", file=sys.stderr)
+
+
 def _plan(wish: Wish, spec: RuntimeSpec, directory: str) -> Plan:
     if spec.root is None:
         raise InvalidParameter("root is not set in the runtime spec")
     if not any(namespace.type == "mount" for namespace in spec.linux.namespaces):
         spec.linux.namespaces.append(Namespace("mount"))
+    if not os.path.exists("/sys/fs/selinux/enforce"):
+        spec.linux.mount_label = None  # without SELinux there are no labels: as with crun
     if spec.linux.resources is not None and spec.linux.resources.devices:
         spec.linux.resources.devices += _DEVICES
     given = spec.process

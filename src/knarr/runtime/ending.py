@@ -16,8 +16,8 @@ from knarr.runtime.containers import Container, Store, open_main
 
 
 def parse_signal(text: str) -> int:
-    """A signal by number or by name, with SIG or without. Raises InvalidParameter."""
-    if text.isdecimal() and int(text) in signal.valid_signals():
+    """A signal by number or by name, with SIG or without; 0 only asks (kill(2)). Raises InvalidParameter."""
+    if text.isdecimal() and (int(text) == 0 or int(text) in signal.valid_signals()):
         return int(text)
     name = text.upper().removeprefix("SIG")
     number = getattr(signal, f"SIG{name}", None)

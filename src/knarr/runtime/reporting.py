@@ -41,9 +41,14 @@ def listing(store: Store, form: str, *, quiet: bool) -> str:
     if quiet:
         return "\n".join(str(row["id"]) for row in rows)
     if form == "json":
-        return json.dumps(rows)
+        return _json(rows)
     names = ("id", "pid", "status", "bundle", "created", "owner")
     return _table([[name.upper() for name in names], *([str(row[name]) for name in names] for row in rows)])
+
+
+def _json(document: Any) -> str:
+    """As Go writes it, which scripts compare with."""
+    return json.dumps(document, separators=(",", ":"))
 
 
 def _name(uid: int) -> str:
@@ -64,7 +69,7 @@ def processes(container: Container, form: str, options: list[str]) -> str:
     """The container's processes: their ids as JSON, or the lines of ps(1) about them. Raises InvalidParameter."""
     pids = open_cgroup(container.cgroup).pids()
     if form == "json":
-        return json.dumps(pids)
+        return _json(pids)
     done = subprocess.run(["ps", *(options or ["-ef"])], capture_output=True, text=True)
     if done.returncode:
         raise InvalidParameter(f"ps: {done.stderr.strip()}")
@@ -83,7 +88,7 @@ def watch(store: Store, container: Container, interval: float, *, once: bool) ->
     ended = open_main(container)
     try:
         while True:
-            print(json.dumps({"type": "stats", "id": container.id, "data": _figures(container)}), flush=True)
+            print(_json({"type": "stats", "id": container.id, "data": _figures(container)}), flush=True)
             if once or _ended_within(ended, interval):
                 return
     finally:

@@ -9,8 +9,11 @@ import msgspec
 
 from knarr.compute.spec import Capabilities, Linux, Mount, Namespace, Process, Rlimit, Root, RuntimeSpec
 from knarr.errors import Conflict
+from knarr.kernel import cgroups
 
 _CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
+_NAMESPACES = ("pid", "network", "ipc", "uts", "mount", "cgroup")
+_TERMINALS = ("ptmxmode=0666", "mode=0620", "gid=5")
 _MASKED = [
     *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
     *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware"),
@@ -45,14 +48,14 @@ def _spec() -> RuntimeSpec:
         mounts=[
             Mount("/proc", "proc", "proc"),
             Mount("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-            Mount("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            Mount("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", *_TERMINALS]),
             Mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
             Mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
             Mount("/sys", "sysfs", "sysfs", ["nosuid", "noexec", "nodev", "ro"]),
             Mount("/sys/fs/cgroup", "cgroup", "cgroup", ["nosuid", "noexec", "nodev", "relatime", "ro"]),
         ],
         linux=Linux(
-            namespaces=[Namespace(kind) for kind in ("pid", "network", "ipc", "uts", "mount", "cgroup")],
+            namespaces=[Namespace(kind) for kind in _NAMESPACES if kind != "cgroup" or cgroups.detect().mode == "v2"],
             masked_paths=_MASKED,
             readonly_paths=_READONLY,
         ),

@@ -30,6 +30,8 @@ from knarr.compute.spec import (
     Resources,
     RuntimeSpec,
     Scheduler,
+    Seccomp,
+    SeccompSyscall,
     TimeOffset,
 )
 from knarr.kernel import mounts, processes
@@ -344,7 +346,6 @@ def test_an_added_process_is_where_the_clocks_are_and_on_its_cpus(runtime: Runti
     [
         ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"netDevices": {"eth0": {}}}, "linux.netDevices"),
-        ({"mountLabel": "a:b:c:d"}, "linux.mountLabel"),
         ({"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s"}}, "linux.seccomp.listenerPath"),
         ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY"),
         ({"timeOffsets": {"boottime": {"secs": 1}}}, "timeOffsets need a new time namespace"),
@@ -460,3 +461,61 @@ def test_devices_that_every_container_may_use(runtime: Runtime) -> None:
     runtime.configure(spec)
     done = runtime("run", runtime.id)
     assert (done.stdout.strip(), "Operation not permitted" in done.stderr) == ("1", True)
+
+
+@pytest.mark.skipif(Path("/sys/fs/selinux/enforce").exists(), reason="a label means something here")
+def test_without_selinux_there_are_no_labels(runtime: Runtime) -> None:
+    spec = runtime_spec("echo", "ran")
+    spec.linux.mount_label = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == "ran\n"
+
+
+def test_a_cgroup_that_is_there_already(runtime: Runtime) -> None:
+    spec = runtime_spec("sleep", "60")
+    spec.linux.cgroups_path = f"/knarr/{runtime.id}-shared"
+    runtime.configure(spec)
+    runtime.quietly("run", "--detach", runtime.id)
+    spec.process.args = ["true"]
+    runtime.configure(spec)
+    try:
+        runtime.quietly("pause", runtime.id)
+        refused = runtime("run", f"{runtime.id}-2")
+        assert refused.returncode == 1 and "container's cgroup unexpectedly frozen" in refused.stderr
+        runtime.quietly("resume", runtime.id)
+        assert (
+            "container's cgroup is not empty: 1 process(es) found" in runtime("run", "--keep", f"{runtime.id}-2").stderr
+        )
+    finally:
+        runtime.quietly("delete", "--force", f"{runtime.id}-2")
+
+
+def test_signal_0_asks_only(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sleep", "60"))
+    runtime.quietly("run", "--detach", runtime.id)
+    runtime.ok("kill", runtime.id, "0")
+    assert json.loads(runtime.ok("state", runtime.id))["status"] == "running"
+
+
+def test_limits_may_have_units(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sleep", "60"))
+    runtime.quietly("run", "--detach", runtime.id)
+    runtime.ok("update", "--memory", "50M", runtime.id)
+    assert json.loads(runtime.ok("events", "--stats", runtime.id))["data"]["memory"]["usage"]["limit"] == 50 << 20
+
+
+def test_a_read_only_dev_is_filled_first(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "ls /dev/null /dev/pts/ptmx; touch /dev/x")
+    next(mount for mount in spec.mounts if mount.destination == "/dev").options.append("ro")
+    runtime.configure(spec)
+    done = runtime("run", runtime.id)
+    assert done.stdout.split() == ["/dev/null", "/dev/pts/ptmx"] and "Read-only file system" in done.stderr
+
+
+def test_a_hook_at_the_start_has_the_programs_rights(runtime: Runtime) -> None:
+    spec = runtime_spec("true", no_new_privileges=True)
+    spec.linux.seccomp = Seccomp("SCMP_ACT_ALLOW", syscalls=[SeccompSyscall(["mkdir", "mkdirat"], "SCMP_ACT_ERRNO")])
+    spec.hooks = Hooks(start_container=[Hook("/bin/mkdir", ["mkdir", "/tmp/made"])])
+    runtime.configure(spec)
+    refused = runtime("run", runtime.id)
+    assert refused.returncode == 1 and "hook /bin/mkdir: exit status 1" in refused.stderr

@@ -56,7 +56,12 @@ def _device_text(rule: DeviceRule) -> str:
         return "a"
     major = "*" if rule.major is None or rule.major < 0 else str(rule.major)
     minor = "*" if rule.minor is None or rule.minor < 0 else str(rule.minor)
-    return f"{rule.type} {major}:{minor} {rule.access or 'rwm'}"
+    return f"{rule.type} {major}:{minor} {_access(rule)}"
+
+
+def _access(rule: DeviceRule) -> str:
+    """What it is about: r, w and m. Other letters say nothing, as with other runtimes."""
+    return "".join(letter for letter in rule.access or "rwm" if letter in "rwm")
 
 
 def _memory_v1(memory: Memory, update: bool) -> list[CgroupWrite]:
@@ -199,7 +204,9 @@ def _rdma(device: str, wanted: Rdma) -> str:
 
 def _unified(values: dict[str, str], hierarchies: Hierarchies) -> list[CgroupWrite]:
     if values and hierarchies.unified is None:
-        raise InvalidParameter("unified cgroup resources need a cgroup v2 hierarchy, which this host does not have")
+        raise InvalidParameter(
+            "invalid configuration: unified cgroup resources need a cgroup v2 hierarchy, which this host does not have"
+        )
     for file in values:
         if "/" in file or file.startswith("."):
             raise InvalidParameter(f"invalid unified cgroup resource: {file}")
@@ -237,7 +244,7 @@ def _merged(rules: list[DeviceRule]) -> list[DeviceRule]:
         key = (rule.type, rule.major, rule.minor)
         earlier = run.get(key)
         if earlier is not None:
-            earlier.access = (earlier.access or "rwm") + (rule.access or "rwm")
+            earlier.access = _access(earlier) + _access(rule)
             continue
         copy = DeviceRule(rule.allow, rule.type, rule.major, rule.minor, rule.access)
         if rule.allow:
@@ -252,7 +259,7 @@ def _device_block(rule: DeviceRule) -> bytes:
     if rule.type in (None, "a"):
         return verdict
     access = 0
-    for letter in rule.access or "rwm":
+    for letter in _access(rule):
         access |= bpf.ACCESS[letter]
     tests: list[tuple[int, int]] = [(2, bpf.BLOCK if rule.type == "b" else bpf.CHARACTER)]
     tests += [(4, rule.major)] if rule.major is not None and rule.major >= 0 else []

@@ -99,10 +99,9 @@ def plan_mount(mount: Mount) -> list[AnyOperation]:
 
 
 def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
+    """Options of file systems (mode=755) mean nothing to one that is there, as for mount(2)."""
     if not mount.source:
         raise InvalidParameter(f"bind mount at {mount.destination} has no source")
-    if parsed.data:
-        raise InvalidParameter(f"bind mounts cannot have any filesystem-specific options applied: {parsed.data[0][0]}")
     if bool(mount.uid_mappings) != bool(mount.gid_mappings) or (parsed.idmap and not mount.uid_mappings):
         raise InvalidParameter(f"an id-mapped mount needs uidMappings and gidMappings: {mount.destination}")
     clear_atime = parsed.set & mounts.MOUNT_ATTR__ATIME

@@ -103,6 +103,10 @@ class MountFilesystem(Operation):
                 return paths.open_in_root(root_fd, self.destination, flags, resolve=paths.RESOLVE_NO_SYMLINKS)
             except FileNotFoundError:
                 pass
+            except OSError as error:
+                if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                    raise OSError(error.errno, "must be mounted on ordinary directory") from None
+                raise
         return paths.make_directories(root_fd, self.destination)
 
     def describe(self) -> str:

@@ -255,6 +255,7 @@ _OF_NAMESPACE = {"proc": "pid", "mqueue": "ipc"}
 
 def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
+    late: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
             shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user") or host.in_users
@@ -263,11 +264,22 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOp
             operations += [BindMount(path, mount.destination) for path in host.shown.get(mount.type, ())]
         else:
             operations += _refuse_mapped(plan_mount(mount), host)
+        if mount.destination == "/dev" and isinstance(last := operations[-1], MountFilesystem):
+            late += _read_only_later(last)
     operations += _devices(spec.linux, host)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
+    operations += late
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
+
+
+def _read_only_later(mount: MountFilesystem) -> list[AnyOperation]:
+    """A read-only /dev is filled first."""
+    if not mount.attributes & mounts.MOUNT_ATTR_RDONLY:
+        return []
+    mount.attributes &= ~mounts.MOUNT_ATTR_RDONLY
+    return [SetAttributes(mount.destination, mounts.MOUNT_ATTR_RDONLY)]
 
 
 def _refuse_mapped(planned: list[AnyOperation], host: Host) -> list[AnyOperation]:

@@ -19,6 +19,7 @@ from knarr.light import signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import NoReturn
 
 
@@ -60,8 +61,11 @@ def give_streams(uid: int, gid: int) -> None:
                 pass
 
 
-def become(process: ProcessPlan, sync: Line) -> NoReturn:
-    """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError."""
+def become(process: ProcessPlan, sync: Line, before: Callable[[], None] = lambda: None) -> NoReturn:
+    """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError.
+
+    `before` is called as the last thing, with no more rights than the program has.
+    """
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     _reset_signals()
     _limit(process)
@@ -85,6 +89,7 @@ def become(process: ProcessPlan, sync: Line) -> NoReturn:
     path = find_program(process.args[0], environment.get("PATH", ""))
     if process.seccomp and process.no_new_privileges:
         seccomp.load(process.seccomp, process.seccomp_flags)
+    before()
     _execute(path, process.args, environment)
 
 

@@ -65,8 +65,7 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
             sync.close()
         if line.recv(1) != START:
             os._exit(1)
-        _run_hooks(plan.start_hooks, plan)
-        become(plan.process, line)
+        become(plan.process, line, lambda: _run_hooks(plan.start_hooks, plan))
     except StageError as error:
         report(line, error.text, error.code, invalid=error.invalid)
     except OSError as error:
