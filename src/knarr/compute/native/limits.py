@@ -210,6 +210,8 @@ def _unified(values: dict[str, str], hierarchies: Hierarchies) -> list[CgroupWri
     for file in values:
         if "/" in file or file.startswith("."):
             raise InvalidParameter(f"invalid unified cgroup resource: {file}")
+        if (controller := file.partition(".")[0]) in hierarchies.controllers:
+            raise InvalidParameter(f"invalid configuration: {file}: this host has {controller} in cgroup v1")
     return [CgroupWrite(file.partition(".")[0], file, value) for file, value in values.items()]
 
 
