@@ -68,6 +68,11 @@ def pidfd_open(pid: int) -> int:
     return syscall(syscalls.SYS_pidfd_open, pid, 0)
 
 
+def pidfd_getfd(pidfd: int, number: int) -> int:
+    """A copy of another process's descriptor, close-on-exec (pidfd_getfd(2)). Raises OSError."""
+    return syscall(syscalls.SYS_pidfd_getfd, pidfd, number, 0)
+
+
 def children() -> list[int]:
     """The children of the calling thread, zombies too (proc(5)). Empty on kernels without that file."""
     try:

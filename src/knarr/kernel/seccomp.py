@@ -23,6 +23,7 @@ RET_ALLOW = 0x7FFF0000
 FLAG_TSYNC = 1
 FLAG_LOG = 2
 FLAG_SPEC_ALLOW = 4
+FLAG_NEW_LISTENER = 8
 FLAG_WAIT_KILLABLE_RECV = 32
 
 _SET_MODE_FILTER = 1
@@ -104,14 +105,15 @@ class _Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
 
-def load(program: bytes, flags: int = 0) -> None:
+def load(program: bytes, flags: int = 0) -> int:
     """Filter all further system calls of this thread by a classic BPF `program` (an array of struct sock_filter).
 
-    Needs no_new_privs or CAP_SYS_ADMIN. Raises OSError.
+    Needs no_new_privs or CAP_SYS_ADMIN. With FLAG_NEW_LISTENER the listener's descriptor, close-on-exec, else 0
+    (seccomp_unotify(2)). Raises OSError.
     """
     buffer = ctypes.create_string_buffer(program, len(program))
     header = _Program(len(program) // _INSTRUCTION_SIZE, ctypes.addressof(buffer))
-    syscall(syscalls.SYS_seccomp, _SET_MODE_FILTER, flags, ctypes.byref(header))
+    return syscall(syscalls.SYS_seccomp, _SET_MODE_FILTER, flags, ctypes.byref(header))
 
 
 def check_action(action: int) -> None:

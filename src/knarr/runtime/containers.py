@@ -23,7 +23,8 @@ _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 
 class Container(Struct):
-    """One container. Times in nanoseconds since 1970, `pid_started` in clock ticks since boot."""
+    """One container. Times in nanoseconds since 1970, `pid_started` in clock ticks since boot. `listener` is the socket
+    of who answers its system calls."""
 
     id: str
     bundle: str
@@ -39,6 +40,8 @@ class Container(Struct):
     has_users: bool = False
     owns_pids: bool = True
     defaults: ExecDefaults = field(default_factory=ExecDefaults)
+    listener: str = ""
+    listener_metadata: str = ""
     poststart: list[HookPlan] = field(default_factory=list)
     poststop: list[HookPlan] = field(default_factory=list)
 

@@ -9,14 +9,14 @@ import time
 
 from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
-from knarr.compute.native.hooks import HookFailed, HookPlan
+from knarr.compute.native.hooks import HookFailed, HookPlan, Told
 from knarr.compute.native.launch import Given, Launched, LaunchError
 from knarr.compute.native.plan import CgroupPlan, ExecDefaults, Plan
 from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
 from knarr.light import ExitStack, MsgspecError, NamedTuple, decode_json, replace, suppress
-from knarr.runtime import console, ending
+from knarr.runtime import console, ending, listening
 from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
 
 TYPE_CHECKING = False
@@ -119,6 +119,8 @@ def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container
         has_users=plan.has_users,
         owns_pids=bool(plan.new & namespaces.CLONE_NEWPID),
         defaults=ExecDefaults.of(plan.process),
+        listener=(spec.linux.seccomp and spec.linux.seccomp.listener_path) or "",
+        listener_metadata=(spec.linux.seccomp and spec.linux.seccomp.listener_metadata) or "",
         poststart=_planned(after.poststart) if after else [],
         poststop=_planned(after.poststop) if after else [],
     )
@@ -143,6 +145,7 @@ def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, w
                 gate=gate,
                 sibling=False,
                 before_build=_runtime_hooks(store, container, spec),
+                on_listener=listening.giver(container, lambda pid: _told(store, container, "creating", pid)),
             ),
         )
     finally:
@@ -160,14 +163,18 @@ def _runtime_hooks(store: Store, container: Container, spec: RuntimeSpec) -> Cal
     planned = _planned([*spec.hooks.prestart, *spec.hooks.create_runtime])
 
     def run(pid: int) -> None:
-        told = store.told(container, "created")
-        told.pid = pid
         try:
-            hooks.run_all(planned, told)
+            hooks.run_all(planned, _told(store, container, "created", pid))
         except HookFailed as error:
             raise LaunchError(str(error)) from None
 
     return run
+
+
+def _told(store: Store, container: Container, status: str, pid: int) -> Told:
+    told = store.told(container, status)
+    told.pid = pid
+    return told
 
 
 def write_pid(path: str, pid: int) -> None:

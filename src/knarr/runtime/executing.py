@@ -11,7 +11,12 @@ from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.spec import Capabilities, Process, User
 from knarr.errors import Conflict, InvalidParameter
 from knarr.light import NamedTuple, replace, socket
+from knarr.runtime import listening
 from knarr.runtime.containers import Container, Store, open_main
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Started(NamedTuple):
@@ -89,28 +94,35 @@ def start(
     defaults = container.defaults
     plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
     plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
+    plan.notifies = defaults.notifies
     plan.preserve_fds = keep
     for fd in range(3, 3 + keep):
         os.set_inheritable(fd, True)
     pidfd = open_main(container)
     try:
-        return _enter(Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users), plan)
+        place = Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users)
+        return _enter(place, plan, listening.giver(container, lambda _: store.told(container, status)))
     finally:
         os.close(pidfd)
 
 
-def _enter(place: Place, plan: ProcessPlan) -> Started:
+def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None]) -> Started:
     sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     intermediate = fork_into(place, plan, theirs, None if plan.terminal else (0, 1, 2))
     theirs.close()
-    pid, pidfd, terminal, failed = 0, -1, None, None
+    pid, pidfd, terminal, failed, offered = 0, -1, None, None, None
     while (message := launch.receive(sync)).kind:
         if message.kind == PROCESS:
             pid, pidfd = int(message.body), message.fds[0]
+        elif message.kind == stage.LISTENER:
+            offered = message  # maybe before we know of whom
         elif message.kind == stage.TERMINAL:
             terminal = message.fds[0]
         elif message.kind == stage.FAILED:
             failed = message.failure()
+        if offered is not None and pid:
+            launch.pass_listener(pid, pidfd, offered, sync, give)
+            offered = None
     sync.close()
     os.waitpid(intermediate, 0)
     if failed is not None:

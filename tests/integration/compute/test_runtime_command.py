@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 from compute_bench import make_root, runtime_spec
+from seccomp_agent import Agent
 
 from knarr.compute.spec import (
     Capabilities,
@@ -341,13 +342,43 @@ def test_an_added_process_is_where_the_clocks_are_and_on_its_cpus(runtime: Runti
     assert int(uptime) > 1_000_000 and cpus.split() == ["Cpus_allowed_list:", str(cpu)]
 
 
+def _notifying(name: str, listener: str = "") -> dict[str, Any]:
+    rules = [{"names": [name], "action": "SCMP_ACT_NOTIFY"}]
+    return {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules, "listenerPath": listener, "listenerMetadata": "mine"}
+
+
+@pytest.mark.parametrize("no_new_privileges", [False, True])
+def test_a_listener_answers_system_calls(runtime: Runtime, tmp_path: Path, no_new_privileges: bool) -> None:
+    spec = runtime_spec("mkdir", "/tmp/made", no_new_privileges=no_new_privileges)
+    spec.linux.seccomp = msgspec.convert(_notifying("mkdir", str(tmp_path / "agent")), Seccomp)
+    runtime.configure(spec)
+    agent = Agent(tmp_path / "agent")
+    try:
+        refused = runtime("run", runtime.id)
+        spec.process.args = ["sleep", "60"]
+        runtime.configure(spec)
+        runtime.quietly("run", "--detach", runtime.id)
+        added = runtime("exec", runtime.id, "mkdir", "/tmp/made")
+    finally:
+        agent.close()
+    assert refused.returncode == added.returncode == 1
+    assert "No medium found" in refused.stderr and "No medium found" in added.stderr
+    first, second, third = agent.states
+    assert (first["fds"], first["metadata"]) == (["seccompFd"], "mine")
+    assert (first["state"]["id"], first["state"]["status"]) == (runtime.id, "creating")
+    main = json.loads(runtime.ok("state", runtime.id))["pid"]
+    assert (second["pid"], third["state"]["pid"]) == (main, main) and third["pid"] != main
+
+
 @pytest.mark.parametrize(
     ("linux", "words"),
     [
         ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
         ({"netDevices": {"eth0": {}}}, "linux.netDevices"),
-        ({"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/s"}}, "linux.seccomp.listenerPath"),
-        ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY"),
+        ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY cannot be used as default action"),
+        ({"seccomp": _notifying("write")}, "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
+        ({"seccomp": _notifying("mkdir")}, "SCMP_ACT_NOTIFY needs a listenerPath"),
+        ({"seccomp": _notifying("mkdir", "/no/agent")}, "failed to connect with seccomp agent"),
         ({"timeOffsets": {"boottime": {"secs": 1}}}, "timeOffsets need a new time namespace"),
         ({"personality": {"domain": "SOLARIS"}}, "invalid personality domain: SOLARIS"),
         ({"memoryPolicy": {"mode": "MPOL_LUCK"}}, "invalid memoryPolicy.mode: MPOL_LUCK"),

@@ -95,6 +95,8 @@ class NativeBackend:
         if hooks is not None and any(getattr(hooks, name) for name in hooks.__struct_fields__):
             raise Unsupported("OCI hooks are the business of knarr-runtime: the engine has none")
         plan = planner.plan_system(request, self._host)
+        if plan.process.notifies:
+            raise Unsupported("seccomp listeners are the business of knarr-runtime: the engine has none")
         return _create_message(request, plan), plan.cgroup
 
     def _take_shim(self) -> socket.socket:

@@ -30,6 +30,7 @@ ACTIONS = {
     "SCMP_ACT_ERRNO": seccomp.RET_ERRNO,
     "SCMP_ACT_TRACE": seccomp.RET_TRACE,
     "SCMP_ACT_LOG": seccomp.RET_LOG,
+    "SCMP_ACT_NOTIFY": seccomp.RET_USER_NOTIF,
     "SCMP_ACT_ALLOW": seccomp.RET_ALLOW,
 }
 FLAGS = {
@@ -140,6 +141,18 @@ def flags(profile: Seccomp) -> int:
             raise InvalidParameter(f"unknown seccomp flag: {name}")
         result |= FLAGS[name]
     return result
+
+
+def notifies(profile: Seccomp) -> bool:
+    """Whether system calls wait for a listener's answer. Raises InvalidParameter for what can never be answered."""
+    if profile.default_action == "SCMP_ACT_NOTIFY":
+        raise InvalidParameter("SCMP_ACT_NOTIFY cannot be used as default action")
+    names = {name for rule in profile.syscalls if rule.action == "SCMP_ACT_NOTIFY" for name in rule.names}
+    if "write" in names:  # by which the listener is told of
+        raise InvalidParameter("SCMP_ACT_NOTIFY cannot be used for the write syscall")
+    if names and not profile.listener_path:
+        raise InvalidParameter("seccomp: SCMP_ACT_NOTIFY needs a listenerPath")
+    return bool(names)
 
 
 def _verdict(action: str, errno_ret: int | None) -> int:

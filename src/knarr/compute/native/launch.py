@@ -123,6 +123,7 @@ class Given(NamedTuple):
     gate: Gate | None = None
     sibling: bool = True
     before_build: Callable[[int], None] | None = None
+    on_listener: Callable[[int, int], None] | None = None
 
 
 def launch(plan: Plan, given: Given) -> Launched:
@@ -162,7 +163,7 @@ def _launch(passing: ExitStack, plan: Plan, given: Given) -> Launched:
         child_sync.close()
         undo.callback(os.close, pidfd)
         undo.callback(_kill, cgroup, pidfd)
-        terminal = _see_through(pid, sync, plan, given.before_build)
+        terminal = _see_through(pid, pidfd, sync, plan, given)
         undo.pop_all()
         return Launched(pid, pidfd, helper, sync.detach(), terminal, ours)
 
@@ -318,15 +319,15 @@ def _join(flag: int, path: str, given: Given) -> None:
         os.close(fd)
 
 
-def _see_through(pid: int, sync: socket.socket, plan: Plan, before_build: Callable[[int], None] | None) -> int | None:
+def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: Given) -> int | None:
     """Give the child its mappings, let it build, and wait until it is ready. Its terminal's master, if it has one."""
     _map_ids(pid, plan)
     if plan.has_users:
         raise_limits(pid, plan.process)
     if plan.process.oom_score_adj is not None:
         write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
-    if before_build is not None:
-        before_build(pid)
+    if given.before_build is not None:
+        given.before_build(pid)
     sync.send(stage.GO)
     with ExitStack() as undo:
         terminal = None
@@ -338,11 +339,25 @@ def _see_through(pid: int, sync: socket.socket, plan: Plan, before_build: Callab
             if message.kind == stage.TERMINAL:
                 (terminal,) = message.fds
                 undo.callback(os.close, terminal)
+            elif message.kind == stage.LISTENER and given.on_listener is not None:
+                pass_listener(pid, pidfd, message, sync, given.on_listener)
             elif message.kind == stage.FAILED:
                 failure = message.failure()
                 raise LaunchError(failure.text, failure.code, invalid=failure.invalid)
             else:
                 raise LaunchError("the process ended before it was set up")
+
+
+def pass_listener(
+    pid: int, pidfd: int, message: Message, sync: socket.socket, give: Callable[[int, int], None]
+) -> None:
+    """Fetch the listener of which the stage tells, `give` it to whoever answers, and let the stage go on."""
+    listener = processes.pidfd_getfd(pidfd, int(message.body))
+    try:
+        give(pid, listener)
+    finally:
+        os.close(listener)
+    sync.send(stage.GO)
 
 
 def raise_limits(pid: int, process: ProcessPlan) -> None:

@@ -23,12 +23,12 @@ class CapabilityMasks(Struct, frozen=True):
 
 
 class ProcessPlan(Struct):
-    """A program and what it runs as. `capabilities` None keeps all; `seccomp` is a BPF program, b"" for none.
-
-    `rlimits` are (resource number, soft, hard); `env` are b"KEY=value"; `keyring` names the new session keyring,
-    "" keeps the caller's. `preserve_fds` descriptors after the streams are the program's too. `scheduler`,
-    `io_priority`, `personality` and `memory_policy` are the arguments of kernel/scheduling.py. An added process has
-    `first_cpus` until it is in the cgroup, and `cpus` then, where there are any.
+    """A program and what it runs as. `capabilities` None keeps all; `seccomp` is a BPF program, b"" for none; if it
+    `notifies`, system calls wait for a listener. `rlimits` are (resource number, soft, hard); `env` are b"KEY=value";
+    `keyring` names the new session keyring, "" keeps the caller's. `preserve_fds` descriptors after the streams are
+    the program's too. `scheduler`, `io_priority`, `personality` and `memory_policy` are the arguments of
+    kernel/scheduling.py. An added process has `first_cpus` until it is in the cgroup, and `cpus` then, where there are
+    any.
     """
 
     args: list[str]
@@ -43,6 +43,7 @@ class ProcessPlan(Struct):
     no_new_privileges: bool = False
     seccomp: bytes = b""
     seccomp_flags: int = 0
+    notifies: bool = False
     rlimits: list[tuple[int, int, int]] = field(default_factory=list)
     oom_score_adj: int | None = None
     keyring: str = ""
@@ -64,6 +65,7 @@ class ExecDefaults(Struct):
 
     seccomp: bytes = b""
     seccomp_flags: int = 0
+    notifies: bool = False
     oom_score_adj: int | None = None
     personality: int | None = None
     memory_policy: tuple[int, int] | None = None
@@ -75,6 +77,7 @@ class ExecDefaults(Struct):
         return cls(
             seccomp=main.seccomp,
             seccomp_flags=main.seccomp_flags,
+            notifies=main.notifies,
             oom_score_adj=main.oom_score_adj,
             personality=main.personality,
             memory_policy=main.memory_policy,

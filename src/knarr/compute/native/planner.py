@@ -99,6 +99,7 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         raise Unsupported("a container without a mount namespace of its own is not supported")
     cgroup = plan_cgroup(spec, request.id, host)
     process = plan_process(spec.process, host, seccomp=_seccomp(spec.linux))
+    process.notifies = _notifies(spec.linux)
     process.keyring = request.id
     process.init = request.init
     plan = Plan(
@@ -141,7 +142,6 @@ def _refuse_unsupported(spec: RuntimeSpec) -> None:
         (linux.mount_label, "SELinux mount labels (linux.mountLabel)"),
         (linux.intel_rdt, "cache and bandwidth allocation (linux.intelRdt)"),
         (linux.net_devices, "moving network devices (linux.netDevices)"),
-        (linux.seccomp and linux.seccomp.listener_path, "seccomp listeners (linux.seccomp.listenerPath)"),
     ):
         if value:
             raise Unsupported(f"{what} are not supported by the native runtime")
@@ -381,6 +381,14 @@ def plan_cgroup(spec: RuntimeSpec, id: str, host: Host) -> CgroupPlan:
 
 
 # -- the process ------------------------------------------------------------------------------------------------------
+
+
+def _notifies(linux: Linux) -> bool:
+    if linux.seccomp is None:
+        return False
+    from knarr.compute.native import filters
+
+    return filters.notifies(linux.seccomp)
 
 
 def _seccomp(linux: Linux) -> tuple[bytes, int]:

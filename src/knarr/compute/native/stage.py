@@ -16,7 +16,7 @@ from knarr.compute.native.gate import Gate, Line
 from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
 from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
-from knarr.kernel import mounts, namespaces, paths, processes, terminals
+from knarr.kernel import mounts, namespaces, paths, processes, seccomp, terminals
 from knarr.light import NamedTuple, socket
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ READY = b"r"
 TERMINAL = b"t"
 START = b"s"
 FAILED = b"f"
+LISTENER = b"l"
 
 
 class Failure(NamedTuple):
@@ -87,12 +88,28 @@ def enter(
             _send_terminal(process, sync, "/")
         elif streams is not None:
             take_streams(_with_null(streams))
+        if process.notifies:
+            _offer_listener(process, sync)
         become(process, sync)
     except StageError as error:
         report(sync, error.text, error.code, invalid=error.invalid)
     except BaseException as error:  # noqa: BLE001 - the edge of a process
         report(sync, f"{type(error).__name__}: {error}", 128)
     os._exit(1)
+
+
+def _offer_listener(process: ProcessPlan, sync: socket.socket) -> None:
+    """Load the filter that notifies, and wait until its listener has been fetched from us by its number: what else
+    than write(2) would tell of it may have to be answered by that listener first."""
+    if process.no_new_privileges:
+        processes.prctl(processes.PR_SET_NO_NEW_PRIVS, 1)
+    flags = process.seccomp_flags & ~seccomp.FLAG_TSYNC | seccomp.FLAG_NEW_LISTENER
+    listener = seccomp.load(process.seccomp, flags)
+    process.seccomp = b""
+    os.write(sync.fileno(), LISTENER + str(listener).encode())
+    if os.read(sync.fileno(), 1) != GO:
+        os._exit(1)
+    os.close(listener)
 
 
 def report(sync: Line, text: str, code: int, *, invalid: bool = False) -> None:
@@ -119,6 +136,8 @@ def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
     _build_root(plan, sync, inherited)
     if not plan.process.terminal and inherited.streams is not None:
         take_streams(_with_null(inherited.streams))
+    if plan.process.notifies:
+        _offer_listener(plan.process, sync)
     sync.send(READY)
 
 
