@@ -220,7 +220,7 @@ def test_a_failing_hook_fails_the_command(runtime: Runtime, name: str) -> None:
     spec.hooks = Hooks(**{name: [Hook("/bin/false", ["false"])]})
     runtime.configure(spec)
     done = runtime("run", runtime.id)
-    assert "hook /bin/false: exit status 1" in done.stderr
+    assert "error running hook /bin/false: exit status 1" in done.stderr
     assert not (runtime.bundle / "rootfs/tmp/ran").exists()
     assert runtime.ok("list", "-q") == ""
 
@@ -549,4 +549,4 @@ def test_a_hook_at_the_start_has_the_programs_rights(runtime: Runtime) -> None:
     spec.hooks = Hooks(start_container=[Hook("/bin/mkdir", ["mkdir", "/tmp/made"])])
     runtime.configure(spec)
     refused = runtime("run", runtime.id)
-    assert refused.returncode == 1 and "hook /bin/mkdir: exit status 1" in refused.stderr
+    assert refused.returncode == 1 and "error running hook /bin/mkdir: exit status 1" in refused.stderr

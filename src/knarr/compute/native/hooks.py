@@ -75,9 +75,9 @@ def _await(hook: HookPlan, pid: int) -> None:
         os.close(pidfd)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not ended:
-        raise HookFailed(f"hook {hook.path}: ran past its timeout of {hook.timeout} s")
+        raise HookFailed(f"error running hook {hook.path}: ran past its timeout of {hook.timeout} s")
     if code:
-        raise HookFailed(f"hook {hook.path}: exit status {code}")
+        raise HookFailed(f"error running hook {hook.path}: exit status {code}")
 
 
 def _execute(hook: HookPlan, stdin: int) -> NoReturn:

@@ -65,17 +65,19 @@ def _access(rule: DeviceRule) -> str:
 
 
 def _memory_v1(memory: Memory, update: bool) -> list[CgroupWrite]:
-    """The kernel wants memory.limit <= memsw.limit at every moment: an update opens the second one first."""
+    """The kernel wants memory.limit <= memsw.limit at every moment: an update opens the second one first, and for good
+    where the first one goes."""
     result: list[CgroupWrite] = []
 
     def add(file: str, value: int | None, optional: bool = False) -> None:
         if value is not None:
             result.append(CgroupWrite("memory", f"memory.{file}", str(value), optional))
 
-    if update and memory.swap and memory.limit:
+    swap = -1 if update and memory.limit == -1 and memory.swap is None else memory.swap
+    if update and swap and memory.limit:
         add("memsw.limit_in_bytes", -1, optional=True)
     add("limit_in_bytes", memory.limit or None)
-    add("memsw.limit_in_bytes", memory.swap or None, optional=True)
+    add("memsw.limit_in_bytes", swap or None, optional=True)
     add("soft_limit_in_bytes", memory.reservation or None)
     add("kmem.limit_in_bytes", memory.kernel or None, optional=True)
     add("kmem.tcp.limit_in_bytes", memory.kernel_tcp or None, optional=True)

@@ -112,7 +112,7 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         operations=_operations(spec, cgroup, host),
-        late_operations=_late_operations(spec.linux),
+        late_operations=_late_operations(spec),
         stream_owner=(_host_id(spec.linux.uid_mappings, 0), _host_id(spec.linux.gid_mappings, 0)),
         root_readonly=spec.root is not None and spec.root.readonly,
         root_propagation=_root_propagation(spec.linux),
@@ -255,7 +255,6 @@ _OF_NAMESPACE = {"proc": "pid", "mqueue": "ipc"}
 
 def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
-    late: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
             shared, own_users = not _has(spec.linux, "cgroup"), _has(spec.linux, "user") or host.in_users
@@ -264,22 +263,17 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOp
             operations += [BindMount(path, mount.destination) for path in host.shown.get(mount.type, ())]
         else:
             operations += _refuse_mapped(plan_mount(mount), host)
-        if mount.destination == "/dev" and isinstance(last := operations[-1], MountFilesystem):
-            late += _read_only_later(last)
+        if (
+            mount.destination == "/dev"
+            and isinstance(last := operations[-1], MountFilesystem)
+            and mount.type == "tmpfs"
+        ):
+            last.attributes &= ~mounts.MOUNT_ATTR_RDONLY  # it is filled first: see _late_operations
     operations += _devices(spec.linux, host)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
-    operations += late
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
-
-
-def _read_only_later(mount: MountFilesystem) -> list[AnyOperation]:
-    """A read-only /dev is filled first."""
-    if not mount.attributes & mounts.MOUNT_ATTR_RDONLY:
-        return []
-    mount.attributes &= ~mounts.MOUNT_ATTR_RDONLY
-    return [SetAttributes(mount.destination, mounts.MOUNT_ATTR_RDONLY)]
 
 
 def _refuse_mapped(planned: list[AnyOperation], host: Host) -> list[AnyOperation]:
@@ -311,9 +305,11 @@ def _devices(linux: Linux, host: Host) -> list[AnyOperation]:
     return list(nodes.values())
 
 
-def _late_operations(linux: Linux) -> list[AnyOperation]:
-    result: list[AnyOperation] = [ReadonlyPath(path) for path in dict.fromkeys(linux.readonly_paths)]
-    result += [MaskPath(path) for path in dict.fromkeys(linux.masked_paths)]
+def _late_operations(spec: RuntimeSpec) -> list[AnyOperation]:
+    result: list[AnyOperation] = [ReadonlyPath(path) for path in dict.fromkeys(spec.linux.readonly_paths)]
+    result += [MaskPath(path) for path in dict.fromkeys(spec.linux.masked_paths)]
+    if any(mount.destination == "/dev" and mount.type == "tmpfs" and "ro" in mount.options for mount in spec.mounts):
+        result.append(SetAttributes("/dev", mounts.MOUNT_ATTR_RDONLY))
     return result
 
 
