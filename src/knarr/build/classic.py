@@ -180,7 +180,7 @@ class ClassicBuild:
             what = f"{transfer.kind}:{await in_thread(transfer.digest)}"
             created_by = histories.of_files(keyword, now.defaults, what, done.destination, done.chown, done.chmod)
             step = Step(before=now, created_by=created_by, defaults=now.defaults)
-            return await self._make(step, lambda: self._layers.make(now.chain, transfer))
+            return await self._make(step, lambda: self._layers.make(now.chain, transfer, transfer.names()))
 
     async def _placed(
         self, instruction: instructions.Copy | instructions.Add, now: State

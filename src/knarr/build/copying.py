@@ -8,6 +8,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 
+import msgspec
 from msgspec import Struct
 
 from knarr.ignore import Patterns
@@ -18,7 +19,7 @@ from knarr.storage.tar_format import Entry
 from knarr.storage.trees import owned
 from knarr.storage.unpack import Entries
 
-_NO_LINKS = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 Identify = Callable[[bytes], bytes | None]
@@ -58,6 +59,8 @@ class Copy:
         self._moment = time.time_ns() if moment_ns is None else moment_ns
         self._items: dict[bytes, _Item] = {}
         self._current: _Item | None = None
+        self._source = -1
+        self._directory = trees.LastDirectory()
 
     def add_directories(self, view_fd: int, path: bytes, mode: int = 0o755) -> None:
         """A directory and those on the way to it, as far as they are missing in the tree that is built on.
@@ -114,9 +117,12 @@ class Copy:
     def digest(self) -> str:
         """The digest of names, kinds, owners, modes and contents; times do not count. Reads what is not identified."""
         result = hashlib.sha256()
-        for name in sorted(self._items):
-            parts = self._parts(self._items[name])
-            result.update(b"".join(b"%d:%b" % (len(part), part) for part in parts))
+        try:
+            for name in sorted(self._items):
+                parts = self._parts(self._items[name])
+                result.update(b"".join([b"%d:%b" % (len(part), part) for part in parts]))
+        finally:
+            self._directory.close()
         return result.hexdigest()
 
     def _parts(self, item: _Item) -> tuple[bytes, ...]:
@@ -124,33 +130,56 @@ class Copy:
         identity = self._identify(item.source) if self._identify and item.info is not None else None
         if identity is not None:
             return item.name, b"%o %d %d" % (item.mode, *item.owner), identity
-        entry, content = self._entry(item), b""
-        if entry.kind == tar.REGULAR:
-            content = self._content_digest(item)
-        devices = b"%d %d" % (entry.major, entry.minor)
-        return entry.name, entry.kind, b"%o %d %d" % (entry.mode, entry.uid, entry.gid), entry.link, content, devices
+        self._open(item)
+        try:
+            entry, content = self._entry(item), b""
+            if entry.kind == tar.REGULAR:
+                content = self._content_digest(item)
+        finally:
+            self._close()
+        attributes = b"%o %d %d %d %d" % (entry.mode, entry.uid, entry.gid, entry.major, entry.minor)
+        xattrs = msgspec.msgpack.encode(entry.xattrs, order="deterministic")
+        return entry.name, entry.kind, attributes, entry.link, content, xattrs
 
     def _content_digest(self, item: _Item) -> bytes:
         if item.info is None:
             return hashlib.sha256(item.data).digest()
-        with owned(self._open(item)) as fd, open(fd, "rb", buffering=0, closefd=False) as file:
+        with open(self._source, "rb", buffering=0, closefd=False) as file:
             return hashlib.file_digest(file, "sha256").digest()
 
-    def _open(self, item: _Item) -> int:
-        return paths.openat2(item.root_fd, item.source, os.O_RDONLY | os.O_NOFOLLOW, resolve=_NO_LINKS)
+    def _open(self, item: _Item) -> None:
+        """Open an item's file, if it is one."""
+        if item.info is not None and stat.S_ISREG(item.mode):
+            directory, name = self._directory.find(item.root_fd, item.source)
+            self._source = os.open(name, _READ, dir_fd=directory)
+
+    def _close(self) -> None:
+        if self._source >= 0:
+            os.close(self._source)
+            self._source = -1
 
     # as entries
 
+    def names(self) -> list[bytes]:
+        """The paths of all entries, in their order."""
+        return sorted(self._items)
+
     def __iter__(self) -> Iterator[Entry]:
         links: dict[tuple[int, int], bytes] = {}
-        for name in sorted(self._items):
-            item = self._current = self._items[name]
-            entry = self._entry(item)
-            if entry.kind == tar.REGULAR and item.info is not None and item.info.st_nlink > 1:
-                first = links.setdefault((item.info.st_dev, item.info.st_ino), name)
-                if first != name:
-                    entry.kind, entry.link, entry.size, entry.stored = tar.HARD_LINK, first, 0, 0
-            yield entry
+        try:
+            for name in self.names():
+                item = self._current = self._items[name]
+                self._open(item)
+                entry = self._entry(item)
+                if entry.kind == tar.REGULAR and item.info is not None and item.info.st_nlink > 1:
+                    first = links.setdefault((item.info.st_dev, item.info.st_ino), name)
+                    if first != name:
+                        entry.kind, entry.link, entry.size, entry.stored = tar.HARD_LINK, first, 0, 0
+                yield entry
+                self._close()
+        finally:
+            self._close()
+            self._directory.close()
 
     def _entry(self, item: _Item) -> Entry:
         kind = tar.KIND_OF_FILE[stat.S_IFMT(item.mode)]
@@ -160,27 +189,26 @@ class Copy:
         if item.info is None:
             entry.size = entry.stored = len(item.data)
             return entry
-        head, _, name = item.source.rpartition(b"/")
         if kind == tar.REGULAR:
             entry.size = entry.stored = item.info.st_size
-        elif kind in (tar.CHARACTER, tar.BLOCK_DEVICE):
+            entry.xattrs = trees.list_xattrs(self._source)
+            return entry
+        if kind in (tar.CHARACTER, tar.BLOCK_DEVICE):
             entry.major, entry.minor = os.major(item.info.st_rdev), os.minor(item.info.st_rdev)
-        directory = trees.open_directory(item.root_fd, head, os.O_PATH | os.O_DIRECTORY)
-        if directory is not None:
-            with owned(directory):
-                if kind == tar.SYMLINK:
-                    entry.link = os.readlink(name, dir_fd=directory)
-                entry.xattrs = trees.list_xattrs(trees.by_descriptor(directory, name))
+        directory, name = self._directory.find(item.root_fd, item.source)
+        if kind == tar.SYMLINK:
+            entry.link = os.readlink(name, dir_fd=directory)
+        entry.xattrs = trees.list_xattrs(trees.by_descriptor(directory, name))
         return entry
 
     def write_data(self, entry: Entry, fd: int) -> None:
         """See Entries."""
         assert self._current is not None
         if self._current.info is None:
-            os.write(fd, self._current.data)
+            with open(fd, "wb", closefd=False) as file:
+                file.write(self._current.data)
             return
-        with owned(self._open(self._current)) as source:
-            trees.copy_content(source, fd, entry.size)
+        trees.copy_content(self._source, fd, entry.size)
 
 
 class Unpacked:

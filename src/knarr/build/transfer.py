@@ -159,6 +159,10 @@ class Transfer:
 
     # as entries
 
+    def names(self) -> list[bytes] | None:
+        """The paths of all entries, in their order. None if archives have to be read for that."""
+        return None if self._archives else self._copy.names()
+
     def __iter__(self) -> Iterator[Entry]:
         self._current: Entries = self._copy
         yield from self._copy

@@ -34,4 +34,4 @@ def make_directory(
             raise InvalidParameter(f"Cannot mkdir: {path} is not a directory")
         directory = Copy(Ownership(owner(view)), moment_ns)
         directory.add_directories(view, name)
-        return layers.make(chain, directory)
+        return layers.make(chain, directory, directory.names())

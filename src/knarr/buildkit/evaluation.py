@@ -343,7 +343,7 @@ class Evaluation:
 
             async def make() -> Layer | None:
                 entries = timestamps.Clamped(prepared, self._options.epoch)
-                return await in_thread(self._solver.layers.make, below, entries)
+                return await in_thread(self._solver.layers.make, below, entries, prepared.names())
 
             return await self._cached(operation, key, below, vertex, make)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from zlib import adler32
 
 from knarr.storage import tar_format as tar
 from knarr.storage import trees
@@ -79,8 +80,13 @@ def _block(entry: Entry, name: bytes, prefix: bytes, seconds: int) -> bytes:
             prefix.ljust(167, b"\0"),
         )
     )
-    block[148:156] = b"%06o\0 " % sum(block)
+    block[148:156] = b"%06o\0 " % _sum(block)
     return bytes(block)
+
+
+def _sum(block: bytes | bytearray) -> int:
+    """The sum of a block's bytes. Adler-32 has that, and 1 more, in its lower half: modulo 65521, so half by half."""
+    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:
@@ -112,6 +118,7 @@ class TreePacker:
         self._root = root_fd
         self._ids = ids
         self._links: dict[tuple[int, int], bytes] = {}
+        self._directory = trees.LastDirectory()
 
     def pack(self, names: Iterable[bytes], *, prefix: bytes = b"") -> Iterator[bytes]:
         """The members for these paths below the root, in this order; sockets are left out, as tar cannot hold them.
@@ -119,33 +126,33 @@ class TreePacker:
         Their names in the archive begin with `prefix`. Yields pieces of up to about 1 MiB; `end` is left to the caller.
         """
         waiting = bytearray()
-        for name in names:
-            for piece in self._member(name, prefix):
-                waiting += piece
-                if len(waiting) >= _CHUNK:
-                    yield bytes(waiting)
-                    waiting.clear()
+        try:
+            for name in names:
+                for piece in self._member(name, prefix):
+                    waiting += piece
+                    if len(waiting) >= _CHUNK:
+                        yield bytes(waiting)
+                        waiting.clear()
+        finally:
+            self._directory.close()
         if waiting:
             yield bytes(waiting)
 
     def pack_top(self, name: bytes) -> bytes:
         """The member for the root directory itself, under a name of the caller's that ends in a slash."""
         info = os.stat(b".", dir_fd=self._root)
-        entry = _entry(name, tar.DIRECTORY, info)
+        entry = entry_of(name, tar.DIRECTORY, info)
         entry.xattrs = trees.list_xattrs(trees.by_descriptor(self._root, b"."))
         return self._header(entry)
 
     def _member(self, path: bytes, prefix: bytes) -> Iterator[bytes]:
-        head, _, name = path.rpartition(b"/")
-        parent = trees.open_directory(self._root, head, os.O_PATH | os.O_DIRECTORY)
-        if parent is None:
-            return
         try:
+            parent, name = self._directory.find(self._root, path)
             info = os.stat(name, dir_fd=parent, follow_symlinks=False)
             kind = tar.KIND_OF_FILE.get(stat.S_IFMT(info.st_mode))
             if kind is None:
                 return
-            entry = _entry(prefix + path, kind, info)
+            entry = entry_of(prefix + path, kind, info)
             if kind == tar.REGULAR:
                 yield from self._file(parent, name, entry, info)
                 return
@@ -157,8 +164,6 @@ class TreePacker:
             yield self._header(entry)
         except FileNotFoundError:
             return
-        finally:
-            os.close(parent)
 
     def _file(self, parent: int, name: bytes, entry: Entry, info: os.stat_result) -> Iterator[bytes]:
         if info.st_nlink > 1:
@@ -183,7 +188,8 @@ class TreePacker:
         return header(entry)
 
 
-def _entry(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
+def entry_of(name: bytes, kind: bytes, info: os.stat_result) -> Entry:
+    """What a file's state says of its member."""
     entry = Entry(name, kind, stat.S_IMODE(info.st_mode))
     entry.uid = info.st_uid
     entry.gid = info.st_gid

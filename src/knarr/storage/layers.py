@@ -20,9 +20,10 @@ from knarr.database import Database
 from knarr.errors import Conflict, InvalidParameter, NotFound, Unsupported
 from knarr.storage.archive_reader import ArchiveReader, Readable
 from knarr.storage.archive_writer import end
-from knarr.storage.driver import Driver, RootOptions
+from knarr.storage.driver import Draft, Driver, RootOptions
 from knarr.storage.overlay import OverlayDriver
 from knarr.storage.reaper import Reaper
+from knarr.storage.sealing import Sealing
 from knarr.storage.unpack import Entries, Limits, unpack
 from knarr.storage.vfs import VfsDriver
 
@@ -136,26 +137,34 @@ class LayerStore:
                 raise InvalidParameter(f"wrong diff id calculated on extraction {digest!r}, expected {diff_id!r}")
             return self._publish(Layer(_chain(parent, digest), digest, parent, size), draft.publish)
 
-    def make(self, parent: str | None, entries: Entries) -> Layer | None:
+    def make(self, parent: str | None, entries: Entries, names: list[bytes] | None = None) -> Layer | None:
         """As `apply`, for entries of no archive that is to be kept: the layer's digest is that of `layer_archive`.
 
-        None if it changes nothing in what `parent` shows.
+        None if it changes nothing in what `parent` shows. With the `names` of all entries, sorted as they will come, it
+        takes less time: see Sealing.
         """
         with self.in_use(parent):
             below = self._names(parent)
             if len(below) >= _MAX_LAYERS:
                 raise InvalidParameter("max depth exceeded")
             with self._driver.draft(below) as draft:
+                sealing = self._sealing(draft, entries, names)
                 size = unpack(
-                    entries,
+                    sealing or entries,
                     draft.root_fd,
                     draft.below_fd,
                     overlay=self._driver.overlay,
                     whiteouts=False,
                     limits=self._limits,
                 )
-                layer = _layer(parent, draft.diff(), size)
+                digest = sealing.digest(draft.root_fd) if sealing else None
+                layer = _sealed(parent, digest, size) if digest else _layer(parent, draft.diff(), size)
                 return layer and self._publish(layer, draft.publish)
+
+    def _sealing(self, draft: Draft, entries: Entries, names: list[bytes] | None) -> Sealing | None:
+        if not names or not self._driver.overlay:
+            return None
+        return Sealing.of(entries, names, draft.root_fd, draft.below_fd)
 
     def _publish(self, layer: Layer, publish: Callable[[str], object]) -> Layer:
         """The layer, made with a call of `publish` unless it is there already."""
@@ -403,8 +412,11 @@ def _layer(parent: str | None, pieces: Iterator[bytes], size: int) -> Layer | No
     for piece in pieces:
         empty = empty and piece == end()
         digest.update(piece)
-    diff_id = f"sha256:{digest.hexdigest()}"
-    return None if empty else Layer(_chain(parent, diff_id), diff_id, parent, size)
+    return None if empty else _sealed(parent, f"sha256:{digest.hexdigest()}", size)
+
+
+def _sealed(parent: str | None, diff_id: str, size: int) -> Layer:
+    return Layer(_chain(parent, diff_id), diff_id, parent, size)
 
 
 def _choose(root: Path, name: str | None, hidden: list[Path]) -> Driver:

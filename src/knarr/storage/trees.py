@@ -18,6 +18,7 @@ from knarr.kernel import mounts, paths
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PLAIN = paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_BENEATH
 _FICLONE = 0x40049409
+_SMALL = 64 << 10  # bytes
 _DEPTH = 100  # directories are opened one within the other down to here; what lies deeper is brought up first
 _NO_XATTRS = (errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES)
 OVERLAY_XATTRS = ("trusted.overlay.", "user.overlay.")
@@ -50,6 +51,33 @@ def open_directory(root_fd: int, path: bytes, flags: int = DIRECTORY_FLAGS) -> i
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
             return None
         raise
+
+
+class LastDirectory:
+    """Keeps the directory open that a file was in, as mostly the next one is in there too. To be closed."""
+
+    def __init__(self) -> None:
+        self._found: tuple[int, bytes, int] | None = None
+
+    def find(self, root_fd: int, path: bytes) -> tuple[int, bytes]:
+        """The directory (O_PATH) of a file below a root, no symbolic link on the way, and the file's name in it.
+
+        The descriptor is good until the next call. Raises FileNotFoundError if there is no such directory.
+        """
+        head, _, name = path.rpartition(b"/")
+        if self._found is None or self._found[:2] != (root_fd, head):
+            self.close()
+            fd = open_directory(root_fd, head, os.O_PATH | os.O_DIRECTORY)
+            if fd is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), head)
+            self._found = root_fd, head, fd
+        return self._found[2], name
+
+    def close(self) -> None:
+        """May be called more than once, and used again after it."""
+        if self._found is not None:
+            os.close(self._found[2])
+            self._found = None
 
 
 def remove_tree(dir_fd: int, name: str | bytes) -> None:
@@ -148,6 +176,9 @@ def copy_attributes(source: int, target: int, info: os.stat_result | None = None
 
 def copy_content(source: int, target: int, size: int) -> None:
     """Copy a file's data: shared extents where the file system has them, in the kernel where it can, holes kept."""
+    if size <= _SMALL:
+        _copy_small(source, target, size)
+        return
     try:
         fcntl.ioctl(target, _FICLONE, source)
         return
@@ -164,6 +195,15 @@ def copy_content(source: int, target: int, size: int) -> None:
         offset = os.lseek(source, start, os.SEEK_HOLE)
         _copy_range(source, target, start, offset)
     os.ftruncate(target, size)
+
+
+def _copy_small(source: int, target: int, size: int) -> None:
+    """Two calls do for nearly all files that there are, and then no way is faster."""
+    offset = 0
+    while offset < size and (piece := os.pread(source, size - offset, offset)):
+        offset += os.pwrite(target, piece, offset)
+    if offset < size:  # cut short meanwhile
+        os.ftruncate(target, size)
 
 
 def _copy_range(source: int, target: int, start: int, end: int) -> None:

@@ -24,7 +24,7 @@ _WHITEOUT = b".wh."
 _NO_NAMES = (b"", b".", b"..")
 _META = b".wh..wh."
 _OPAQUE = b".wh..wh..opq"
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BAD_ENTRY = {  # errors that an archive's names, sizes and attributes can cause in a healthy file system
     errno.EEXIST,
     errno.ENOTDIR,
@@ -53,7 +53,7 @@ class Entries(Protocol):
     def __iter__(self) -> Iterator[Entry]: ...
 
     def write_data(self, entry: Entry, fd: int) -> None:
-        """Write the data of the entry that came last to `fd`, an empty file."""
+        """Write the data of the entry that came last to `fd`, an empty file, which may be read too."""
         ...
 
 
