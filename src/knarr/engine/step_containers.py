@@ -72,14 +72,19 @@ class StepContainers:
             await finished(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
 
     async def _run(self, container: Container) -> int:
+        try:
+            await finished(self._launch(container))  # its program runs before that is told: a cancelled one is stopped
+            assert container.system is not None
+            return (await asyncio.shield(container.system.exited)).code
+        finally:
+            container.state.pid = 0
+            if container.system is not None:
+                await finished(self._release(container))
+
+    async def _launch(self, container: Container) -> None:
         system = await self._launcher.launch(container)
         container.adopt(system)
         container.state.pid = system.pid
-        try:
-            return (await asyncio.shield(system.exited)).code
-        finally:
-            container.state.pid = 0
-            await finished(self._release(container))
 
     async def _release(self, container: Container) -> None:
         assert container.system is not None
