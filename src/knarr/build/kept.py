@@ -1,12 +1,15 @@
 """Directories that builds keep from one to the next, and that may be removed whenever no build uses them.
 
-Whoever uses one holds a shared lock on it (flock(2)); who removes it must get it alone.
+Whoever uses one holds a shared lock on it (flock(2)); who removes it must get it alone. How large they are is asked
+after each build, so what nobody has used since is not measured again.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +27,9 @@ class KeptDirectories:
         self.root = root
         self._kind = kind
         self._description = description
+        self._lock = threading.Lock()
+        self._uses: Counter[str] = Counter()
+        self._sizes: dict[str, int] = {}
 
     def hold(self, name: str, make: Callable[[Path], None]) -> int:
         """A descriptor that keeps a directory, to be closed after its use; `make` makes one that is missing.
@@ -31,6 +37,9 @@ class KeptDirectories:
         `make` gets a path for it, and it is put into place when it is complete.
         """
         path = self.root / name
+        with self._lock:
+            self._uses[name] += 1
+            self._sizes.pop(name, None)
         while True:
             if not path.exists():
                 self._make(path, make)
@@ -60,7 +69,7 @@ class KeptDirectories:
     def _entry(self, name: str) -> CacheEntry | None:
         with suppress(FileNotFoundError), trees.opened(str(self.root / name)) as fd:
             used = os.fstat(fd).st_mtime
-            size = trees.usage(fd)
+            size = self._size(name, fd)
             return CacheEntry(
                 key=name,
                 kind=self._kind,
@@ -73,6 +82,22 @@ class KeptDirectories:
             )
         return None
 
+    def _size(self, name: str, fd: int) -> int:
+        with self._lock:
+            known, uses = self._sizes.get(name), self._uses[name]
+        if known is not None:
+            return known
+        size = trees.usage(fd)
+        with self._lock:
+            if uses == self._uses[name] and _is_unused(fd):
+                self._sizes[name] = size
+        return size
+
+    def note_size(self, name: str, size: int) -> None:
+        """Whoever holds a directory alone, and is about to give it back, knows the bytes in it: it need not be read."""
+        with self._lock:
+            self._sizes[name] = size
+
     def remove(self, name: str) -> bool:
         """Remove one unless it is used; whether it has gone."""
         path = self.root / name
@@ -83,6 +108,8 @@ class KeptDirectories:
                 path.rename(gone)
         except (BlockingIOError, FileNotFoundError):
             return False
+        with self._lock:
+            self._sizes.pop(name, None)
         self._remove(gone.name)
         return True
 
@@ -95,6 +122,15 @@ class KeptDirectories:
     def _remove(self, name: str) -> None:
         with trees.opened(str(self.root)) as fd:
             trees.remove_tree(fd, name)
+
+
+def _is_unused(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    fcntl.flock(fd, fcntl.LOCK_UN)
+    return True
 
 
 def _is_at(fd: int, path: Path) -> bool:

@@ -85,6 +85,11 @@ class Context:
         """What is in it, by path, parents first."""
         return self._items
 
+    @property
+    def size(self) -> int | None:
+        """The bytes of its files; None while they are not all here."""
+        return None if not self._list.exists() else sum(item.size for item in self._items.values() if not item.link)
+
     def digest(self, path: str) -> str:
         """The digest of what is at a path; no file is read for it."""
         below = posixpath.normpath("/" + path).strip("/")
@@ -318,6 +323,9 @@ class Contexts:
 
     def give_back(self, context: Context) -> None:
         """Close a context, for the next one who wants it."""
+        size = context.size
+        if size is not None:
+            self._kept.note_size(context.path.name, size)
         context.close()
         os.close(self._taken.pop(context.path))
 

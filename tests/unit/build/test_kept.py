@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from knarr.build.kept import KeptDirectories
+from knarr.storage import trees
 
 
 @pytest.fixture
@@ -51,3 +52,26 @@ def test_what_a_crash_left_is_removed(kept: KeptDirectories) -> None:
 
 def test_what_is_not_there(kept: KeptDirectories) -> None:
     assert (kept.entries(), kept.remove("a")) == ([], False)
+
+
+def size(kept: KeptDirectories) -> int:
+    return sum(entry.size for entry in kept.entries())
+
+
+def test_sizes_are_those_of_the_last_use(kept: KeptDirectories) -> None:
+    with trees.owned(kept.hold("a", make)):
+        assert size(kept) == 5
+        (kept.root / "a/file").write_text("more in use")
+        assert size(kept) == 11
+    assert size(kept) == 11
+    with trees.owned(kept.hold("a", make)):
+        (kept.root / "a/file").write_text("less")
+    assert size(kept) == 4
+
+
+def test_a_size_that_is_told_holds_until_the_next_use(kept: KeptDirectories) -> None:
+    with trees.owned(kept.hold("a", make)):
+        kept.note_size("a", 7)
+    assert size(kept) == 7
+    os.close(kept.hold("a", make))
+    assert size(kept) == 5
