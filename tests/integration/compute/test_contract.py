@@ -9,13 +9,15 @@ import select
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from compute_bench import Bench, runtime_spec
 
-from knarr.compute.interface import Attachment, ExecRequest, ExitStatus, LogSettings, StartFailed
+from knarr.compute.interface import Attachment, CreateRequest, ExecRequest, ExitStatus, LogSettings, StartFailed
 from knarr.compute.native.backend import NativeSystem
 from knarr.compute.spec import ConsoleSize, Memory, Mount, Namespace, Pids, Resources
 from knarr.errors import InvalidParameter, NotFound
@@ -84,6 +86,26 @@ def test_a_program_that_ends_as_it_begins(bench: Bench) -> None:
         system = bench.start(spec, start=True, attachments=[client.attachment()])
         assert bench.rest(system, client) == f"{code}\n".encode()
         assert bench(system.exited).code == code
+
+
+def test_a_start_that_is_cancelled_leaves_nothing(bench: Bench) -> None:
+    if bench.runtime:
+        pytest.skip("others start in a step of its own")
+    for microseconds in range(0, 30_000, 250):
+        request = bench.request(runtime_spec("sleep", "600"), start=True)
+
+        async def begin(request: CreateRequest = request, seconds: float = microseconds / 1_000_000) -> None:
+            making = asyncio.ensure_future(bench.backend.create(request))
+            await asyncio.sleep(seconds)
+            making.cancel()
+            with suppress(asyncio.CancelledError):
+                await (await making).delete()
+
+        bench(begin())
+        deadline = time.monotonic() + 20
+        while Cgroup(detect(), f"/knarr/{request.id}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_created_system_does_not_run_its_program(bench: Bench) -> None:

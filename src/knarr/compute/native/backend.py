@@ -122,10 +122,10 @@ class NativeBackend:
         except BaseException as error:
             may_run = (run_dir / STATE_NAME).exists()
             run_directory.remove(run_dir)
-            if isinstance(error, ShimLost):
+            if isinstance(error, ShimLost) or (may_run and isinstance(error, asyncio.CancelledError)):
                 await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
-                if may_run:  # once is enough
-                    raise StartFailed("the shim ended before the program was started") from None
+            if isinstance(error, ShimLost) and may_run:  # once is enough
+                raise StartFailed("the shim ended before the program was started") from None
             raise
         return connection, done.pid
 
