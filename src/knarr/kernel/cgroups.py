@@ -201,6 +201,11 @@ class Cgroup:
         """Whether any hierarchy has the group."""
         return any(os.path.isdir(directory) for directory in self._directories())
 
+    def leaves(self, controller: str) -> bool:
+        """Whether it is gone from the hierarchy of that controller, which the host has: it is being removed, or was."""
+        mount = self.hierarchies.controllers.get(controller, self.hierarchies.unified)
+        return mount is not None and not os.path.isdir(mount + self.path)
+
     def _members_directory(self) -> str:
         """The hierarchy by which members are counted: v2 or else v1's freezer."""
         if self.hierarchies.unified is not None:

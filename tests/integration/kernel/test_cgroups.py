@@ -90,6 +90,13 @@ def test_kill_ends_frozen_members(group: Cgroup, member: subprocess.Popen[bytes]
     assert member.wait(5) == -signal.SIGKILL
 
 
+def test_a_group_leaves_one_hierarchy_after_the_other(group: Cgroup) -> None:
+    assert not group.leaves("memory")
+    os.rmdir(f"{group.hierarchies.controllers.get('memory', group.hierarchies.unified)}{group.path}")
+    assert group.leaves("memory")
+    assert group.exists() == (group.hierarchies.mode != "v2")
+
+
 def test_remove_takes_groups_below_and_is_idempotent(group: Cgroup) -> None:
     Cgroup(group.hierarchies, f"{group.path}/below/deeper").create()
     group.remove()

@@ -412,7 +412,7 @@ class NativeSystem:
             before = self._cgroup.read(write.controller, write.file)
             self._cgroup.write(write.controller, write.file, write.value)
         except OSError as error:
-            if not self._cgroup.exists():
+            if self._cgroup.leaves(write.controller):
                 raise
             if not write.optional:
                 kind = InvalidParameter if is_refused_value(error) else KnarrError
