@@ -88,6 +88,17 @@ def test_a_program_that_ends_as_it_begins(bench: Bench) -> None:
         assert bench(system.exited).code == code
 
 
+def _shims(id: str) -> list[Path]:
+    return [entry for entry in Path("/proc").glob("[0-9]*/cmdline") if id.encode() in _read(entry)]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # just ended
+        return b""
+
+
 def test_a_start_that_is_cancelled_leaves_nothing(bench: Bench) -> None:
     if bench.runtime:
         pytest.skip("others start in a step of its own")
@@ -103,7 +114,7 @@ def test_a_start_that_is_cancelled_leaves_nothing(bench: Bench) -> None:
 
         bench(begin())
         deadline = time.monotonic() + 20
-        while Cgroup(detect(), f"/knarr/{request.id}").exists():
+        while Cgroup(detect(), f"/knarr/{request.id}").exists() or _shims(request.id):
             assert time.monotonic() < deadline
             time.sleep(0.01)
 

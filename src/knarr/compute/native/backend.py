@@ -120,11 +120,13 @@ class NativeBackend:
                 connection.close()
                 raise
         except BaseException as error:
-            may_run = (run_dir / STATE_NAME).exists()
+            begun = remains.read_state(run_dir)
             run_directory.remove(run_dir)
-            if isinstance(error, ShimLost) or (may_run and isinstance(error, asyncio.CancelledError)):
+            if begun is not None and isinstance(error, ShimLost | asyncio.CancelledError):
+                await asyncio.to_thread(remains.end, begun)
+            elif isinstance(error, ShimLost):
                 await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
-            if isinstance(error, ShimLost) and may_run:  # once is enough
+            if begun is not None and isinstance(error, ShimLost):  # once is enough
                 raise StartFailed("the shim ended before the program was started") from None
             raise
         return connection, done.pid

@@ -47,7 +47,7 @@ def bury(run_dir: Path, state: State) -> ExitStatus:
         pass
     else:
         return ExitStatus(exit.code, exit.at, exit.oom_killed)
-    _kill_orphan(state)
+    end(state)
     return lost_status()
 
 
@@ -56,7 +56,16 @@ def lost_status() -> ExitStatus:
     return ExitStatus(137, time.time_ns(), error="the container's shim was killed")
 
 
-def _kill_orphan(state: State) -> None:
+def read_state(run_dir: Path) -> State | None:
+    """What a launcher has written before it let the program begin, if it came that far."""
+    try:
+        return msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
+    except FileNotFoundError:
+        return None
+
+
+def end(state: State) -> None:
+    """Kill a system's main process, and what else its cgroup has."""
     with suppress(ProcessLookupError):
         pidfd = processes.pidfd_open(state.pid)
         try:

@@ -263,9 +263,8 @@ class Shim:
             failure = message.failure()
             done.error, done.code = failure.text, failure.code
             self._fail_start()
-        else:
-            self._started = True
-        self._send(connection, done)
+        self._send(connection, done)  # without a receiver nobody knows of this system: see `_drop`
+        self._started = not done.error
         self._finish_if_done()
 
     def _fail_start(self) -> None:
