@@ -271,7 +271,7 @@ def test_everything_at_once_on_one_container(daemon: Daemon, options: dict[str, 
 
 def shim_of(daemon: Daemon, container: str) -> int:
     for pid in daemon.pids():
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, ProcessLookupError):
             if container.encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 return pid
     raise LookupError(container)
