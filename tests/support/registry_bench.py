@@ -9,6 +9,7 @@ from typing import Any
 from knarr.images import pulling, pushing
 from knarr.images.cancellation import Cancellation
 from knarr.images.downloads import Downloads
+from knarr.images.image import Image
 from knarr.images.platforms import Platform
 from knarr.images.references import parse
 from knarr.images.registry import repository
@@ -16,7 +17,7 @@ from knarr.images.registry.credentials import ANONYMOUS, Credentials
 from knarr.images.registry.repository import Repository
 from knarr.images.registry.settings import ProxySettings, RegistrySettings
 from knarr.images.registry.transport import Transport
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 
 class Said:

@@ -31,7 +31,7 @@ from knarr.dockerfile.document import Stage
 from knarr.dockerfile.instructions import Instruction
 from knarr.errors import CommandFailed, InvalidParameter, KnarrError
 from knarr.images import changes, platforms
-from knarr.images.store import short
+from knarr.images.image import short
 from knarr.storage.layers import LayerStore
 
 

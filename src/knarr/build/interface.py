@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
-from knarr.images.store import Image
+from knarr.images.image import Image
 
 Report = Callable[[dict[str, Any]], None]
 """Takes one of the API's progress messages; from any thread."""

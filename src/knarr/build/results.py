@@ -12,7 +12,8 @@ from knarr.build.cache import BuildCache, CacheEntry
 from knarr.build.state import State
 from knarr.errors import NotFound
 from knarr.images.config import ContainerDefaults
-from knarr.images.store import Image, ImageStore, chain_ids
+from knarr.images.image import Image, chain_ids
+from knarr.images.store import ImageStore
 from knarr.storage.layers import Layer
 
 

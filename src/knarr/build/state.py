@@ -10,8 +10,8 @@ from msgspec import Struct
 from knarr.build import windows
 from knarr.images import changes, config
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
+from knarr.images.image import Image, chain_ids
 from knarr.images.platforms import Platform
-from knarr.images.store import Image, chain_ids
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

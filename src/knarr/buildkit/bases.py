@@ -19,8 +19,8 @@ from knarr.buildkit.results import CONFIG_KEY, Target
 from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
 from knarr.images import config, references
 from knarr.images.config import ImageConfig
+from knarr.images.image import Image
 from knarr.images.platforms import Platform
-from knarr.images.store import Image
 
 FindLayout = Callable[[Build, str, str, Platform], Awaitable[Image]]
 """An image of the client's for a platform, by the name of a layout and a digest; good until the build's end.

@@ -15,8 +15,8 @@ from knarr.buildkit.remote import RemoteContext
 from knarr.dockerfile.instructions import Add, Copy
 from knarr.dockerfile.locations import Location
 from knarr.dockerfile.run_mounts import RunMount
+from knarr.images.image import Image
 from knarr.images.platforms import Platform
-from knarr.images.store import Image
 
 
 @dataclass(eq=False, kw_only=True)

@@ -9,9 +9,10 @@ from knarr.buildkit.caches.layers import bring
 from knarr.buildkit.caches.places import LocalPlace
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import config, layouts
+from knarr.images.image import Image
 from knarr.images.layouts import Descriptor, Index, Manifest
 from knarr.images.platforms import Platform
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 _LIMIT = 4 << 20  # bytes of a manifest or a configuration
 _DEPTH = 3  # indexes in indexes

@@ -34,11 +34,11 @@ from knarr.buildkit.workbench import Workbench
 from knarr.engine.config import HostConfig, Ulimit
 from knarr.errors import KnarrError, Unsupported
 from knarr.images import references
+from knarr.images.image import Image
 from knarr.images.layouts import Descriptor
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
-from knarr.images.store import Image
 
 if TYPE_CHECKING:
     from knarr.engine.engine import Engine

@@ -13,7 +13,8 @@ from knarr.engine import times
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
 from knarr.errors import InvalidParameter
-from knarr.images.store import ImageStore, chain_ids
+from knarr.images.image import chain_ids
+from knarr.images.store import ImageStore
 
 _FILTERS = frozenset(
     {"id", "parent", "description", "type", "inuse", "shared", "private", "until", "unused-for", "label", "label!"}

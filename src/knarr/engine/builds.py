@@ -18,8 +18,8 @@ from knarr.engine.launcher import Launcher
 from knarr.engine.parts import Parts
 from knarr.errors import NotFound
 from knarr.images import host, platforms, references
+from knarr.images.image import Image, short
 from knarr.images.registry.credentials import Credentials, for_registry
-from knarr.images.store import Image, short
 from knarr.kernel import mounts
 
 if TYPE_CHECKING:  # what builds need is loaded with the first of them

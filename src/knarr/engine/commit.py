@@ -17,7 +17,7 @@ from knarr.errors import Conflict, InvalidParameter, Unsupported
 from knarr.images import committing, references
 from knarr.images.committing import Commit
 from knarr.images.config import ContainerDefaults
-from knarr.images.store import Image
+from knarr.images.image import Image
 
 _log = logging.getLogger(__name__)
 

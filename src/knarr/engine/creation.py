@@ -35,7 +35,7 @@ from knarr.engine.container import Container, Record, State
 from knarr.engine.parts import Parts
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import platforms
-from knarr.images.store import Image
+from knarr.images.image import Image
 
 _DEFAULT_NETWORK = "bridge"
 

@@ -19,12 +19,13 @@ from knarr.errors import InvalidParameter
 from knarr.images import platforms, references
 from knarr.images.cancellation import Cancellation
 from knarr.images.downloads import Downloads
+from knarr.images.image import Image
 from knarr.images.platforms import Platform
 from knarr.images.progress import Report
 from knarr.images.references import Reference
 from knarr.images.registry.credentials import ANONYMOUS, Credentials
 from knarr.images.registry.settings import ProxySettings, RegistrySettings, environment_proxies
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 if TYPE_CHECKING:
     from knarr.images.pulling import Puller

@@ -13,8 +13,9 @@ from knarr.engine.filters import Filters
 from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images import config
+from knarr.images.image import Image, chain_ids
 from knarr.images.platforms import Platform
-from knarr.images.store import Image, ImageStore, chain_ids
+from knarr.images.store import ImageStore
 
 Row = dict[str, Any]
 Rows = list[Row]

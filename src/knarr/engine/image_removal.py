@@ -11,9 +11,10 @@ from knarr.engine.image_listing import ContainersUsing, ContainerUse, ImageListi
 from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import Conflict, NotFound
 from knarr.images import references
+from knarr.images.image import Image, short
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore, short
+from knarr.images.store import ImageStore
 
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
 

@@ -16,10 +16,11 @@ from knarr.engine.image_sizes import ImageSizes
 from knarr.errors import InvalidParameter
 from knarr.images import archives, importer, platforms, references, saving
 from knarr.images.archives import Report
+from knarr.images.image import Image
 from knarr.images.importer import Import
 from knarr.images.layouts import PlatformField
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 _T = TypeVar("_T")
 _TRANSFERS = 64

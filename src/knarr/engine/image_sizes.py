@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from knarr.images.store import Image, ImageStore, chain_ids
+from knarr.images.image import Image, chain_ids
+from knarr.images.store import ImageStore
 
 
 class ImageSizes:

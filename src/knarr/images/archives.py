@@ -17,9 +17,10 @@ from knarr.images import archive_contents, config
 from knarr.images.archive_contents import Found, FoundImage, FoundLayer
 from knarr.images.archive_members import Members
 from knarr.images.compression import Plain, Readable, Source
+from knarr.images.image import Image, LayerBlob, chain_ids, short
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
+from knarr.images.store import ImageStore
 
 Report = Callable[[dict[str, Any]], None]
 """Takes a message of the API's progress stream."""

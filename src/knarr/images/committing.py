@@ -11,8 +11,9 @@ from msgspec import Struct
 
 from knarr.images import config
 from knarr.images.config import ContainerDefaults, HistoryEntry, RootFS
+from knarr.images.image import Image, LayerBlob
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore, LayerBlob
+from knarr.images.store import ImageStore
 
 EMPTY_LAYER = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 """The diff id of an archive without members: a step that has changed no file adds no layer."""

@@ -10,9 +10,10 @@ from knarr.errors import InvalidParameter
 from knarr.images import config
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
+from knarr.images.image import Image, LayerBlob
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore, LayerBlob
+from knarr.images.store import ImageStore
 
 
 class Import(Struct, kw_only=True):

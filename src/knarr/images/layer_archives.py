@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from knarr.errors import KnarrError
 from knarr.images.compression import COMPRESSORS, Plain, Readable, Source
 from knarr.images.content import Incoming
-from knarr.images.store import ImageStore, LayerBlob
+from knarr.images.image import LayerBlob
+from knarr.images.store import ImageStore
 
 PACKED = {"gzip", "zstd"}
 """The compressions that registries and their clients agree on."""

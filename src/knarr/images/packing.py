@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from knarr.images import config, layer_archives, layouts
+from knarr.images.image import Image, LayerBlob, chain_ids
 from knarr.images.layouts import Descriptor, Index, PlatformField
 from knarr.images.manifests import KeptManifest
-from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids
+from knarr.images.store import ImageStore
 
 _DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"

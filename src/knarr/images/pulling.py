@@ -13,6 +13,7 @@ from knarr.images.cancellation import Cancellation
 from knarr.images.compression import Plain, Readable, Source
 from knarr.images.discovery import Found
 from knarr.images.downloads import Downloads
+from knarr.images.image import Image, LayerBlob, chain_ids, short
 from knarr.images.layouts import Descriptor, Manifest
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform
@@ -23,7 +24,7 @@ from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.failures import Refused
 from knarr.images.registry.repository import BlobStream, Repository, connect
 from knarr.images.registry.transport import Transport
-from knarr.images.store import Image, ImageStore, LayerBlob, chain_ids, short
+from knarr.images.store import ImageStore
 from knarr.images.transfer import Download, Restarted, Wanted
 from knarr.images.turns import Turns
 

@@ -13,6 +13,7 @@ from knarr.errors import Conflict, InvalidParameter, NotFound
 from knarr.images import packing, trees
 from knarr.images.cancellation import Cancellation
 from knarr.images.content import ContentStore
+from knarr.images.image import Image, short
 from knarr.images.layouts import Descriptor
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform, of_host
@@ -21,7 +22,7 @@ from knarr.images.references import Reference
 from knarr.images.registry.credentials import Credentials
 from knarr.images.registry.repository import Repository, connect
 from knarr.images.registry.transport import Transport
-from knarr.images.store import Image, ImageStore, short
+from knarr.images.store import ImageStore
 
 _PIECE = 256 << 10
 

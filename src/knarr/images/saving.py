@@ -18,10 +18,11 @@ from msgspec import Struct
 from knarr.errors import InvalidParameter
 from knarr.images import config, layer_archives, layouts, packing, references, trees
 from knarr.images.content import CHUNK
+from knarr.images.image import Image, chain_ids
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore, chain_ids
+from knarr.images.store import ImageStore
 from knarr.storage import archive_writer
 from knarr.storage import tar_format as tar
 from knarr.storage.tar_format import Entry

@@ -17,9 +17,10 @@ from registry_bench import RegistryBench
 
 from knarr.database import Database
 from knarr.images import importer, platforms, references
+from knarr.images.image import Image
 from knarr.images.importer import Import
 from knarr.images.platforms import Platform
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 from knarr.storage.layers import LayerStore
 
 

@@ -16,8 +16,8 @@ from knarr.engine.events import EventBus
 from knarr.engine.image_listing import ContainerUse
 from knarr.engine.image_service import ImageService
 from knarr.errors import Conflict, InvalidParameter, KnarrError, NotFound
+from knarr.images.image import Image
 from knarr.images.references import parse
-from knarr.images.store import Image
 
 Make = Callable[..., Image]
 CONTAINER = "c" * 64

@@ -10,8 +10,9 @@ import pytest
 
 from knarr.errors import Conflict, InvalidParameter, NotFound
 from knarr.images import host
+from knarr.images.image import Image
 from knarr.images.references import parse
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 Make = Callable[..., Image]
 

@@ -9,10 +9,11 @@ import pytest
 
 from knarr.errors import Conflict, NotFound
 from knarr.images import packing, trees
+from knarr.images.image import Image
 from knarr.images.manifests import KeptManifest
 from knarr.images.platforms import Platform, of_host
 from knarr.images.references import parse
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 Make = Callable[..., Image]
 ARM = Platform("linux", "arm64")

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from knarr.buildkit.attestations.statements import digest_set, package_url
 from knarr.buildkit.graph import Base, FetchedDirectory, Foreign, LocalDirectory, Operation, Run, Transfer
 from knarr.images import references
-from knarr.images.store import Image
+from knarr.images.image import Image
 
 
 class Access(Struct, frozen=True, order=True):

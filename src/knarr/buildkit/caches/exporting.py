@@ -10,7 +10,8 @@ from knarr.buildkit.caches.places import Place
 from knarr.buildkit.caches.records import MEDIA_TYPE, Bag, Result
 from knarr.buildkit.progress import Vertex
 from knarr.images import layer_archives, layouts
-from knarr.images.store import ImageStore, LayerBlob
+from knarr.images.image import LayerBlob
+from knarr.images.store import ImageStore
 
 
 async def export(store: ImageStore, results: list[Result], place: Place, vertex: Vertex) -> str:

@@ -14,9 +14,10 @@ from knarr.buildkit.exporters.packages import Packing, response
 from knarr.buildkit.exporters.request import Finished, Job
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.images import layouts
+from knarr.images.image import Image
 from knarr.images.layouts import Descriptor
 from knarr.images.references import Reference
-from knarr.images.store import Image, ImageStore
+from knarr.images.store import ImageStore
 
 _REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "force-compression")
 """What would make another result than the one that is made."""
