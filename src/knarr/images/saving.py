@@ -55,15 +55,14 @@ class Saved(Struct):
     store, its layers are.
 
     `documents` are an index or a manifest that is saved as it is, and of what that lists all that is to be saved, the
-    top first. The blobs that they refer to are in the content store, but for configurations: those of images that are
-    not in the store are in `configurations`, by digest. Without documents a manifest is made from the layers.
+    top first. The blobs that they refer to are in the content store, but for configurations. Without documents a
+    manifest is made from the layers.
     """
 
     image: Image
     names: list[Reference]
     document: bytes
     documents: list[KeptManifest] = []
-    configurations: dict[str, bytes] = {}
 
 
 def write(store: ImageStore, images: list[Saved]) -> Iterator[bytes]:
@@ -134,8 +133,7 @@ class _Archive:
             blobs = document.blobs
             if document.image_id:
                 described, *blobs = blobs
-                known = {**item.configurations, item.image.id: item.document}
-                yield from self._document(known.get(described.digest) or self._store.raw_config(described.digest))
+                yield from self._document(self._store.raw_config(described.digest))
             for blob in blobs:
                 if self._store.content.has(blob.digest):  # else it is a foreign one
                     yield from self._blob(blob.digest, blob.size)
