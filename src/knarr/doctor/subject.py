@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import grp
 import os
 import pwd
 from collections.abc import Mapping
@@ -86,11 +85,3 @@ def _of(uid: int) -> pwd.struct_passwd:
     except KeyError:
         home = os.path.expanduser("~")
         return pwd.struct_passwd((str(uid), "x", uid, os.getegid(), "", home if home != "~" else "/", "/bin/sh"))
-
-
-def group_name(gid: int) -> str:
-    """A group's name, or its number."""
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return str(gid)

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from knarr.doctor.finding import Finding, missing, ok, unknown
 from knarr.doctor.subject import Subject
-from knarr.kernel import namespaces, processes
+from knarr.kernel import namespaces, processes, pseudo_files
 
 _PATIENCE = 20_000  # milliseconds
 
@@ -112,9 +112,9 @@ def _enter_user_namespace(flags: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     try:
         namespaces.unshare(namespaces.CLONE_NEWUSER)
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/gid_map", f"0 {gid} 1")
-        _write("/proc/self/uid_map", f"0 {uid} 1")
+        pseudo_files.write("/proc/self/setgroups", "deny")
+        pseudo_files.write("/proc/self/gid_map", f"0 {gid} 1")
+        pseudo_files.write("/proc/self/uid_map", f"0 {uid} 1")
     except OSError as error:
         raise NoUserNamespace(error.strerror) from error
     if flags:
@@ -127,14 +127,6 @@ def _go_on_in_child() -> None:
     if child:
         os.waitpid(child, 0)
         os._exit(0)
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
 
 
 def _read_all(reader: int) -> bytes:

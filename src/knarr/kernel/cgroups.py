@@ -12,7 +12,7 @@ import os
 import select
 import time
 
-from knarr.kernel import user_namespaces
+from knarr.kernel import pseudo_files, user_namespaces
 from knarr.kernel.processes import pidfd_open
 from knarr.kernel.syscalls import check, libc
 from knarr.light import NamedTuple, signal, suppress
@@ -65,7 +65,7 @@ def detect() -> Hierarchies:
 
 def own_path() -> str:
     """The v2 group of this process, from the mount point on; "" for the root, or where there is no v2 hierarchy."""
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in pseudo_files.read("/proc/self/cgroup").splitlines():
         if line.startswith("0::"):
             return line[3:].rstrip("/")
     return ""
@@ -154,14 +154,14 @@ class Cgroup:
         assert self.hierarchies.unified is not None
         for depth in range(len(self._parts)):
             parent = "/".join([self.hierarchies.unified, *self._parts[:depth]])
-            enabled = _read(f"{parent}/cgroup.subtree_control").split()
+            enabled = pseudo_files.read(f"{parent}/cgroup.subtree_control").split()
             if all(name in enabled for name in wanted):
                 continue
-            available = _read(f"{parent}/cgroup.controllers").split()
+            available = pseudo_files.read(f"{parent}/cgroup.controllers").split()
             for name in wanted:
                 if name in available and name not in enabled:
                     with suppress(OSError):  # EBUSY where the parent has processes of its own
-                        _write(f"{parent}/cgroup.subtree_control", f"+{name}")
+                        pseudo_files.write(f"{parent}/cgroup.subtree_control", f"+{name}")
 
     def join_files(self) -> list[str]:
         """The v1 files into which a process with one thread writes "0" to become a member.
@@ -180,22 +180,22 @@ class Cgroup:
     def add(self, pid: int) -> None:
         """Move a running process, all threads, into the group in every hierarchy. Slow, see `join_files`."""
         for directory in self._directories():
-            _write(f"{directory}/cgroup.procs", str(pid))
+            pseudo_files.write(f"{directory}/cgroup.procs", str(pid))
 
     def write(self, controller: str, file: str, value: str) -> None:
         """Write a control file. Raises OSError: ENOENT where the kernel or the host does not have it."""
         path = f"{self._directory(controller)}/{file}"
         try:
-            _write(path, value)
+            pseudo_files.write(path, value)
         except FileNotFoundError:
             if self.hierarchies.unified is None or controller not in _MANAGED:
                 raise
             self._enable((controller,))
-            _write(path, value)
+            pseudo_files.write(path, value)
 
     def read(self, controller: str, file: str) -> str:
         """The text of a control file. Raises OSError."""
-        return _read(f"{self._directory(controller)}/{file}")
+        return pseudo_files.read(f"{self._directory(controller)}/{file}")
 
     def exists(self) -> bool:
         """Whether any hierarchy has the group."""
@@ -217,7 +217,7 @@ class Cgroup:
         found: set[int] = set()
         for directory, _, _ in os.walk(self._members_directory()) if self._directories() else ():
             with suppress(FileNotFoundError, OSError):
-                found.update(map(int, _read(f"{directory}/cgroup.procs").split()))
+                found.update(map(int, pseudo_files.read(f"{directory}/cgroup.procs").split()))
         return sorted(found)
 
     def freeze(self) -> None:
@@ -353,10 +353,10 @@ class Cgroup:
         )
 
     def _write_unified(self, file: str, value: str) -> None:
-        _write(f"{self.hierarchies.unified}{self.path}/{file}", value)
+        pseudo_files.write(f"{self.hierarchies.unified}{self.path}/{file}", value)
 
     def _event(self, name: str) -> int:
-        return _field(_read(f"{self.hierarchies.unified}{self.path}/cgroup.events"), name)
+        return _field(pseudo_files.read(f"{self.hierarchies.unified}{self.path}/cgroup.events"), name)
 
     def _await_event(self, name: str, wanted: int) -> None:
         """Wait until a field of cgroup.events has a value; the kernel announces changes as POLLPRI."""
@@ -378,10 +378,10 @@ def _inherit_cpuset(directory: str) -> None:
     one first, where somebody has made it without."""
     parent = os.path.dirname(directory)
     for file in ("cpuset.cpus", "cpuset.mems"):
-        if not _read(f"{directory}/{file}").strip():
-            if not _read(f"{parent}/{file}").strip():
+        if not pseudo_files.read(f"{directory}/{file}").strip():
+            if not pseudo_files.read(f"{parent}/{file}").strip():
                 _inherit_cpuset(parent)
-            _write(f"{directory}/{file}", _read(f"{parent}/{file}").strip())
+            pseudo_files.write(f"{directory}/{file}", pseudo_files.read(f"{parent}/{file}").strip())
 
 
 def _remove_tree(directory: str) -> None:
@@ -394,7 +394,11 @@ def _remove_tree(directory: str) -> None:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                if error.errno != errno.EBUSY or time.monotonic() > deadline or _read(f"{path}/cgroup.procs"):
+                if (
+                    error.errno != errno.EBUSY
+                    or time.monotonic() > deadline
+                    or pseudo_files.read(f"{path}/cgroup.procs")
+                ):
                     raise
                 os.sched_yield()
                 continue
@@ -428,26 +432,3 @@ def _field(text: str, name: str) -> int:
         if key == name:
             return int(value)
     return 0
-
-
-def _read(path: str) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while data := os.read(fd, 65536):
-            parts.append(data)
-        return b"".join(parts).decode(errors="replace")
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, value: str) -> None:
-    """One write(2), as control files want it. The error names the file."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, value.encode())
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(fd)

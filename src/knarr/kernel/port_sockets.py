@@ -64,9 +64,3 @@ def has_ipv6() -> bool:
             return file.read().strip() == "0"
     except OSError:
         return False
-
-
-def first_unprivileged() -> int:
-    """The lowest port that takes no privilege."""
-    with open("/proc/sys/net/ipv4/ip_unprivileged_port_start") as file:
-        return int(file.read())

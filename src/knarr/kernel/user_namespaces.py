@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from knarr.kernel import pseudo_files
 from knarr.kernel.namespaces import TYPES, unshare
 from knarr.light import ExitStack, cache
 
@@ -63,8 +64,8 @@ def make(uid_map: str, gid_map: str, *, network: bool = False) -> list[int]:
     of a network namespace which belongs to it. They are the caller's. Raises OSError, EINVAL for bad maps."""
 
     def write_maps(child: int) -> None:
-        _write(f"/proc/{child}/uid_map", uid_map)
-        _write(f"/proc/{child}/gid_map", gid_map)
+        pseudo_files.write(f"/proc/{child}/uid_map", uid_map)
+        pseudo_files.write(f"/proc/{child}/gid_map", gid_map)
 
     return make_mapped(write_maps, ["user", "network"] if network else ["user"])
 
@@ -126,11 +127,3 @@ def of_process(pid: int, kinds: Sequence[str]) -> list[int]:
             undo.callback(os.close, fds[-1])
         undo.pop_all()
         return fds
-
-
-def _write(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)

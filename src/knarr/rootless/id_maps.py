@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from knarr.errors import KnarrError
+from knarr.kernel import pseudo_files
 
 _RECORD = re.compile(r"([^:#]+):([0-9]+):([0-9]+)")
 _HELPERS = ("newuidmap", "newgidmap")
@@ -40,9 +41,11 @@ class IdMaps(NamedTuple):
             _run_helper(_HELPERS[0], pid, _lines(os.geteuid(), self.uids))
             _run_helper(_HELPERS[1], pid, _lines(os.getegid(), self.gids))
             return
-        _write(f"/proc/{pid}/uid_map", f"0 {os.geteuid()} 1")
-        _write(f"/proc/{pid}/setgroups", "deny")  # or else anybody could leave a group that denies them something
-        _write(f"/proc/{pid}/gid_map", f"0 {os.getegid()} 1")
+        pseudo_files.write(f"/proc/{pid}/uid_map", f"0 {os.geteuid()} 1")
+        pseudo_files.write(
+            f"/proc/{pid}/setgroups", "deny"
+        )  # or else anybody could leave a group that denies them something
+        pseudo_files.write(f"/proc/{pid}/gid_map", f"0 {os.getegid()} 1")
 
 
 def of_user() -> IdMaps:
@@ -87,8 +90,3 @@ def _run_helper(name: str, pid: int, ranges: list[IdRange]) -> None:
     done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode:
         raise KnarrError(f"{name} failed: {done.stderr.strip()}")
-
-
-def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)

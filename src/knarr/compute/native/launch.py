@@ -13,7 +13,7 @@ from knarr.compute.native import frames, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
-from knarr.kernel import namespaces, processes, user_namespaces
+from knarr.kernel import namespaces, processes, pseudo_files, user_namespaces
 from knarr.kernel.cgroups import Cgroup, Hierarchies
 from knarr.light import ExitStack, NamedTuple, socket, suppress
 
@@ -384,10 +384,6 @@ def _map_ids(pid: int, plan: Plan) -> None:
 def write(path: str, value: str) -> None:
     """Write a file of /proc. Raises LaunchError."""
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-        try:
-            os.write(fd, value.encode())
-        finally:
-            os.close(fd)
+        pseudo_files.write(path, value)
     except OSError as error:
         raise LaunchError(f"write {path.rpartition('/')[2]}: {(error.strerror or '').lower()}") from error
