@@ -119,15 +119,13 @@ class NativeBackend:
             except BaseException:
                 connection.close()
                 raise
-        except BaseException as error:
-            begun = remains.read_state(run_dir)
-            run_directory.remove(run_dir)
-            if begun is not None and isinstance(error, ShimLost | asyncio.CancelledError):
-                await asyncio.to_thread(remains.end, begun)
-            elif isinstance(error, ShimLost):
-                await asyncio.to_thread(remains.clear_cgroup, open_cgroup(cgroup))
-            if begun is not None and isinstance(error, ShimLost):  # once is enough
+        except (ShimLost, asyncio.CancelledError) as error:  # no shim tells what became of it
+            begun = await asyncio.to_thread(_undo, run_dir, cgroup)
+            if begun and isinstance(error, ShimLost):  # once is enough
                 raise StartFailed("the shim ended before the program was started") from None
+            raise
+        except BaseException:
+            run_directory.remove(run_dir)
             raise
         return connection, done.pid
 
@@ -174,6 +172,20 @@ class NativeBackend:
     async def close(self) -> None:
         """Let the zygote end; systems go on running."""
         self.zygote.close()
+
+
+def _undo(run_dir: Path, cgroup: CgroupPlan) -> bool:
+    """End what was made of a system; whether its program may have begun.
+
+    A launcher may still be at it: without the directory it cannot finish, and undoes its work.
+    """
+    begun = remains.read_state(run_dir)
+    run_directory.remove(run_dir)
+    if begun is None:
+        remains.clear_cgroup(open_cgroup(cgroup))
+    else:
+        remains.end(begun)
+    return begun is not None
 
 
 def _create_message(request: CreateRequest, plan: Plan) -> messages.Create:
