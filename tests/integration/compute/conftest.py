@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 from compute_bench import Bench
+from runtime_bench import Runtime
+
+from knarr.kernel.cgroups import Cgroup, detect
 
 
 @pytest.fixture
@@ -15,3 +18,12 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     yield bench
     bench.close()
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """knarr-runtime with a busybox root; its container is gone afterwards."""
+    runtime = Runtime(tmp_path)
+    yield runtime
+    runtime("delete", "--force", runtime.id)
+    assert not Cgroup(detect(), f"/knarr-test-{runtime.id}").exists()

@@ -10,14 +10,13 @@ import socket
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from compute_bench import make_root, runtime_spec
+from compute_bench import runtime_spec
+from runtime_bench import PROGRAM, Runtime
 from seccomp_agent import Agent
 
 from knarr.compute.spec import (
@@ -29,71 +28,13 @@ from knarr.compute.spec import (
     Namespace,
     Personality,
     Resources,
-    RuntimeSpec,
     Scheduler,
     Seccomp,
     SeccompSyscall,
     TimeOffset,
 )
 from knarr.kernel import mounts, processes
-from knarr.kernel.cgroups import Cgroup, detect
 from knarr.runtime import sealing
-
-PROGRAM = Path(sys.executable).with_name("knarr-runtime")
-
-
-class Runtime:
-    """The command with a root of its own, and a bundle."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.bundle = directory / "bundle"
-        self.bundle.mkdir()
-        make_root(self.bundle / "rootfs")
-        self.id = f"rt-{uuid.uuid4().hex[:12]}"
-
-    def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [str(PROGRAM), "--root", str(self.directory / "root"), *words]
-        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL} | options
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=self.bundle, **settings)
-
-    def ok(self, *words: str, **options: Any) -> str:
-        """A command that must succeed; what it prints."""
-        done = self(*words, **options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def configure(self, spec: RuntimeSpec) -> None:
-        spec.linux.cgroups_path = f"/knarr-test-{self.id}"
-        (self.bundle / "config.json").write_bytes(msgspec.json.encode(spec))
-
-    def create(self, *args: str) -> None:
-        """A container that waits, its output going nowhere: pipes of ours would stay open with it."""
-        self.configure(runtime_spec(*args))
-        self.quietly("create", self.id)
-
-    def quietly(self, *words: str) -> None:
-        """A command that must succeed and leaves something running behind."""
-        command = [str(PROGRAM), "--root", str(self.directory / "root"), *words]
-        null = subprocess.DEVNULL
-        subprocess.run(command, cwd=self.bundle, stdin=null, stdout=null, stderr=null, timeout=30, check=True)
-
-    def up(self, *args: str) -> None:
-        """A container that runs."""
-        self.create(*args)
-        self.ok("start", self.id)
-
-    def status(self) -> str:
-        status: str = json.loads(self.ok("state", self.id))["status"]
-        return status
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    runtime = Runtime(tmp_path)
-    yield runtime
-    runtime("delete", "--force", runtime.id)
-    assert not Cgroup(detect(), f"/knarr-test-{runtime.id}").exists()
 
 
 def test_a_life_in_steps(runtime: Runtime) -> None:
