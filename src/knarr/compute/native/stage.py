@@ -175,7 +175,9 @@ def _with_null(streams: tuple[int, int, int]) -> tuple[int, int, int]:
 def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
     mounts.mount(None, "/", None, mounts.MS_REC | mounts.MS_SLAVE)
     root = inherited.root_fd
-    mounts.mount_setattr(root, propagation=mounts.MS_PRIVATE)
+    # Nothing that is mounted in it shows on the host; what is mounted there shows in it where it is to be a slave.
+    kind = mounts.MS_SLAVE if plan.root_propagation & mounts.MS_SLAVE else mounts.MS_PRIVATE
+    mounts.mount_setattr(root, propagation=kind, recursive=True)
     here = os.open("/", os.O_PATH | os.O_CLOEXEC)  # of this mount namespace: descriptors of the host's would not do
     mounts.move_mount(root, here)  # on top of the host's root, which a process's "/" does not follow
     os.close(here)
