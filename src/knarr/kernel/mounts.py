@@ -1,7 +1,8 @@
 """Mounts: the descriptor-based calls (fsopen, fsmount, open_tree, move_mount, mount_setattr) and the classic ones.
 
-Sources: fsopen(2), fsconfig(2), fsmount(2), open_tree(2), move_mount(2), mount_setattr(2), mount(2), umount2(2),
-pivot_root(2). All raise OSError. Functions that return a descriptor return it close-on-exec and owned by the caller.
+Sources: fsopen(2), fsconfig(2), fsmount(2), fspick(2), open_tree(2), move_mount(2), mount_setattr(2), mount(2),
+umount2(2), pivot_root(2). All raise OSError. Functions that return a descriptor return it close-on-exec and owned by
+the caller.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ _FSMOUNT_CLOEXEC = 1
 _FSCONFIG_SET_FLAG = 0
 _FSCONFIG_SET_STRING = 1
 _FSCONFIG_CMD_CREATE = 6
+_FSCONFIG_CMD_RECONFIGURE = 7
+_FSPICK_CLOEXEC = 1
+_FSPICK_EMPTY_PATH = 8
 _MOVE_MOUNT_F_EMPTY_PATH = 0x4
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
 
@@ -120,20 +124,40 @@ def mount_detached(fstype: str, options: list[tuple[str, str | None]] | tuple[()
     """
     context = fsopen(fstype)
     try:
-        for key, value in options:
-            if value is None:
-                fsconfig_flag(context, key)
-            else:
-                fsconfig_string(context, key, value)
+        _set_options(context, options)
         fsconfig_create(context)
         return fsmount(context, attributes)
     except OSError as error:
-        messages = context_messages(context)
-        if messages:
-            raise OSError(error.errno, f"{os.strerror(error.errno or 0)}: {'; '.join(messages)}") from error
-        raise
+        raise _explained(error, context) from error
     finally:
         os.close(context)
+
+
+def reconfigure(fd: int, options: list[tuple[str, str | None]]) -> None:
+    """Change options of the file system that is mounted at `fd` (a remount). Raises OSError as `mount_detached`."""
+    context = syscall(syscalls.SYS_fspick, fd, b"", _FSPICK_CLOEXEC | _FSPICK_EMPTY_PATH)
+    try:
+        _set_options(context, options)
+        syscall(syscalls.SYS_fsconfig, context, _FSCONFIG_CMD_RECONFIGURE, None, None, 0)
+    except OSError as error:
+        raise _explained(error, context) from error
+    finally:
+        os.close(context)
+
+
+def _set_options(context: int, options: list[tuple[str, str | None]] | tuple[()]) -> None:
+    for key, value in options:
+        if value is None:
+            fsconfig_flag(context, key)
+        else:
+            fsconfig_string(context, key, value)
+
+
+def _explained(error: OSError, context: int) -> OSError:
+    messages = context_messages(context)
+    if not messages:
+        return error
+    return OSError(error.errno, f"{os.strerror(error.errno or 0)}: {'; '.join(messages)}")
 
 
 def open_tree(dir_fd: int, path: str | bytes, *, clone: bool = False, recursive: bool = False, flags: int = 0) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from knarr.compute.native.mount_options import plan_mount
-from knarr.compute.native.operations import BindMount, MountFilesystem
+from knarr.compute.native.operations import BindMount, MountFilesystem, Remount
 from knarr.compute.spec import IdMapping, Mount
 from knarr.errors import InvalidParameter
 from knarr.kernel import mounts
@@ -55,6 +55,7 @@ def test_access_times_clear_what_they_replace() -> None:
         Mount("relative", "tmpfs", "tmpfs"),
         Mount("/x", None, "y"),
         Mount("/x", "bind", None),
+        Mount("/x", "bind", "/y", ["tmpcopyup"]),
     ],
 )
 def test_wrong_mounts_are_refused(mount: Mount) -> None:
@@ -72,3 +73,12 @@ def test_an_id_mapped_bind() -> None:
 def test_an_id_mapped_bind_needs_mappings() -> None:
     with pytest.raises(InvalidParameter, match="uidMappings"):
         plan_mount(Mount("/x", "bind", "/y", ["bind", "idmap"]))
+
+
+def test_a_remount_changes_the_mount_alone_if_it_is_a_bind() -> None:
+    assert plan_mount(Mount("/x", "tmpfs", "y", ["remount", "ro", "size=1k"])) == [
+        Remount("/x", mounts.MOUNT_ATTR_RDONLY, options=[("size", "1k")])
+    ]
+    assert plan_mount(Mount("/x", None, "y", ["bind", "remount", "rw", "size=1k"])) == [
+        Remount("/x", clear=mounts.MOUNT_ATTR_RDONLY)
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from knarr.compute.native.operations import AnyOperation, BindMount, MountFilesystem
+from knarr.compute.native.operations import AnyOperation, BindMount, MountFilesystem, Remount
 from knarr.compute.spec import IdMapping, Mount
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import mounts
@@ -34,8 +34,9 @@ _PROPAGATIONS = {
     "shared": mounts.MS_SHARED,
     "unbindable": mounts.MS_UNBINDABLE,
 }
-_SUPERBLOCK_FLAGS = {"sync", "dirsync", "lazytime", "mand", "silent"}
-_NOTHING = {"defaults", "async", "nolazytime", "nomand", "loud", "nofail"}
+_SUPERBLOCK_FLAGS = {"sync", "dirsync", "lazytime", "mand"}
+# What is so anyway, or nothing to the kernel's newer calls: file systems that count versions always do.
+_NOTHING = {"defaults", "async", "nolazytime", "nomand", "loud", "silent", "iversion", "noiversion", "nofail"}
 
 
 class _Parsed:
@@ -46,6 +47,7 @@ class _Parsed:
         self.propagation = 0
         self.recursive_propagation = False
         self.idmap = self.recursive_idmap = False
+        self.remount = self.copy_up = False
         self.data: list[tuple[str, str | None]] = []
         for option in options:
             self._take(option)
@@ -65,8 +67,10 @@ class _Parsed:
             self.propagation = _PROPAGATIONS[recursive if self.recursive_propagation else option]
         elif option in ("idmap", "ridmap"):
             self.idmap, self.recursive_idmap = True, option == "ridmap"
+        elif option == "remount":
+            self.remount = True
         elif option == "tmpcopyup":
-            raise Unsupported(f"mount option {option!r} is not supported by the native runtime")
+            self.copy_up = True
         elif option not in _NOTHING:
             self._take_data(option)
 
@@ -80,6 +84,10 @@ def plan_mount(mount: Mount) -> list[AnyOperation]:
     if not mount.destination.startswith("/"):
         raise InvalidParameter(f"mount destination {mount.destination} not absolute")
     parsed = _Parsed(mount.options)
+    if parsed.copy_up and mount.type != "tmpfs":
+        raise InvalidParameter(f"mount option tmpcopyup is for tmpfs only: {mount.destination}")
+    if parsed.remount:
+        return [_remount(mount, parsed)]
     if parsed.bind or mount.type == "bind":
         return [_bind(mount, parsed)]
     if not mount.type:
@@ -94,8 +102,20 @@ def plan_mount(mount: Mount) -> list[AnyOperation]:
             attributes=parsed.set | parsed.recursive_set,
             options=parsed.data,
             propagation=parsed.propagation,
+            copy_up=parsed.copy_up,
         )
     ]
+
+
+def _remount(mount: Mount, parsed: _Parsed) -> Remount:
+    """With "bind" the mount alone is changed, else its file system too."""
+    return Remount(
+        destination=mount.destination,
+        set=parsed.set,
+        clear=parsed.clear,
+        options=[] if parsed.bind else parsed.data,
+        propagation=parsed.propagation,
+    )
 
 
 def _bind(mount: Mount, parsed: _Parsed) -> BindMount:

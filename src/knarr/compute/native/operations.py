@@ -70,7 +70,11 @@ def _require_outside_proc(target: int, destination: str) -> None:
 
 
 class MountFilesystem(Operation):
-    """Mount a new instance of a filesystem. `attributes` are MOUNT_ATTR_*; `propagation` MS_* or 0."""
+    """Mount a new instance of a filesystem. `attributes` are MOUNT_ATTR_*; `propagation` MS_* or 0.
+
+    A tmpfs has the mode of the directory that it covers, and with `copy_up` its owner and content too; `options`
+    count more.
+    """
 
     fstype: str
     destination: str
@@ -78,15 +82,27 @@ class MountFilesystem(Operation):
     attributes: int = 0
     options: list[tuple[str, str | None]] = field(default_factory=list)
     propagation: int = 0
+    copy_up: bool = False
+
+    def prepare(self) -> int | None:
+        """Import what copies while the host's files can be seen: few systems ask for it."""
+        if self.copy_up:
+            from knarr.compute.native import copying  # noqa: F401
+        return None
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Make the instance first, so that a wrong option leaves no directory behind."""
-        options = [("source", self.source), *self.options] if self.source else self.options
-        mount_fd = mounts.mount_detached(self.fstype, options, self.attributes)
+        options = [("source", self.source), *self.options] if self.source else [*self.options]
+        if self.fstype == "tmpfs":
+            options[:0] = self._covered(scene.root_fd)
+        late = self.attributes & mounts.MOUNT_ATTR_RDONLY if self.copy_up else 0
+        mount_fd = mounts.mount_detached(self.fstype, options, self.attributes & ~late)
         try:
             target = self._open_target(scene.root_fd)
             try:
                 _require_outside_proc(target, self.destination)
+                if self.copy_up:
+                    self._copy_up(target, mount_fd, late)
                 if self.propagation:
                     mounts.mount_setattr(mount_fd, propagation=self.propagation)
                 mounts.move_mount(mount_fd, target)
@@ -94,6 +110,28 @@ class MountFilesystem(Operation):
                 os.close(target)
         finally:
             os.close(mount_fd)
+
+    def _covered(self, root_fd: int) -> list[tuple[str, str | None]]:
+        """What the directory that will be covered has, as options: of the same option twice the last one counts."""
+        try:
+            target = paths.open_in_root(root_fd, self.destination)
+        except OSError:
+            return []
+        try:
+            status = os.fstat(target)
+        finally:
+            os.close(target)
+        found: list[tuple[str, str | None]] = [("mode", f"{stat.S_IMODE(status.st_mode):o}")]
+        if self.copy_up:
+            found += [("uid", str(status.st_uid)), ("gid", str(status.st_gid))]
+        return found
+
+    def _copy_up(self, target: int, mount_fd: int, attributes: int) -> None:
+        from knarr.compute.native import copying
+
+        copying.copy_content(target, mount_fd)
+        if attributes:
+            mounts.mount_setattr(mount_fd, set=attributes)
 
     def _open_target(self, root_fd: int) -> int:
         """procfs and sysfs go where their name says: an image must not move them by a symbolic link."""
@@ -362,6 +400,29 @@ def _readonly_clone(target: int) -> int:
     return clone
 
 
+class Remount(Operation):
+    """Change a mount that an earlier operation has made: attributes as in `BindMount`, options of its file system."""
+
+    destination: str
+    set: int = 0
+    clear: int = 0
+    options: list[tuple[str, str | None]] = field(default_factory=list)
+    propagation: int = 0
+
+    def execute(self, scene: Scene, fd: int | None) -> None:
+        """mount_setattr(2) on what is mounted there, fspick(2) for its file system."""
+        target = paths.open_in_root(scene.root_fd, self.destination)
+        try:
+            mounts.mount_setattr(target, set=self.set, clear=self.clear, propagation=self.propagation)
+            if self.options:
+                mounts.reconfigure(target, self.options)
+        finally:
+            os.close(target)
+
+    def describe(self) -> str:
+        return f"remounting {self.destination}"
+
+
 class SetAttributes(Operation):
     """Change the attributes (MOUNT_ATTR_*) of the mount that is at a path."""
 
@@ -389,5 +450,6 @@ AnyOperation = (
     | Symlink
     | MaskPath
     | ReadonlyPath
+    | Remount
     | SetAttributes
 )
