@@ -33,7 +33,8 @@ def giver(container: Container, told: Callable[[int], Told]) -> Callable[[int, i
         try:
             agent.connect(container.listener)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, listener.to_bytes(4, "little"))
-            agent.sendmsg([document], [rights])
+            if rest := document[agent.sendmsg([document], [rights]) :]:  # it may be cut short by a signal
+                agent.sendall(rest)
         except OSError as error:
             words = f"failed to connect with seccomp agent specified in the seccomp profile: {error.strerror}"
             raise LaunchError(f"{words}: {container.listener}") from None
