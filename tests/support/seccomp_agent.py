@@ -8,6 +8,7 @@ import json
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,14 @@ _NOTIFICATION_SIZE = 80
 
 
 class Agent:
-    """Listens at `path`; each system call of whose listener it gets fails with ENOMEDIUM."""
+    """Listens at `path`; each system call of whose listener it gets fails with ENOMEDIUM.
 
-    def __init__(self, path: Path) -> None:
+    `look` is called with who made the call before that is answered.
+    """
+
+    def __init__(self, path: Path, look: Callable[[int], None] = lambda pid: None) -> None:
         self.states: list[dict[str, Any]] = []
+        self._look = look
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
         self._socket.listen()
@@ -39,16 +44,17 @@ class Agent:
             with connection:
                 document, (listener,), _, _ = socket.recv_fds(connection, 1 << 16, 1)
             self.states.append(json.loads(document))
-            threading.Thread(target=_answer, args=[listener], daemon=True).start()
+            threading.Thread(target=_answer, args=[listener, self._look], daemon=True).start()
 
 
-def _answer(listener: int) -> None:
+def _answer(listener: int, look: Callable[[int], None]) -> None:
     with open(listener, "rb", buffering=0):
         while True:
             notification = bytearray(_NOTIFICATION_SIZE)
             try:
                 fcntl.ioctl(listener, _RECEIVE, notification)
-                (number,) = struct.unpack_from("Q", notification)
+                number, pid = struct.unpack_from("QI", notification)
+                look(pid)
                 fcntl.ioctl(listener, _SEND, struct.pack("QqiI", number, 0, -errno.ENOMEDIUM, 0))
             except OSError:  # ENOENT: nobody is left who could ask
                 return

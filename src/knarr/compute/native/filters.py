@@ -140,6 +140,8 @@ def flags(profile: Seccomp) -> int:
         if name not in FLAGS:
             raise InvalidParameter(f"unknown seccomp flag: {name}")
         result |= FLAGS[name]
+    if not any(rule.action == "SCMP_ACT_NOTIFY" for rule in profile.syscalls):
+        result &= ~seccomp.FLAG_WAIT_KILLABLE_RECV  # without a listener the kernel refuses it
     return result
 
 
