@@ -1,6 +1,6 @@
 """The OCI runtime spec's config.json as types: the document between the engine and a compute backend.
 
-Field names, meanings and defaults are those of the Open Container Initiative Runtime Specification 1.2 (config.md,
+Field names, meanings and defaults are those of the Open Container Initiative Runtime Specification 1.3 (config.md,
 config-linux.md). Unknown keys are ignored, as the specification asks.
 """
 
@@ -221,6 +221,18 @@ class HugepageLimit(Spec):
     limit: int
 
 
+class InterfacePriority(Spec):
+    name: str
+    priority: int
+
+
+class Network(Spec):
+    """What the traffic of a cgroup is known by: `class_id` to filters, priorities to queueing of interfaces."""
+
+    class_id: int | None = field(default=None, name="classID")
+    priorities: list[InterfacePriority] = field(default_factory=list)
+
+
 class Rdma(Spec):
     hca_handles: int | None = None
     hca_objects: int | None = None
@@ -233,6 +245,7 @@ class Resources(Spec):
     pids: Pids | None = None
     block_io: BlockIO | None = field(default=None, name="blockIO")
     hugepage_limits: list[HugepageLimit] = field(default_factory=list)
+    network: Network | None = None
     unified: dict[str, str] = field(default_factory=dict)
     rdma: dict[str, Rdma] = field(default_factory=dict)
 

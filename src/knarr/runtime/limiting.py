@@ -11,7 +11,8 @@ from knarr.compute.native import limits
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.spec import BlockIO, Cpu, Memory, Pids, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError
-from knarr.kernel.cgroups import Hierarchies
+from knarr.kernel import cgroup_usage
+from knarr.kernel.cgroups import Cgroup, Hierarchies
 from knarr.runtime.containers import Container, Store
 
 
@@ -50,12 +51,20 @@ def update(store: Store, container: Container, resources: Resources) -> None:
         raise Conflict("container not running")
     plan = container.cgroup
     cgroup = open_cgroup(plan)
+    if resources.memory is not None and resources.memory.check_before_update:
+        _check_usage(cgroup, resources.memory)
     for write in limits.writes(resources, Hierarchies(plan.mode, plan.controllers, plan.unified), update=True):
         try:
             cgroup.write(write.controller, write.file, write.value)
         except OSError as error:
             if not write.optional:
                 raise KnarrError(f'failed to write "{write.value}" to "{write.file}": {error.strerror}') from error
+
+
+def _check_usage(cgroup: Cgroup, memory: Memory) -> None:
+    used = cgroup_usage.read(cgroup).memory.current
+    if memory.limit and 0 < memory.limit < used:
+        raise InvalidParameter(f"rejecting memory limit {memory.limit} as it is below the current usage {used}")
 
 
 def read(path: str) -> Resources:

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -34,6 +35,7 @@ from knarr.compute.spec import (
     TimeOffset,
 )
 from knarr.kernel import mounts, processes
+from knarr.kernel.cgroups import detect
 from knarr.runtime import sealing
 
 
@@ -311,6 +313,41 @@ def test_a_listener_answers_system_calls(runtime: Runtime, tmp_path: Path, no_ne
     assert (second["pid"], third["state"]["pid"]) == (main, main) and third["pid"] != main
 
 
+def test_a_call_that_is_being_answered_is_not_interrupted(runtime: Runtime, tmp_path: Path) -> None:
+    """SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV: signals wait, the caller sleeps in state D (proc_pid_stat(5))."""
+
+    def interrupt(pid: int) -> None:
+        os.kill(pid, signal.SIGUSR1)
+        until = time.monotonic() + 5
+        while (state := _state(pid)) != "D" and time.monotonic() < until:
+            pass
+        states.append(state)
+
+    states: list[str] = []
+    spec = runtime_spec("sh", "-c", "trap 'echo caught' USR1; kill -0 $$")
+    profile = _notifying("kill", str(tmp_path / "agent")) | {"flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}
+    spec.linux.seccomp = msgspec.convert(profile, Seccomp)
+    runtime.configure(spec)
+    agent = Agent(tmp_path / "agent", interrupt)
+    try:
+        done = runtime("run", runtime.id)
+    finally:
+        agent.close()
+    assert ("No medium found" in done.stderr, done.stdout, states) == (True, "caught\n", ["D"])
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_listeners_flag_without_a_listener(runtime: Runtime) -> None:
+    """As libseccomp has it: nobody waits."""
+    spec = runtime_spec("echo", "ran")
+    spec.linux.seccomp = Seccomp("SCMP_ACT_ALLOW", flags=["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"])
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == "ran\n"
+
+
 @pytest.mark.parametrize(
     ("linux", "words"),
     [
@@ -324,6 +361,7 @@ def test_a_listener_answers_system_calls(runtime: Runtime, tmp_path: Path, no_ne
         ({"personality": {"domain": "SOLARIS"}}, "invalid personality domain: SOLARIS"),
         ({"memoryPolicy": {"mode": "MPOL_LUCK"}}, "invalid memoryPolicy.mode: MPOL_LUCK"),
         ({"resources": {"rdma": {"mlx5_1": {"hcaHandles": 3}}}}, "rdma.max"),
+        ({"resources": {"blockIO": {"leafWeight": 10}}}, "leaf"),
     ],
 )
 def test_what_cannot_be_had_is_refused_by_name(runtime: Runtime, linux: dict[str, Any], words: str) -> None:
@@ -339,6 +377,23 @@ def test_limits_and_figures(runtime: Runtime) -> None:
     runtime.up("sleep", "60")
     runtime.ok("update", "--resources", "-", runtime.id, stdin=None, input=json.dumps({"pids": {"limit": 77}}))
     assert json.loads(runtime.ok("events", "--stats", runtime.id))["data"]["pids"] == {"current": 1, "limit": 77}
+
+
+def test_a_limit_below_what_is_used_can_be_refused(runtime: Runtime) -> None:
+    runtime.up("sleep", "60")
+    memory = {"limit": 4096, "checkBeforeUpdate": True}
+    refused = runtime("update", "-r", "-", runtime.id, stdin=None, input=json.dumps({"memory": memory}))
+    assert "rejecting memory limit 4096 as it is below the current usage" in refused.stderr
+
+
+@pytest.mark.skipif(detect().unified is None, reason="this host has no cgroup v2")
+def test_files_of_cgroup_v2(runtime: Runtime) -> None:
+    spec = runtime_spec("sleep", "60")
+    spec.linux.resources = Resources(unified={"cgroup.max.descendants": "3"})
+    runtime.configure(spec)
+    runtime.quietly("run", "--detach", runtime.id)
+    group = Path(f"{detect().unified}/{spec.linux.cgroups_path}")
+    assert (group / "cgroup.max.descendants").read_text() == "3\n"
 
 
 def test_a_terminal_by_socket(runtime: Runtime) -> None:

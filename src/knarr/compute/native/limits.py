@@ -7,7 +7,7 @@ cgroup-v1/ and cgroup-v2.rst. A controller counts as v1 where the host has mount
 from __future__ import annotations
 
 from knarr.compute.native.plan import CgroupWrite
-from knarr.compute.spec import BlockIO, Cpu, DeviceRule, HugepageLimit, Memory, Rdma, Resources
+from knarr.compute.spec import BlockIO, Cpu, DeviceRule, HugepageLimit, Memory, Network, Rdma, Resources
 from knarr.errors import InvalidParameter
 from knarr.kernel import bpf
 from knarr.kernel.cgroups import Hierarchies
@@ -18,7 +18,7 @@ _DEFAULT_PERIOD = 100000
 def writes(resources: Resources, hierarchies: Hierarchies, *, update: bool = False) -> list[CgroupWrite]:
     """The control files to write, in order. `update` leaves device rules alone and copes with limits already set.
 
-    Raises InvalidParameter for `unified` keys on a host without a v2 hierarchy.
+    Raises InvalidParameter for what this host's hierarchies cannot limit.
     """
 
     def is_v1(controller: str) -> bool:
@@ -39,6 +39,8 @@ def writes(resources: Resources, hierarchies: Hierarchies, *, update: bool = Fal
         result += _block_v1(resources.block_io) if is_v1("blkio") else _block_v2(resources.block_io)
     for huge in resources.hugepage_limits:
         result += _hugepages(huge, is_v1("hugetlb"))
+    if resources.network is not None:
+        result += _network(resources.network, hierarchies)
     for device, wanted in resources.rdma.items():
         result.append(CgroupWrite("rdma", "rdma.max", _rdma(device, wanted)))
     return result + _unified(resources.unified, hierarchies)
@@ -76,6 +78,7 @@ def _memory_v1(memory: Memory, update: bool) -> list[CgroupWrite]:
     swap = -1 if update and memory.limit == -1 and memory.swap is None else memory.swap
     if update and swap and memory.limit:
         add("memsw.limit_in_bytes", -1, optional=True)
+    add("use_hierarchy", None if memory.use_hierarchy is None else int(memory.use_hierarchy))
     add("limit_in_bytes", memory.limit or None)
     add("memsw.limit_in_bytes", swap or None, optional=True)
     add("soft_limit_in_bytes", memory.reservation or None)
@@ -119,6 +122,8 @@ def _cpu_v1(cpu: Cpu) -> list[CgroupWrite]:
 
 
 def _cpu_v2(cpu: Cpu) -> list[CgroupWrite]:
+    if cpu.realtime_period or cpu.realtime_runtime:
+        raise InvalidParameter("realtime CPU limits are not supported on cgroup v2")
     result: list[CgroupWrite] = []
     if cpu.idle is not None:
         result.append(CgroupWrite("cpu", "cpu.idle", str(cpu.idle)))
@@ -161,14 +166,21 @@ _THROTTLES = (
 
 
 def _block_v1(block: BlockIO) -> list[CgroupWrite]:
-    """Weights exist as blkio.weight (CFQ, long gone) or blkio.bfq.weight, or not at all."""
+    """Weights exist as blkio.weight (CFQ, long gone) or blkio.bfq.weight, or not at all; leaf weights were CFQ's."""
     result: list[CgroupWrite] = []
+    if block.leaf_weight:
+        result.append(CgroupWrite("blkio", "blkio.leaf_weight", str(block.leaf_weight)))
+    for device in block.weight_device:
+        if device.leaf_weight:
+            text = f"{device.major}:{device.minor} {device.leaf_weight}"
+            result.append(CgroupWrite("blkio", "blkio.leaf_weight_device", text))
     for prefix in ("blkio", "blkio.bfq"):
         if block.weight:
             result.append(CgroupWrite("blkio", f"{prefix}.weight", str(block.weight), optional=True))
         for device in block.weight_device:
-            text = f"{device.major}:{device.minor} {device.weight}"
-            result.append(CgroupWrite("blkio", f"{prefix}.weight_device", text, optional=True))
+            if device.weight:
+                text = f"{device.major}:{device.minor} {device.weight}"
+                result.append(CgroupWrite("blkio", f"{prefix}.weight_device", text, optional=True))
     for attribute, file, _ in _THROTTLES:
         for throttle in getattr(block, attribute):
             result.append(CgroupWrite("blkio", file, f"{throttle.major}:{throttle.minor} {throttle.rate}"))
@@ -176,6 +188,8 @@ def _block_v1(block: BlockIO) -> list[CgroupWrite]:
 
 
 def _block_v2(block: BlockIO) -> list[CgroupWrite]:
+    if block.leaf_weight or any(device.leaf_weight for device in block.weight_device):
+        raise InvalidParameter("blockIO.leafWeight is not supported on cgroup v2")
     result: list[CgroupWrite] = []
     if block.weight:
         result.append(CgroupWrite("io", "io.bfq.weight", str(block.weight), optional=True))
@@ -197,6 +211,17 @@ def _hugepages(huge: HugepageLimit, v1: bool) -> list[CgroupWrite]:
         CgroupWrite("hugetlb", f"hugetlb.{huge.page_size}.{file}", value),
         CgroupWrite("hugetlb", f"hugetlb.{huge.page_size}.rsvd.{file}", value, optional=True),
     ]
+
+
+def _network(network: Network, hierarchies: Hierarchies) -> list[CgroupWrite]:
+    """cgroup v1 alone has these (cgroup-v1/net_cls.rst, net_prio.rst)."""
+    values = [("net_prio", "net_prio.ifpriomap", f"{one.name} {one.priority}") for one in network.priorities]
+    if network.class_id is not None:
+        values.append(("net_cls", "net_cls.classid", str(network.class_id)))
+    for controller, _, _ in values:
+        if controller not in hierarchies.controllers:
+            raise InvalidParameter(f"cannot set {controller} limit: this host has no {controller} cgroups")
+    return [CgroupWrite(controller, file, value) for controller, file, value in values]
 
 
 def _rdma(device: str, wanted: Rdma) -> str:

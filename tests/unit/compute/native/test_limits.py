@@ -8,7 +8,9 @@ from knarr.compute.spec import (
     Cpu,
     DeviceRule,
     HugepageLimit,
+    InterfacePriority,
     Memory,
+    Network,
     Pids,
     Resources,
     ThrottleDevice,
@@ -126,6 +128,40 @@ def test_unified_values_need_v2() -> None:
         writes(resources, V1)
     with pytest.raises(InvalidParameter, match="invalid unified"):
         writes(Resources(unified={"../x": "1"}), V2)
+
+
+def test_classes_and_priorities_of_traffic() -> None:
+    network = Resources(network=Network(0x100001, [InterfacePriority("eth0", 5), InterfacePriority("lo", 1)]))
+    names = Hierarchies("v1", {"net_cls": "/c/net_cls,net_prio", "net_prio": "/c/net_cls,net_prio"}, None)
+    assert files(network, names) == [
+        ("net_prio.ifpriomap", "eth0 5"),
+        ("net_prio.ifpriomap", "lo 1"),
+        ("net_cls.classid", "1048577"),
+    ]
+    with pytest.raises(InvalidParameter, match="cannot set net_prio limit: this host has no net_prio cgroups"):
+        writes(network, V1)
+
+
+@pytest.mark.parametrize(
+    ("resources", "words"),
+    [
+        (Resources(cpu=Cpu(realtime_runtime=1)), "realtime CPU limits"),
+        (Resources(block_io=BlockIO(leaf_weight=10)), "leafWeight"),
+        (Resources(block_io=BlockIO(weight_device=[WeightDevice(8, 0, leaf_weight=10)])), "leafWeight"),
+        (Resources(network=Network(1)), "net_cls"),
+    ],
+)
+def test_what_cgroup_v2_does_not_have(resources: Resources, words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        writes(resources, V2)
+
+
+def test_leaf_weights_on_v1() -> None:
+    block = BlockIO(leaf_weight=10, weight_device=[WeightDevice(8, 0, leaf_weight=20)])
+    assert files(Resources(block_io=block), V1) == [
+        ("blkio.leaf_weight", "10"),
+        ("blkio.leaf_weight_device", "8:0 20"),
+    ]
 
 
 def test_no_program_where_nothing_is_denied() -> None:
