@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 import pytest
@@ -148,9 +148,36 @@ def test_containers_find_each_other_by_name(place: Place) -> None:
     place.text("network", "rm", "app")
 
 
-def test_ports_and_the_way_out_survive_the_engine(place: Place) -> None:
+@pytest.mark.parametrize("end", [Daemon.kill, Daemon.stop])
+def test_connections_ports_and_the_way_out_survive_the_engine(place: Place, end: Callable[[Daemon], None]) -> None:
+    place.text("run", "--detach", "--name", "echo", "-p", "8084:84", IMAGE, "nc", "-ll", "-p", "84", "-e", "cat")
     with place.serve("web", "-p", "8080:80", says="hello"), serving(place.world, 8000):
-        place.daemon.kill()
-        place.daemon.start(pass_fds=[place.host.fd])
+        with place.world.call(_connect_patiently, 8084) as connection:
+            assert _echo(connection, b"before") == b"before"
+            end(place.daemon)
+            assert _echo(connection, b"without") == b"without"
+            assert ask(place.world, HOST, 8080) == "hello"
+            place.daemon.start(pass_fds=[place.host.fd])
+            assert _echo(connection, b"after") == b"after"
         assert ask(place.world, HOST, 8080) == "hello"
         assert hear(place, WORLD, 8000) == HOST
+        place.text("rm", "--force", "web")
+        place.host.call(lambda: socket.create_server(("0.0.0.0", 8080)).close())
+
+
+def _connect_patiently(port: int) -> socket.socket:
+    """Until the container listens: its relay ends connections before that."""
+    for _ in range(1000):
+        connection = socket.create_connection((HOST, port), timeout=10)
+        if _echo(connection, b"?") == b"?":
+            return connection
+        connection.close()
+    raise TimeoutError("the container does not listen")
+
+
+def _echo(connection: socket.socket, words: bytes) -> bytes:
+    try:
+        connection.sendall(words)
+        return connection.recv(100)
+    except ConnectionError:
+        return b""

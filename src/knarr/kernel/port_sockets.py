@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import socket
 
+_BACKLOG = 4096  # as servers have it; the kernel cuts it to net.core.somaxconn
+
 PROTOCOLS = {
     "tcp": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
     "udp": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
@@ -34,7 +36,7 @@ def bind(protocol: str, address: str, port: int, *, listens: bool) -> socket.soc
         else:
             holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.bind((address, port))
-            holder.listen()
+            holder.listen(_BACKLOG)
         if not listens:
             _silence(holder)
     except OSError:

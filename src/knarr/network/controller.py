@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address, ip_network
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from msgspec.structs import replace
 
@@ -47,6 +47,9 @@ from knarr.network.ports import Host, HostPorts, ThisHost
 from knarr.network.relay import Relays
 from knarr.network.sandbox import Sandbox, SandboxPool
 from knarr.network.store import NetworkStore
+
+if TYPE_CHECKING:
+    from knarr.network.relay_service import RelayService
 
 __all__ = [
     "Address",
@@ -84,7 +87,7 @@ class NetworkController:
         self._being_removed: set[str] = set()
         self._plumbing = Plumbing(settings, run_root)
         self._ports = HostPorts(settings.host_ip, host or ThisHost())
-        self._relays = Relays()
+        self._relays = self._make_relays(run_root, here=host is None)
         self._sandboxes = SandboxPool()
         self._set_up = ThreadPoolExecutor(1, "network-set-up")
         self._name_server = NameService(run_root, self._set_up, self._who_is_where, lambda id: self.namespace_of(id))
@@ -102,6 +105,13 @@ class NetworkController:
         )
         self._caretaker = Caretaker(self._plumbing.table, self._restore_rules, self._mend)
 
+    def _make_relays(self, run_root: Path, *, here: bool) -> Relays | RelayService:
+        if here:
+            return Relays()
+        from knarr.network.relay_service import RelayService  # few engines have their host elsewhere
+
+        return RelayService(run_root, self._relay_all)
+
     async def start(self) -> None:
         """Make the default bridge and the firewall's table, or put right what a crash, a flush or a deletion left.
 
@@ -116,14 +126,16 @@ class NetworkController:
         networks = list({network.id: network for network in networks}.values())
         for network in networks:
             self._addressing[network.id] = Addressing(network)
+        inherited = await self._relays.begin([endpoint.endpoint_id for endpoint in endpoints])
+        self._ports.inherit(inherited)
         for endpoint in endpoints:
             if addressing := self._addressing.get(endpoint.network_id):
                 addressing.restore(endpoint.addresses)
             for port in self._ports.restore(endpoint, admission.group(endpoint.network_id, endpoint.services)):
                 _logger.warning("another process has taken port %s:%d meanwhile", port.host_ip, port.host_port)
         await self._call(self._plumbing.open, networks, endpoints)
-        for endpoint in endpoints:
-            await self._relay(endpoint)
+        self._ports.inherit({})
+        await self._relay_all()
         self._sandboxes.start()
         self._caretaker.start()
 
@@ -137,7 +149,10 @@ class NetworkController:
         await self._call(self._plumbing.close, keep=keep)
         self._set_up.shutdown()
         self._departures.close()
-        self._relays.close_all()
+        if keep:
+            self._relays.leave()
+        else:
+            self._relays.close_all()
         self._ports.close()
 
     def networks(self) -> list[NetworkInfo]:
@@ -362,21 +377,16 @@ class NetworkController:
             self._ports.let_go(endpoint.endpoint_id, new)
             raise
         self._endpoints.update(changed)
-        relayed = self._ports.listeners(endpoint.endpoint_id)
         self._ports.let_go(endpoint.endpoint_id, remove)
-        await self._change_relays(changed, new, anew=any(port in relayed for port in remove))
+        await self._change_relays(changed, new, remove)
         self._departures.redirect_flows(new, self._endpoints.sharing(changed))
         self._departures.redirect_flows(remove, ())
         return new
 
-    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], *, anew: bool) -> None:
-        """Add those of `new` ports, or make all `anew`."""
+    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
+        self._relays.retire(endpoint.endpoint_id, gone)
         listeners = self._ports.listeners(endpoint.endpoint_id)
-        if anew:
-            self._relays.close(endpoint.endpoint_id)
-        else:
-            listeners = {port: holder for port, holder in listeners.items() if port in new}
-        await self._relay(endpoint, listeners)
+        await self._relay(endpoint, {port: listener for port, listener in listeners.items() if port in new})
 
     async def disconnect(self, container_id: str) -> None:
         """Remove the container's endpoints; its ports are free on return. A container without any is fine."""
@@ -478,6 +488,10 @@ class NetworkController:
         if listeners is None:
             listeners = self._ports.listeners(endpoint.endpoint_id)
         await self._relays.open(endpoint.endpoint_id, target, listeners)
+
+    async def _relay_all(self) -> None:
+        for endpoint in self._endpoints.all():
+            await self._relay(endpoint)
 
     def _who_is_where(self) -> tuple[list[Endpoint], list[NetworkInfo]]:
         return self._endpoints.all(), self.networks()

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from knarr.network.addressing import Addressing
 from knarr.network.endpoints import Endpoints
@@ -13,6 +14,9 @@ from knarr.network.model import BoundPort, Endpoint
 from knarr.network.plumbing import Plumbing
 from knarr.network.ports import HostPorts
 from knarr.network.relay import Relays
+
+if TYPE_CHECKING:
+    from knarr.network.relay_service import RelayService
 
 _logger = logging.getLogger(__name__)
 
@@ -24,7 +28,7 @@ class Departures:
         self,
         endpoints: Endpoints,
         ports: HostPorts,
-        relays: Relays,
+        relays: Relays | RelayService,
         plumbing: Plumbing,
         addressing: Mapping[str, Addressing],
         forget_names: Callable[[], Awaitable[None]],

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from itertools import chain
@@ -76,6 +76,7 @@ class HostPorts:
         if default_ip == "0.0.0.0" and host.has_ipv6():
             self._default_ips.append("::")
         self._held: dict[str, list[BoundPort]] = {}
+        self._inherited: dict[_Place, socket.socket] = {}
         self._holders: dict[_Place, _Holder] = {}
         self._range = _local_port_range()
         self._next = self._range[0]
@@ -98,6 +99,13 @@ class HostPorts:
         if bound:
             self._held.setdefault(owner, []).extend(bound)
         return bound
+
+    def inherit(self, listeners: Mapping[BoundPort, socket.socket]) -> None:
+        """Take sockets that are bound already, for ports that are about to be held; those of the last time that nobody
+        has come for are closed."""
+        for sock in self._inherited.values():
+            sock.close()
+        self._inherited = {_place(port): listener for port, listener in listeners.items()}
 
     def restore(self, endpoint: Endpoint, group: str = "") -> list[BoundPort]:
         """Hold ports that were reserved before a restart; returns those that another process has taken meanwhile."""
@@ -189,7 +197,9 @@ class HostPorts:
             versions = {_version(address) for address in addresses}
             relayed = not self._host.is_here or _version(port.host_ip) == 6 or 4 not in versions
             listens = port.protocol != "sctp" and relayed
-            sock = self._host.bind(port.protocol, port.host_ip, port.host_port, listens=listens)
+            sock = self._inherited.pop(_place(port), None)
+            if sock is None:
+                sock = self._host.bind(port.protocol, port.host_ip, port.host_port, listens=listens)
             holder = self._holders[_place(port)] = _Holder(group, sock, listens=listens)
         elif not group or holder.group != group:
             raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

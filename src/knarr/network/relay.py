@@ -1,112 +1,168 @@
-"""Published ports on IPv6 addresses: passed on, in the event loop, to the first addresses that containers have.
+"""Published ports that are not the firewall's: passed on, in an event loop, to the first addresses of containers.
 
-The kernel translates addresses within one family only. Connections relayed here end with the daemon; all IPv4 ones are
-the firewall's and do not.
+The kernel translates addresses within one family only, and in one network namespace. So some IPv6 ports are passed on,
+and all ports of an engine whose host is elsewhere. Where the loop is knarrd's, these connections end with it; where it
+is the relay's (`relay_process.py`) they go on.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from typing import cast
 
 from knarr.network.model import BoundPort
+from knarr.network.splicing import Junction, Pipes
 
 _CHUNK = 1 << 16
 _IDLE = 60.0  # seconds after which a datagram client is forgotten
 _MOST_FLOWS = 1024
+_MOST_AT_ONCE = 64
+_BREATHER = 0.1  # seconds
 
 
 class Relays:
-    """All relays, by endpoint. For the event loop."""
+    """All relays, by endpoint and port. For the event loop."""
 
     def __init__(self) -> None:
-        self._open: dict[str, list[_Streams | asyncio.DatagramTransport]] = {}
+        self._open: dict[str, dict[BoundPort, _Streams | _Datagrams]] = {}
+        self._retired: dict[str, list[_Streams]] = {}
+
+    async def begin(self, endpoint_ids: Collection[str]) -> dict[BoundPort, socket.socket]:
+        """Called once, before the rest: the listeners, the caller's now, of what a former daemon has left open for
+        these endpoints. Here that is nothing. Raises OSError."""
+        return {}
 
     async def open(self, endpoint_id: str, address: str, listeners: Mapping[BoundPort, socket.socket]) -> None:
-        """Pass what comes to an endpoint's `listeners`, which stay the caller's, on to `address`. Raises OSError."""
+        """Pass what comes to an endpoint's `listeners`, which stay the caller's, on to `address`; those that are
+        passed on already go on, to that address. Raises OSError."""
         if not listeners:
             return
         loop = asyncio.get_running_loop()
-        relays = self._open.setdefault(endpoint_id, [])
+        relays = self._open.setdefault(endpoint_id, {})
         for port, listener in listeners.items():
             target = (address, port.container_port)
-            if port.protocol == "udp":
-                transport, _ = await loop.create_datagram_endpoint(
-                    lambda target=target: _Datagrams(target),  # type: ignore[misc]
-                    sock=listener.dup(),
-                )
-                relays.append(transport)
+            if port in relays:
+                relays[port].target = target
+            elif port.protocol == "udp":
+                datagrams = _Datagrams(target)
+                await loop.create_datagram_endpoint(lambda made=datagrams: made, sock=listener.dup())  # type: ignore[misc]
+                relays[port] = datagrams
             elif port.protocol == "tcp":
-                relays.append(await _Streams.listen(listener.dup(), target))
+                relays[port] = _Streams(listener.dup(), target)
+
+    def retire(self, endpoint_id: str, ports: Iterable[BoundPort]) -> None:
+        """Pass nothing more on from these of an endpoint's ports; connections that are there go on."""
+        relays = self._open.get(endpoint_id, {})
+        for relay in [relays.pop(port) for port in ports if port in relays]:
+            if isinstance(relay, _Streams):
+                relay.stop_listening()
+                self._retired.setdefault(endpoint_id, []).append(relay)
+            else:
+                relay.close()
 
     def close(self, endpoint_id: str) -> None:
         """End an endpoint's relays; one without is fine."""
-        for relay in self._open.pop(endpoint_id, ()):
+        for relay in [*self._open.pop(endpoint_id, {}).values(), *self._retired.pop(endpoint_id, [])]:
             relay.close()
+
+    def leave(self) -> None:
+        """Let relays go on that can: none of these."""
+        self.close_all()
 
     def close_all(self) -> None:
         """End all relays."""
-        for endpoint_id in list(self._open):
+        for endpoint_id in [*self._open, *self._retired]:
             self.close(endpoint_id)
 
 
 class _Streams:
     """The connections to one port."""
 
-    _server: asyncio.Server
-
-    def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
-        self._transports: set[asyncio.WriteTransport] = set()
-
-    @classmethod
-    async def listen(cls, listener: socket.socket, target: tuple[str, int]) -> _Streams:
-        """Serve a listening socket, which is taken over. Raises OSError."""
-        streams = cls(target)
-        streams._server = await asyncio.start_server(streams._serve, sock=listener)
-        return streams
+    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+        """`listener` is taken over."""
+        self.target = target
+        self._listener = listener
+        self._loop = asyncio.get_running_loop()
+        self._pipes = Pipes()
+        self._junctions: set[Junction] = set()
+        self._connecting: dict[socket.socket, socket.socket] = {}
+        listener.setblocking(False)
+        self._listen()
 
     def close(self) -> None:
         """Stop listening, and cut what is connected: its container is gone, and would not say so."""
-        self._server.close()
-        for transport in self._transports:
-            transport.abort()
+        self.stop_listening()
+        for near, far in list(self._connecting.items()):
+            self._give_up(near, far)
+        for junction in list(self._junctions):
+            junction.cut()
+        self._pipes.close()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with self._known(writer):
+    def stop_listening(self) -> None:
+        """Accept no more; stopping twice is fine."""
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+
+    def _listen(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_MOST_AT_ONCE):
             try:
-                far_reader, far_writer = await asyncio.open_connection(*self._target)
-                with self._known(far_writer):
-                    await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
-            except OSError:  # nobody listens in the container, or one side has gone without a farewell
-                pass
+                near, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError:  # no descriptors are left: others have to end first
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(_BREATHER, self._listen)
+                return
+            self._connect(near)
 
-    @contextmanager
-    def _known(self, writer: asyncio.StreamWriter) -> Iterator[None]:
-        self._transports.add(writer.transport)
+    def _connect(self, near: socket.socket) -> None:
+        near.setblocking(False)
+        near.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            yield
-        finally:
-            self._transports.remove(writer.transport)
-            writer.close()
+            far = _make(self.target, socket.SOCK_STREAM)
+        except OSError:
+            near.close()
+            return
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._connecting[near] = far
+        if far.connect_ex(self.target) in (0, errno.EINPROGRESS):
+            self._loop.add_writer(far, self._connected, near, far)
+        else:
+            self._give_up(near, far)
+
+    def _connected(self, near: socket.socket, far: socket.socket) -> None:
+        if far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            self._give_up(near, far)  # nobody listens in the container
+            return
+        self._loop.remove_writer(far)
+        del self._connecting[near]
+        self._junctions.add(Junction(near, far, self._pipes, self._junctions.discard))
+
+    def _give_up(self, near: socket.socket, far: socket.socket) -> None:
+        self._loop.remove_writer(far)
+        del self._connecting[near]
+        far.close()
+        near.close()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
-    writer.write_eof()
+def _make(target: tuple[str, int], kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
+    return socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
 
 
 class _Flow:
     """A client's own socket towards the container, so that answers find back."""
 
     def __init__(self, target: tuple[str, int]) -> None:
-        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        self.socket = _make(target, socket.SOCK_DGRAM)
         self.used = 0.0
         try:
             self.socket.connect(target)
@@ -117,12 +173,16 @@ class _Flow:
 
 class _Datagrams(asyncio.DatagramProtocol):
     def __init__(self, target: tuple[str, int]) -> None:
-        self._target = target
+        self.target = target
         self._flows: dict[tuple[str, int], _Flow] = {}
         self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def close(self) -> None:
+        """Close the socket, and with it the relay."""
+        self._transport.close()
 
     def datagram_received(self, data: bytes, peer: tuple[str, int]) -> None:
         """From a client to the container."""
@@ -141,7 +201,7 @@ class _Datagrams(asyncio.DatagramProtocol):
     def _begin(self, peer: tuple[str, int]) -> _Flow:
         if len(self._flows) >= _MOST_FLOWS:
             self._end(min(self._flows, key=lambda known: self._flows[known].used))
-        flow = self._flows[peer] = _Flow(self._target)
+        flow = self._flows[peer] = _Flow(self.target)
         self._loop.add_reader(flow.socket, self._answer, peer)
         self._loop.call_later(_IDLE, self._expire, peer, flow)
         return flow

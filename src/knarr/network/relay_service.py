@@ -1,0 +1,166 @@
+"""The relay's process as knarrd sees it: found or started, told what to pass on, and started anew when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from knarr.errors import KnarrError
+from knarr.network.model import BoundPort
+from knarr.network.relay_process import CONTROL, MESSAGE_SIZE, MOST_DESCRIPTORS, Message, network, send
+
+_logger = logging.getLogger(__name__)
+_PATIENCE = 10.0  # seconds for it to answer
+_SHORT_LIFE = 5.0  # seconds: one that dies sooner is not started again before there is something new to pass on
+
+
+class RelayService:
+    """Has the methods of `Relays`; what they ask for is done a moment later, by the process."""
+
+    def __init__(self, run_root: Path, open_all: Callable[[], Awaitable[None]]) -> None:
+        """`open_all` opens all relays there should be, when the process has died."""
+        self._path = run_root / CONTROL
+        self._open_all = open_all
+        self._connection: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._since = 0.0
+        self._revival: asyncio.Task[None] | None = None
+
+    async def begin(self, endpoint_ids: Collection[str]) -> dict[BoundPort, socket.socket]:
+        """See Relays. What is open for others is closed."""
+        connection = _connect(self._path)
+        if connection is None:
+            return {}
+        found = await asyncio.to_thread(_list, connection)
+        if found is None:
+            await asyncio.to_thread(_end, connection)
+            return {}
+        self._use(connection)
+        for endpoint in found.keys() - set(endpoint_ids):
+            self.close(endpoint)
+            for listener in found.pop(endpoint).values():
+                listener.close()
+        return {port: listener for listeners in found.values() for port, listener in listeners.items()}
+
+    async def open(self, endpoint_id: str, address: str, listeners: Mapping[BoundPort, socket.socket]) -> None:
+        """See Relays. Raises OSError."""
+        ports = list(listeners)
+        for start in range(0, len(ports), MOST_DESCRIPTORS):
+            some = ports[start : start + MOST_DESCRIPTORS]
+            message = Message("open", endpoint_id, address, some)
+            send(self._connection or self._start(), message, [listeners[port] for port in some])
+
+    def retire(self, endpoint_id: str, ports: Iterable[BoundPort]) -> None:
+        """See Relays."""
+        self._tell(Message("retire", endpoint_id, ports=list(ports)))
+
+    def close(self, endpoint_id: str) -> None:
+        """See Relays."""
+        self._tell(Message("close", endpoint_id))
+
+    def close_all(self) -> None:
+        """See Relays; the process ends."""
+        if (connection := self._connection) is not None:
+            asyncio.get_running_loop().remove_reader(connection)
+            self._connection = None
+            _end(connection)
+        if self._process is not None:
+            self._process.poll()
+
+    def leave(self) -> None:
+        """Let it go on by itself."""
+        if self._connection is not None:
+            asyncio.get_running_loop().remove_reader(self._connection)
+            self._connection.close()
+            self._connection = None
+
+    def _tell(self, message: Message) -> None:
+        if self._connection is not None:
+            try:
+                send(self._connection, message)
+            except OSError:  # it has died, and all that it had open with it
+                pass
+
+    def _start(self) -> socket.socket:
+        """Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as control:
+            control.bind(str(self._path))
+            control.listen()
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "knarr.network.relay_process", str(self._path), str(control.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=[control.fileno()],
+                cwd="/",
+            )
+        connection = _connect(self._path)
+        assert connection is not None, "it listens"
+        self._use(connection)
+        return connection
+
+    def _use(self, connection: socket.socket) -> None:
+        self._connection = connection
+        loop = asyncio.get_running_loop()
+        self._since = loop.time()
+        loop.add_reader(connection, self._died)
+
+    def _died(self) -> None:
+        self.leave()
+        if self._process is not None:
+            self._process.poll()
+        _logger.warning("the relay of published ports has died")
+        if asyncio.get_running_loop().time() - self._since > _SHORT_LIFE:
+            self._revival = asyncio.create_task(self._revive())
+
+    async def _revive(self) -> None:
+        try:
+            await self._open_all()
+        except (KnarrError, OSError) as error:
+            _logger.warning("the relay of published ports: %s", error)
+
+
+def _connect(path: Path) -> socket.socket | None:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+    connection.settimeout(_PATIENCE)
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        connection.close()
+        return None
+    return connection
+
+
+def _end(connection: socket.socket) -> None:
+    """End the process, and wait for that: its ports are free then."""
+    try:
+        send(connection, Message("quit"))
+        connection.recv(MESSAGE_SIZE)
+    except OSError:  # it has ended by itself
+        pass
+    connection.close()
+
+
+def _list(connection: socket.socket) -> dict[str, dict[BoundPort, socket.socket]] | None:
+    """What it has open, by endpoint: copies of the listening sockets. None from one in another network, which an engine
+    of before has left. Raises OSError."""
+    send(connection, Message("list"))
+    found: dict[str, dict[BoundPort, socket.socket]] = {}
+    while True:
+        data, fds, _, _ = socket.recv_fds(connection, MESSAGE_SIZE, MOST_DESCRIPTORS)
+        if not data:
+            raise ConnectionResetError("the relay has ended")
+        message = msgspec.json.decode(data, type=Message)
+        if not message.ports:
+            return found if message.network == network() else None
+        listeners = zip(message.ports, [socket.socket(fileno=fd) for fd in fds], strict=True)
+        found.setdefault(message.endpoint, {}).update(listeners)
