@@ -109,6 +109,13 @@ def test_published_ports(place: Place) -> None:
         assert ask(place.world, HOST, 8081) is None
 
 
+def test_a_container_sees_where_connections_come_from(place: Place) -> None:
+    with place.serve("web", "-p", "8080:80", "-p", "8080:80/udp"):
+        for kind in (socket.SOCK_STREAM, UDP):
+            assert ask(place.world, HOST, 8080, kind) == WORLD
+            assert ask(place.host, "127.0.0.1", 8080, kind) == "172.17.0.1"
+
+
 def test_ranges_and_free_ports(place: Place) -> None:
     place.text("run", "-d", "--name", "many", "-p", "8090-8092:90-92", "-p", "95", IMAGE, "sleep", "1000")
     assert place.text("port", "many", "91").splitlines()[0] == "0.0.0.0:8091"

@@ -30,6 +30,7 @@ RTM_DELADDR = 21
 RTM_GETADDR = 22
 RTM_NEWROUTE = 24
 RTM_GETROUTE = 26
+RTM_NEWRULE = 32
 
 IFF_UP = 0x1
 
@@ -78,6 +79,11 @@ _RTPROT_BOOT = 3
 _RT_SCOPE_UNIVERSE = 0
 _RT_SCOPE_LINK = 253
 _RTN_UNICAST = 1
+_RT_SCOPE_HOST = 254
+_RTN_LOCAL = 2
+_FR_ACT_TO_TBL = 1
+FRA_FWMARK = 10
+FRA_TABLE = 15
 
 _link = struct.Struct("=BxHiII")
 _address = struct.Struct("=BBBBI")
@@ -312,6 +318,21 @@ def add_route(destination: Network, index: int, gateway: Address | None = None, 
         body += attribute(RTA_GATEWAY, gateway.packed)
     flags = NLM_F_CREATE | (NLM_F_REPLACE if replace else NLM_F_EXCL)
     return Message(RTM_NEWROUTE, flags, body + number(RTA_OIF, index))
+
+
+def add_local_route(destination: Network, loopback: int, table: int) -> Message:
+    """In a table of its own, a route to this host itself; the same one again is fine."""
+    body = _route.pack(
+        _family(destination.version), destination.prefixlen, 0, 0, 0, _RTPROT_BOOT, _RT_SCOPE_HOST, _RTN_LOCAL, 0
+    )
+    body += number(RTA_TABLE, table) + number(RTA_OIF, loopback)
+    return Message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, body)
+
+
+def add_mark_rule(version: int, mark: int, table: int) -> Message:
+    """Look for routes of packets with that mark in a table. EEXIST if there is the rule."""
+    body = _route.pack(_family(version), 0, 0, 0, 0, 0, 0, _FR_ACT_TO_TBL, 0)  # struct fib_rule_hdr has the same form
+    return Message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body + number(FRA_FWMARK, mark) + number(FRA_TABLE, table))
 
 
 def link(sock: NetlinkSocket, name: str) -> Link:

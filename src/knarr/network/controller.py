@@ -65,6 +65,7 @@ __all__ = [
 ]
 
 _logger = logging.getLogger(__name__)
+_EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -487,7 +488,9 @@ class NetworkController:
         target = virtual[endpoint.services[0]][0] if endpoint.services else endpoint.addresses[0].ip
         if listeners is None:
             listeners = self._ports.listeners(endpoint.endpoint_id)
-        await self._relays.open(endpoint.endpoint_id, target, listeners)
+        near = [subnet.subnet for network in self.networks() for subnet in network.subnets]
+        near += [everything for version, everything in _EVERYTHING.items() if version not in endpoint.leads]
+        await self._relays.open(endpoint.endpoint_id, target, listeners, [ip_network(each) for each in near])
 
     async def _relay_all(self) -> None:
         for endpoint in self._endpoints.all():

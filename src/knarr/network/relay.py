@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
-from collections.abc import Collection, Iterable, Mapping
-from typing import cast
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, cast
 
-from knarr.network.model import BoundPort
+from knarr.network.model import BoundPort, IPNetwork
 from knarr.network.splicing import Junction, Pipes
 
 _CHUNK = 1 << 16
@@ -22,11 +23,43 @@ _MOST_FLOWS = 1024
 _MOST_AT_ONCE = 64
 _BREATHER = 0.1  # seconds
 
+Assume = Callable[[socket.socket, tuple[str, int], Iterable[IPNetwork]], None]
+
+
+class Target(NamedTuple):
+    """Where to pass things on to, for clients in networks `near` to it not with their own addresses."""
+
+    address: str
+    port: int
+    near: Sequence[IPNetwork]
+
+    def dial(self, kind: socket.SocketKind, client: tuple[str, int], assume: Assume | None) -> socket.socket:
+        """A socket on a client's behalf that is connected, or is about to be. Raises OSError."""
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        sock = socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            if assume is not None:
+                try:
+                    assume(sock, client, self.near)
+                except OSError:  # then with our own address
+                    pass
+            if kind == socket.SOCK_STREAM:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            failure = sock.connect_ex((self.address, self.port))
+            if failure not in (0, errno.EINPROGRESS):
+                raise OSError(failure, os.strerror(failure))
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
 
 class Relays:
     """All relays, by endpoint and port. For the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, assume: Assume | None = None) -> None:
+        """`assume` gives a socket a client's address; see `transparency.assume`."""
+        self._assume = assume
         self._open: dict[str, dict[BoundPort, _Streams | _Datagrams]] = {}
         self._retired: dict[str, list[_Streams]] = {}
 
@@ -35,23 +68,29 @@ class Relays:
         these endpoints. Here that is nothing. Raises OSError."""
         return {}
 
-    async def open(self, endpoint_id: str, address: str, listeners: Mapping[BoundPort, socket.socket]) -> None:
+    async def open(
+        self,
+        endpoint_id: str,
+        address: str,
+        listeners: Mapping[BoundPort, socket.socket],
+        near: Sequence[IPNetwork] = (),
+    ) -> None:
         """Pass what comes to an endpoint's `listeners`, which stay the caller's, on to `address`; those that are
-        passed on already go on, to that address. Raises OSError."""
+        passed on already go on, to that address. For `near` see Target. Raises OSError."""
         if not listeners:
             return
         loop = asyncio.get_running_loop()
         relays = self._open.setdefault(endpoint_id, {})
         for port, listener in listeners.items():
-            target = (address, port.container_port)
+            target = Target(address, port.container_port, near)
             if port in relays:
                 relays[port].target = target
             elif port.protocol == "udp":
-                datagrams = _Datagrams(target)
+                datagrams = _Datagrams(target, self._assume)
                 await loop.create_datagram_endpoint(lambda made=datagrams: made, sock=listener.dup())  # type: ignore[misc]
                 relays[port] = datagrams
             elif port.protocol == "tcp":
-                relays[port] = _Streams(listener.dup(), target)
+                relays[port] = _Streams(listener.dup(), target, self._assume)
 
     def retire(self, endpoint_id: str, ports: Iterable[BoundPort]) -> None:
         """Pass nothing more on from these of an endpoint's ports; connections that are there go on."""
@@ -81,9 +120,10 @@ class Relays:
 class _Streams:
     """The connections to one port."""
 
-    def __init__(self, listener: socket.socket, target: tuple[str, int]) -> None:
+    def __init__(self, listener: socket.socket, target: Target, assume: Assume | None) -> None:
         """`listener` is taken over."""
         self.target = target
+        self._assume = assume
         self._listener = listener
         self._loop = asyncio.get_running_loop()
         self._pipes = Pipes()
@@ -114,29 +154,25 @@ class _Streams:
     def _accept(self) -> None:
         for _ in range(_MOST_AT_ONCE):
             try:
-                near, _ = self._listener.accept()
+                near, client = self._listener.accept()
             except (BlockingIOError, ConnectionAbortedError):
                 return
             except OSError:  # no descriptors are left: others have to end first
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_BREATHER, self._listen)
                 return
-            self._connect(near)
+            self._connect(near, client)
 
-    def _connect(self, near: socket.socket) -> None:
+    def _connect(self, near: socket.socket, client: tuple[str, int]) -> None:
         near.setblocking(False)
         near.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         try:
-            far = _make(self.target, socket.SOCK_STREAM)
+            far = self.target.dial(socket.SOCK_STREAM, client, self._assume)
         except OSError:
             near.close()
             return
-        far.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connecting[near] = far
-        if far.connect_ex(self.target) in (0, errno.EINPROGRESS):
-            self._loop.add_writer(far, self._connected, near, far)
-        else:
-            self._give_up(near, far)
+        self._loop.add_writer(far, self._connected, near, far)
 
     def _connected(self, near: socket.socket, far: socket.socket) -> None:
         if far.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
@@ -153,27 +189,18 @@ class _Streams:
         near.close()
 
 
-def _make(target: tuple[str, int], kind: socket.SocketKind) -> socket.socket:
-    family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
-    return socket.socket(family, kind | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-
-
 class _Flow:
     """A client's own socket towards the container, so that answers find back."""
 
-    def __init__(self, target: tuple[str, int]) -> None:
-        self.socket = _make(target, socket.SOCK_DGRAM)
+    def __init__(self, sock: socket.socket) -> None:
+        self.socket = sock
         self.used = 0.0
-        try:
-            self.socket.connect(target)
-        except OSError:
-            self.socket.close()
-            raise
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    def __init__(self, target: tuple[str, int]) -> None:
+    def __init__(self, target: Target, assume: Assume | None) -> None:
         self.target = target
+        self._assume = assume
         self._flows: dict[tuple[str, int], _Flow] = {}
         self._loop = asyncio.get_running_loop()
 
@@ -201,7 +228,8 @@ class _Datagrams(asyncio.DatagramProtocol):
     def _begin(self, peer: tuple[str, int]) -> _Flow:
         if len(self._flows) >= _MOST_FLOWS:
             self._end(min(self._flows, key=lambda known: self._flows[known].used))
-        flow = self._flows[peer] = _Flow(self.target)
+        sock = self.target.dial(socket.SOCK_DGRAM, peer, self._assume)
+        flow = self._flows[peer] = _Flow(sock)
         self._loop.add_reader(flow.socket, self._answer, peer)
         self._loop.call_later(_IDLE, self._expire, peer, flow)
         return flow

@@ -14,14 +14,17 @@ import signal
 import socket
 import sys
 from collections.abc import Coroutine
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from knarr.errors import KnarrError
+from knarr.network import transparency
 from knarr.network.model import BoundPort
-from knarr.network.relay import Relays
+from knarr.network.relay import Assume, Relays
 
 CONTROL = "relay.sock"
 MESSAGE_SIZE = 1 << 16
@@ -30,7 +33,8 @@ MOST_DESCRIPTORS = 128
 
 
 class Message(Struct, omit_defaults=True):
-    """`open`: pass `ports`, whose sockets come with it in their order, on to `address`; `retire` and `close` as in
+    """`open`: pass `ports`, whose sockets come with it in their order, on to `address` (for `near` see
+    `relay.Target`); `retire` and `close` as in
     `Relays`; `list`: answer with what is open, in several messages with their sockets, the last one without ports,
     and with the inode number of the relay's `network` namespace."""
 
@@ -38,6 +42,7 @@ class Message(Struct, omit_defaults=True):
     endpoint: str = ""
     address: str = ""
     ports: list[BoundPort] = []
+    near: list[str] = []
     network: int = 0
 
 
@@ -47,7 +52,7 @@ class Relay:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._loop = asyncio.get_running_loop()
-        self._relays = Relays()
+        self._relays = Relays(_transparency())
         self._listeners: dict[str, dict[BoundPort, socket.socket]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.done = asyncio.Event()
@@ -120,7 +125,8 @@ class Relay:
                 listener.close()
             else:
                 known[port] = listener
-        await self._relays.open(message.endpoint, message.address, {port: known[port] for port in message.ports})
+        near = [ip_network(text) for text in message.near]
+        await self._relays.open(message.endpoint, message.address, {port: known[port] for port in message.ports}, near)
 
     def _list(self, connection: socket.socket) -> None:
         """It waits for who asked, who does nothing else meanwhile."""
@@ -132,6 +138,15 @@ class Relay:
                 send(connection, Message("list", endpoint, ports=some), [listeners[port] for port in some])
         send(connection, Message("list", network=network()))
         connection.setblocking(False)
+
+
+def _transparency() -> Assume | None:
+    """None where the network namespace is not ours to change: then containers see the gateway's address."""
+    try:
+        transparency.set_up()
+    except (KnarrError, OSError):
+        return None
+    return transparency.assume
 
 
 def network() -> int:

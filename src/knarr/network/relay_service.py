@@ -7,14 +7,15 @@ import logging
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from knarr.errors import KnarrError
-from knarr.network.model import BoundPort
-from knarr.network.relay_process import CONTROL, MESSAGE_SIZE, MOST_DESCRIPTORS, Message, network, send
+from knarr.network import relay_process
+from knarr.network.model import BoundPort, IPNetwork
+from knarr.network.relay_process import CONTROL, MESSAGE_SIZE, MOST_DESCRIPTORS, Message, send
 
 _logger = logging.getLogger(__name__)
 _PATIENCE = 10.0  # seconds for it to answer
@@ -49,12 +50,18 @@ class RelayService:
                 listener.close()
         return {port: listener for listeners in found.values() for port, listener in listeners.items()}
 
-    async def open(self, endpoint_id: str, address: str, listeners: Mapping[BoundPort, socket.socket]) -> None:
+    async def open(
+        self,
+        endpoint_id: str,
+        address: str,
+        listeners: Mapping[BoundPort, socket.socket],
+        near: Sequence[IPNetwork] = (),
+    ) -> None:
         """See Relays. Raises OSError."""
         ports = list(listeners)
         for start in range(0, len(ports), MOST_DESCRIPTORS):
             some = ports[start : start + MOST_DESCRIPTORS]
-            message = Message("open", endpoint_id, address, some)
+            message = Message("open", endpoint_id, address, some, [str(network) for network in near])
             send(self._connection or self._start(), message, [listeners[port] for port in some])
 
     def retire(self, endpoint_id: str, ports: Iterable[BoundPort]) -> None:
@@ -161,6 +168,6 @@ def _list(connection: socket.socket) -> dict[str, dict[BoundPort, socket.socket]
             raise ConnectionResetError("the relay has ended")
         message = msgspec.json.decode(data, type=Message)
         if not message.ports:
-            return found if message.network == network() else None
+            return found if message.network == relay_process.network() else None
         listeners = zip(message.ports, [socket.socket(fileno=fd) for fd in fds], strict=True)
         found.setdefault(message.endpoint, {}).update(listeners)
