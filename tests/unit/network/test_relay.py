@@ -229,6 +229,21 @@ def test_what_nobody_wants_any_more_is_closed(root: Path) -> None:
     asyncio.run(body())
 
 
+def test_ports_are_free_once_that_is_settled(root: Path) -> None:
+    async def main() -> None:
+        relays = RelayService(root, nothing)
+        address = ("127.0.0.1", 0)
+        for _ in range(50):
+            with socket.create_server(address) as listener:
+                address = listener.getsockname()
+                await relays.open("one", "127.0.0.1", {PORT: listener})
+            relays.close("one")
+            await relays.settled()
+        relays.close_all()
+
+    asyncio.run(main())
+
+
 def test_a_process_that_dies_is_replaced(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("knarr.network.relay_service._SHORT_LIFE", -1.0)
 
