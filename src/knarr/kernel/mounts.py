@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 
 from knarr.kernel import syscalls
 from knarr.kernel.syscalls import check, libc, syscall
@@ -55,6 +56,8 @@ MOUNT_ATTR_NOSYMFOLLOW = 0x200000
 MNT_DETACH = 2
 UMOUNT_NOFOLLOW = 8
 
+_STATX_MNT_ID = 0x1000
+_STX_MNT_ID = 0x90  # where it is in struct statx
 _OPEN_TREE_CLONE = 1
 _FSOPEN_CLOEXEC = 1
 _FSMOUNT_CLOEXEC = 1
@@ -210,6 +213,19 @@ def can_map_ids(path: str, userns_fd: int, *, recursive: bool) -> bool:
     finally:
         os.close(clone)
     return True
+
+
+def mount_id(fd: int) -> int:
+    """The number of the mount that a descriptor is in: statx(2), STATX_MNT_ID."""
+    buffer = ctypes.create_string_buffer(256)
+    check(libc.statx(fd, b"", AT_EMPTY_PATH, _STATX_MNT_ID, buffer))
+    return int.from_bytes(buffer.raw[_STX_MNT_ID : _STX_MNT_ID + 8], sys.byteorder)
+
+
+def any_shared() -> bool:
+    """Whether a mount of our namespace has peers (mount_namespaces(7), "Shared subtrees")."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return b" shared:" in file.read()
 
 
 def mount(source: str | None, target: str, fstype: str | None, flags: int = 0, data: str | None = None) -> None:

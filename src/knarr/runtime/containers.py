@@ -22,6 +22,16 @@ START_FIFO, FAILURE_FIFO = "start", "failure"
 _ID_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-")
 
 
+class SharedRoot(Struct):
+    """A root that is mounted in somebody else's mount namespace: at `path` in the one of which `namespace` is the path
+    ("" for the one in which it was created) and `inode` the number; `mount_id` says whether it is still ours."""
+
+    path: str
+    namespace: str
+    inode: int
+    mount_id: int
+
+
 class Container(Struct):
     """One container. Times in nanoseconds since 1970, `pid_started` in clock ticks since boot. `listener` is the socket
     of who answers its system calls."""
@@ -39,6 +49,7 @@ class Container(Struct):
     annotations: dict[str, str] = field(default_factory=dict)
     has_users: bool = False
     owns_pids: bool = True
+    shared_root: SharedRoot | None = None
     defaults: ExecDefaults = field(default_factory=ExecDefaults)
     listener: str = ""
     listener_metadata: str = ""

@@ -12,7 +12,7 @@ from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan, Told
 from knarr.compute.native.launch import Given, Launched, LaunchError
 from knarr.compute.native.plan import CgroupPlan, ExecDefaults, Plan
-from knarr.compute.spec import DeviceRule, Hook, Namespace, Process, RuntimeSpec
+from knarr.compute.spec import DeviceRule, Hook, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
 from knarr.light import ExitStack, MsgspecError, NamedTuple, decode_json, replace, suppress
@@ -60,12 +60,17 @@ def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Laun
     directory = store.make(wish.id)
     with ExitStack() as undo:
         undo.callback(store.remove, wish.id)
-        plan = _plan(wish, spec, directory)
+        plan = _plan(wish, spec, directory, bundle)
         _look_at_cgroup(plan.cgroup)
         container = _container(wish.id, bundle, spec, plan)
         launched = _launch(store, container, spec, plan, wish)
         undo.callback(launch.give_up, launched, plan.cgroup)
         container.pid, container.pid_started = launched.pid, processes.start_time(launched.pid) or 0
+        if plan.mount_namespace is not None:
+            from knarr.runtime import shared_mounts
+
+            container.shared_root = shared_mounts.attach(launched.pid, plan.root_path, plan.mount_namespace)
+            undo.callback(shared_mounts.detach, container.shared_root)
         if launched.terminal is not None and wish.console_socket:
             console.send(launched.terminal, wish.console_socket)
         store.save(container)
@@ -84,32 +89,33 @@ def _look_at_cgroup(plan: CgroupPlan) -> None:
         print(f"warning: container's cgroup is not empty: {len(pids)} process(es) found", file=sys.stderr)
 
 
-def _plan(wish: Wish, spec: RuntimeSpec, directory: str) -> Plan:
+def _plan(wish: Wish, spec: RuntimeSpec, directory: str, bundle: str) -> Plan:
     if spec.root is None:
         raise InvalidParameter("root is not set in the runtime spec")
-    if not any(namespace.type == "mount" for namespace in spec.linux.namespaces):
-        spec.linux.namespaces.append(Namespace("mount"))
+    for mount in spec.mounts:
+        if mount.source and not mount.source.startswith("/") and {"bind", "rbind"}.intersection(mount.options):
+            mount.source = os.path.join(bundle, mount.source)
     if not os.path.exists("/sys/fs/selinux/enforce"):
         spec.linux.mount_label = None  # without SELinux there are no labels: as with crun
     if spec.linux.resources is not None and spec.linux.resources.devices:
         spec.linux.resources.devices += _DEVICES
     given = spec.process
     planned = given if given is not None and given.args else Process(args=["/"])  # start will refuse it
-    request = planner.Bundle(wish.id, replace(spec, process=planned), directory)
+    rootfs = os.path.join(bundle, spec.root.path)
+    request = planner.Bundle(wish.id, replace(spec, process=planned), directory, rootfs)
     plan = planner.plan_system(request, host.look())
     plan.process.preserve_fds = wish.preserve_fds
-    plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, os.path.realpath(wish.bundle), spec.annotations)
+    plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, bundle, spec.annotations)
     return plan
 
 
 def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container:
-    assert spec.root is not None
     after = spec.hooks
     cgroup = replace(plan.cgroup, writes=[], device_program=b"")
     return Container(
         id=id,
         bundle=bundle,
-        rootfs=os.path.join(bundle, spec.root.path),
+        rootfs=plan.root_path,
         created=time.time_ns(),
         cgroup=cgroup,
         process=spec.process if spec.process is not None and spec.process.args else None,
@@ -144,7 +150,7 @@ def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, w
                 streams=None if plan.process.terminal else (0, 1, 2),
                 gate=gate,
                 sibling=False,
-                before_build=_runtime_hooks(store, container, spec),
+                before_pivot=_runtime_hooks(store, container, spec),
                 on_listener=listening.giver(container, lambda pid: _told(store, container, "creating", pid)),
             ),
         )
@@ -164,7 +170,7 @@ def _runtime_hooks(store: Store, container: Container, spec: RuntimeSpec) -> Cal
 
     def run(pid: int) -> None:
         try:
-            hooks.run_all(planned, _told(store, container, "created", pid))
+            hooks.run_all(planned, _told(store, container, "created", pid), directory=container.bundle)
         except HookFailed as error:
             raise LaunchError(str(error)) from None
 
@@ -195,12 +201,29 @@ def start(store: Store, container: Container) -> None:
     failure = _open_gate(store.directory(container.id))
     if failure is not None:
         raise LaunchError(failure.text, failure.code)
+    _run_poststart(store, container)
+
+
+def _run_poststart(store: Store, container: Container) -> None:
+    """A failure ends the container since version 1.2 of the specification; before, all were run, and it was told."""
+    told = store.told(container, "running")
+    if not container.poststart:
+        return
+    if _version(container.oci_version) < (1, 2):
+        for failure in hooks.run_each(container.poststart, told, directory=container.bundle):
+            print(f"warning: {failure}", file=sys.stderr)
+        return
     try:
-        hooks.run_all(container.poststart, store.told(container, "running"))
+        hooks.run_all(container.poststart, told, directory=container.bundle)
     except HookFailed as error:
         ending.end(container)
         ending.delete(store, container)
         raise LaunchError(str(error)) from None
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """(1, 0) for 1.0.2-dev."""
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdecimal())
 
 
 def _open_gate(directory: str) -> stage.Failure | None:

@@ -7,7 +7,6 @@ import select
 import sys
 
 from knarr.compute.native import hooks
-from knarr.compute.native.hooks import HookFailed
 from knarr.compute.native.launch import open_cgroup
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import processes
@@ -68,8 +67,12 @@ def delete(store: Store, container: Container, *, force: bool = False) -> None:
         raise Conflict(f"cannot delete container {container.id} that is not stopped: {status}")
     end(container)
     open_cgroup(container.cgroup).remove()
+    if container.shared_root is not None:
+        from knarr.runtime import shared_mounts
+
+        shared_mounts.detach(container.shared_root)
     store.remove(container.id)
-    try:
-        hooks.run_all(container.poststop, store.told(container, "stopped"))
-    except HookFailed as error:  # a warning (runtime.md, "Lifecycle", step 13)
-        print(f"warning: {error}", file=sys.stderr)
+    if container.poststop:  # their failures are warnings (runtime.md, "Lifecycle", step 13)
+        told = store.told(container, "stopped")
+        for failure in hooks.run_each(container.poststop, told, directory=container.bundle):
+            print(f"warning: {failure}", file=sys.stderr)

@@ -99,11 +99,16 @@ def start(
     for fd in range(3, 3 + keep):
         os.set_inheritable(fd, True)
     pidfd = open_main(container)
+    root_fd = None
     try:
-        place = Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users)
+        if container.shared_root is not None:
+            root_fd = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_CLOEXEC)
+        place = Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users, root_fd)
         return _enter(place, plan, listening.giver(container, lambda _: store.told(container, status)))
     finally:
         os.close(pidfd)
+        if root_fd is not None:
+            os.close(root_fd)
 
 
 def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None]) -> Started:

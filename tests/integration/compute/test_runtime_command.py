@@ -168,11 +168,52 @@ def test_a_failing_hook_fails_the_command(runtime: Runtime, name: str) -> None:
     assert runtime.ok("list", "-q") == ""
 
 
+def test_hooks_mount_in_the_root_before_it_is_the_root(runtime: Runtime) -> None:
+    """Both by its path and over what the container has there, as those of graphics drivers do."""
+    marks = {name: runtime.directory / name for name in ("runtime", "container")}
+    for name, mark in marks.items():
+        mark.write_text(f"{name}\n")
+        (runtime.bundle / "rootfs" / name).touch()
+    enter = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); exec nsenter -m -t $pid "
+    mount = f"mount --bind {marks['runtime']} {runtime.bundle}/rootfs/runtime"
+    spec = runtime_spec("cat", "/runtime", "/container")
+    spec.hooks = Hooks(
+        create_runtime=[Hook("/bin/sh", ["sh", "-c", enter + mount], ["PATH=/usr/bin:/bin"])],
+        create_container=[Hook("/bin/mount", ["mount", "--bind", str(marks["container"]), "container"])],
+    )
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == "runtime\ncontainer\n"
+
+
+@pytest.mark.parametrize(("version", "alive"), [("1.0.2-dev", True), ("1.2.0", False)])
+def test_a_failing_hook_after_the_start(runtime: Runtime, version: str, alive: bool) -> None:
+    """It is a failure since version 1.2 of the specification; before it was a warning."""
+    spec = runtime_spec("sleep", "60")
+    spec.oci_version = version
+    touch = Hook("/bin/touch", ["touch", str(runtime.directory / "touched")])
+    spec.hooks = Hooks(
+        poststart=[Hook("/bin/false", ["false"]), touch], poststop=[Hook("/bin/false", ["false"]), touch]
+    )
+    runtime.configure(spec)
+    runtime.quietly("create", runtime.id)
+    done = runtime("start", runtime.id)
+    assert (done.returncode == 0, "error running hook /bin/false" in done.stderr) == (alive, True)
+    assert bool(runtime.ok("list", "-q")) == alive
+    assert (runtime.directory / "touched").exists()  # by poststart, or by poststop
+
+
 def test_a_hook_that_takes_too_long(runtime: Runtime) -> None:
     spec = runtime_spec("true")
     spec.hooks = Hooks(create_runtime=[Hook("/bin/sleep", ["sleep", "60"], timeout=1)])
     runtime.configure(spec)
     assert "ran past its timeout of 1 s" in runtime("run", runtime.id).stderr
+
+
+def test_a_hook_that_is_killed(runtime: Runtime) -> None:
+    spec = runtime_spec("true")
+    spec.hooks = Hooks(start_container=[Hook("/bin/sh", ["sh", "-c", "kill -SYS $$"])])
+    runtime.configure(spec)
+    assert "error running hook /bin/sh: signal: bad system call" in runtime("run", runtime.id).stderr
 
 
 def test_exec(runtime: Runtime) -> None:

@@ -24,12 +24,14 @@ SYSTEM_ENDED = "the system has ended"
 
 
 class Place(NamedTuple):
-    """Where a process is to go: what the main process is in, its cgroup, and whether it has its own user namespace."""
+    """Where a process is to go: what the main process is in, its cgroup, whether it has its own user namespace, and its
+    root if that's not the one of its mount namespace."""
 
     pid: int
     pidfd: int
     cgroup: Cgroup
     has_users: bool
+    root_fd: int | None = None
 
 
 def fork_into(place: Place, process: ProcessPlan, sync: socket.socket, streams: tuple[int, int, int] | None) -> int:
@@ -71,6 +73,9 @@ def _enter(
             launch.raise_limits(0, process)
         foreign = namespaces.foreign(place.pid, _KINDS)
         namespaces.setns(place.pidfd, foreign | (namespaces.CLONE_NEWUSER if place.has_users else 0))
+        if place.root_fd is not None:
+            os.fchdir(place.root_fd)
+            os.chroot(".")
         pid, pidfd = namespaces.clone3(namespaces.CLONE_PARENT, unified)
         if pid == 0:
             if process.cpus:

@@ -41,18 +41,30 @@ class HookFailed(Exception):
     """The text says which hook, and how."""
 
 
-def run_all(hooks: Iterable[HookPlan], told: Told) -> None:
-    """Run hooks in their order. Raises HookFailed at the first that fails; the others are not run."""
+def run_all(hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> None:
+    """Run hooks in their order, in `directory` if there is one. Raises HookFailed at the first that fails; the others
+    are not run."""
     state = encode_json(told)
     for hook in hooks:
-        _run(hook, state)
+        _run(hook, state, directory)
 
 
-def _run(hook: HookPlan, state: bytes) -> None:
+def run_each(hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> list[str]:
+    """Run hooks in their order, all of them; what those that have failed have to say."""
+    state, failures = encode_json(told), []
+    for hook in hooks:
+        try:
+            _run(hook, state, directory)
+        except HookFailed as error:
+            failures.append(str(error))
+    return failures
+
+
+def _run(hook: HookPlan, state: bytes, directory: str) -> None:
     reader, writer = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
-        _execute(hook, reader)
+        _execute(hook, reader, directory)
     os.close(reader)
     try:
         os.write(writer, state)  # less than a pipe holds
@@ -77,12 +89,15 @@ def _await(hook: HookPlan, pid: int) -> None:
     if not ended:
         raise HookFailed(f"error running hook {hook.path}: ran past its timeout of {hook.timeout} s")
     if code:
-        raise HookFailed(f"error running hook {hook.path}: exit status {code}")
+        how = f"exit status {code}" if code > 0 else f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
+        raise HookFailed(f"error running hook {hook.path}: {how}")
 
 
-def _execute(hook: HookPlan, stdin: int) -> NoReturn:
+def _execute(hook: HookPlan, stdin: int, directory: str) -> NoReturn:
     try:
         processes.default_signal(signal.SIGPIPE)
+        if directory and os.path.isdir(directory):  # a bundle may be gone before its container
+            os.chdir(directory)
         os.dup2(stdin, 0)
         os.execve(hook.path, hook.args or [hook.path], dict(entry.partition("=")[::2] for entry in hook.env))
     except OSError:

@@ -111,8 +111,8 @@ class Given(NamedTuple):
     """What comes with a plan: the root, namespaces to join, and whether stdin is kept open.
 
     `streams` are the process's instead of pipes, and stay the caller's. `gate` is how it is started, if not by us.
-    `sibling` makes it a child of the caller's parent. `before_build` is called with its process id once its namespaces
-    are there and nothing is in them.
+    `sibling` makes it a child of the caller's parent. `before_pivot` is called with its process id once its file
+    systems are mounted.
     """
 
     root_fd: int
@@ -122,7 +122,7 @@ class Given(NamedTuple):
     streams: tuple[int, int, int] | None = None
     gate: Gate | None = None
     sibling: bool = True
-    before_build: Callable[[int], None] | None = None
+    before_pivot: Callable[[int], None] | None = None
     on_listener: Callable[[int, int], None] | None = None
 
 
@@ -220,7 +220,12 @@ def _inherit(
         if opened is not None:
             passing.callback(os.close, opened)
         prepared.append(opened)
-    return stage.Inherited(given.root_fd, join_fds, prepared, streams, given.gate)
+    mounts_fd = None
+    if plan.mount_namespace is not None:
+        mounts_fd = _open_namespace(plan.mount_namespace or "/proc/self/ns/mnt")
+        passing.callback(os.close, mounts_fd)
+    waits = given.before_pivot is not None
+    return stage.Inherited(given.root_fd, join_fds, prepared, streams, given.gate, mounts_fd, waits)
 
 
 _OWN = dict(namespaces.TYPES.values())
@@ -307,16 +312,20 @@ def _join(flag: int, path: str, given: Given) -> None:
         assert fd_given is not None
         namespaces.setns(fd_given, flag)
         return
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise LaunchError(f"lstat {path}: {(error.strerror or '').lower()}") from error
+    fd = _open_namespace(path)
     try:
         namespaces.setns(fd, flag)
     except OSError as error:
         raise LaunchError(f"joining namespace {path}: {(error.strerror or '').lower()}") from error
     finally:
         os.close(fd)
+
+
+def _open_namespace(path: str) -> int:
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise LaunchError(f"lstat {path}: {(error.strerror or '').lower()}") from error
 
 
 def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: Given) -> int | None:
@@ -326,8 +335,6 @@ def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: G
         raise_limits(pid, plan.process)
     if plan.process.oom_score_adj is not None:
         write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
-    if given.before_build is not None:
-        given.before_build(pid)
     sync.send(stage.GO)
     with ExitStack() as undo:
         terminal = None
@@ -336,7 +343,10 @@ def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: G
             if message.kind == stage.READY:
                 undo.pop_all()
                 return terminal
-            if message.kind == stage.TERMINAL:
+            if message.kind == stage.MOUNTED and given.before_pivot is not None:
+                given.before_pivot(pid)
+                sync.send(stage.GO)
+            elif message.kind == stage.TERMINAL:
                 (terminal,) = message.fds
                 undo.callback(os.close, terminal)
             elif message.kind == stage.LISTENER and given.on_listener is not None:

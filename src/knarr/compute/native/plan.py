@@ -116,7 +116,10 @@ class Plan(Struct):
     """A whole system. `new` are CLONE_NEW* flags; `operations` are in order, `late_operations` come after
     the terminal and the sysctls (masks, read-only paths); `sysctls` are (path below /proc/sys, value). `stream_owner`:
     the host's ids of the system's superuser. `create_hooks` run before the root is changed, `start_hooks` before the
-    program; both are `told` of the container. `time_offsets` are lines of /proc/PID/timens_offsets."""
+    program; both are `told` of the container. `time_offsets` are lines of /proc/PID/timens_offsets.
+
+    The root is mounted at `root_path`, where hooks look for it, or out of the way if that is "". `mount_namespace`: the
+    one that the system has in common with others, by its path, "" for ours; None for one of its own."""
 
     id: str
     run_dir: str
@@ -129,6 +132,7 @@ class Plan(Struct):
     operations: list[AnyOperation] = field(default_factory=list)
     late_operations: list[AnyOperation] = field(default_factory=list)
     stream_owner: tuple[int, int] = (0, 0)
+    root_path: str = ""
     root_readonly: bool = False
     root_propagation: int = 0
     hostname: str = ""
@@ -138,6 +142,7 @@ class Plan(Struct):
     start_hooks: list[HookPlan] = field(default_factory=list)
     told: Told = field(default_factory=Told)
     time_offsets: str = ""
+    mount_namespace: str | None = None
 
     @property
     def joins_users(self) -> bool:

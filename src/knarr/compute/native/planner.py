@@ -78,11 +78,12 @@ class Host(NamedTuple):
 
 
 class Bundle(NamedTuple):
-    """As much of a `CreateRequest` as a plan is made from, for those who have no engine."""
+    """As much of a `CreateRequest` as a plan is made from, for those who have no engine, and where the root is."""
 
     id: str
     spec: RuntimeSpec
     run_dir: str = ""
+    root_path: str = ""
     network_fd: int | None = None
     user_fd: int | None = None
     init: bool = False
@@ -95,8 +96,8 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
     if spec.process is None:
         raise InvalidParameter("process is not set in the runtime spec")
     new, joins = _namespaces(spec.linux, request.network_fd is not None, request.user_fd is not None)
-    if not new & namespaces.CLONE_NEWNS:
-        raise Unsupported("a container without a mount namespace of its own is not supported")
+    root_path = request.root_path if isinstance(request, Bundle) else ""
+    mount_namespace = _mount_namespace(spec.linux, root_path)
     cgroup = plan_cgroup(spec, request.id, host)
     process = plan_process(spec.process, host, seccomp=_seccomp(spec.linux))
     process.notifies = _notifies(spec.linux)
@@ -107,13 +108,14 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         run_dir=str(request.run_dir),
         cgroup=cgroup,
         process=process,
-        new=new,
+        new=new | namespaces.CLONE_NEWNS,
         joins=joins,
         uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         operations=_operations(spec, cgroup, host),
         late_operations=_late_operations(spec),
         stream_owner=(_host_id(spec.linux.uid_mappings, 0), _host_id(spec.linux.gid_mappings, 0)),
+        root_path=root_path,
         root_readonly=spec.root is not None and spec.root.readonly,
         root_propagation=_root_propagation(spec.linux),
         hostname=spec.hostname or "",
@@ -121,6 +123,7 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         sysctls=_sysctls(spec.linux, new, joins),
         create_hooks=[plan_hook(hook) for hook in spec.hooks.create_container] if spec.hooks else [],
         start_hooks=[plan_hook(hook) for hook in spec.hooks.start_container] if spec.hooks else [],
+        mount_namespace=mount_namespace,
     )
     if spec.linux.personality or spec.linux.memory_policy or spec.linux.time_offsets:
         from knarr.compute.native import tuning  # few ask for it
@@ -171,15 +174,25 @@ def _namespaces(linux: Linux, has_network: bool, has_users: bool) -> tuple[int, 
             raise InvalidParameter(f"malformed spec file: duplicated ns {namespace.type!r}")
         seen.add(namespace.type)
         flag = namespaces.TYPES[namespace.type][0]
-        if namespace.path:
-            if flag == namespaces.CLONE_NEWNS:
-                raise Unsupported(f"joining a {namespace.type} namespace is not supported by the native runtime")
+        if namespace.path and flag != namespaces.CLONE_NEWNS:  # that one is joined last, by the new process
             joins.append(Join(flag, namespace.path))
         elif (flag == namespaces.CLONE_NEWNET and has_network) or (flag == namespaces.CLONE_NEWUSER and has_users):
             joins.append(Join(flag))
         else:
             new |= flag
     return new, sorted(joins, key=lambda join: join.flag != namespaces.CLONE_NEWUSER)
+
+
+def _mount_namespace(linux: Linux, root_path: str) -> str | None:
+    """The path of the one that is joined, "" for ours, None for a new one. Raises Unsupported."""
+    given = next((namespace for namespace in linux.namespaces if namespace.type == "mount"), None)
+    if given is not None and not given.path:
+        return None
+    if not root_path:
+        raise Unsupported("a container without a mount namespace of its own is not supported")
+    if _has(linux, "user"):
+        raise Unsupported("a user namespace needs a mount namespace of its own, too: the kernel keeps it out of others")
+    return given.path or "" if given else ""
 
 
 def _id_map(mappings: list[IdMapping]) -> str:

@@ -30,6 +30,7 @@ TERMINAL = b"t"
 START = b"s"
 FAILED = b"f"
 LISTENER = b"l"
+MOUNTED = b"m"
 
 
 class Failure(NamedTuple):
@@ -47,13 +48,16 @@ def decode_failure(body: bytes) -> Failure:
 
 
 class Inherited(NamedTuple):
-    """The descriptors that a new main process finds open."""
+    """The descriptors that a new main process finds open. `mounts_fd`: the mount namespace that it ends in, if not one
+    of its own. If it `waits`, it says MOUNTED and goes on when it is told to."""
 
     root_fd: int
     join_fds: list[int]
     prepared: list[int | None]
     streams: tuple[int, int, int] | None
     gate: Gate | None = None
+    mounts_fd: int | None = None
+    waits: bool = False
 
 
 def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
@@ -178,13 +182,18 @@ def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
     # Nothing that is mounted in it shows on the host; what is mounted there shows in it where it is to be a slave.
     kind = mounts.MS_SLAVE if plan.root_propagation & mounts.MS_SLAVE else mounts.MS_PRIVATE
     mounts.mount_setattr(root, propagation=kind, recursive=True)
-    here = os.open("/", os.O_PATH | os.O_CLOEXEC)  # of this mount namespace: descriptors of the host's would not do
-    mounts.move_mount(root, here)  # on top of the host's root, which a process's "/" does not follow
-    os.close(here)
+    _attach_root(root, plan.root_path)
     scene = Scene(root, _host_null())
     prepared = iter(inherited.prepared)
     for operation in plan.operations:
         _execute(operation, scene, next(prepared))
+    if inherited.waits:
+        sync.send(MOUNTED)
+        if sync.recv(1) != GO:
+            os._exit(1)
+    if plan.create_hooks:
+        os.fchdir(root)
+        _run_hooks(plan.create_hooks, plan)
     if plan.hostname:
         _step("sethostname", lambda: socket.sethostname(plan.hostname))
     if plan.domainname:
@@ -196,10 +205,22 @@ def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
         _execute(operation, scene, next(prepared))
     if plan.root_readonly:
         mounts.mount_setattr(root, set=mounts.MOUNT_ATTR_RDONLY)
-    _run_hooks(plan.create_hooks, plan)
+    if inherited.mounts_fd is not None:
+        _leave(root, inherited.mounts_fd, plan.root_propagation)
+        return
     _pivot(root)
     if plan.root_propagation:
         mounts.mount(None, "/", None, plan.root_propagation)
+
+
+def _attach_root(root: int, path: str) -> None:
+    """Where hooks look for it, or on top of the host's root, which a process's "/" does not follow."""
+    try:
+        here = os.open(path or "/", os.O_PATH | os.O_CLOEXEC)  # descriptors of the host's namespace would not do
+    except PermissionError:  # a directory that is closed to a user namespace's superuser
+        here = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    mounts.move_mount(root, here)
+    os.close(here)
 
 
 def _host_null() -> int:
@@ -283,6 +304,19 @@ def _send_terminal(process: ProcessPlan, sync: socket.socket, root: int | str) -
     os.close(master)
     take_streams((slave, slave, slave))
     return slave
+
+
+def _leave(root_fd: int, namespace_fd: int, propagation: int) -> None:
+    """Take what was built into another mount namespace, as a tree that is in none: whoever asked for this system
+    attaches it (see runtime/shared_mounts.py), or it is gone with this process."""
+    tree = mounts.open_tree(root_fd, "", clone=True, recursive=True)
+    if propagation:
+        recursive = bool(propagation & mounts.MS_REC)
+        mounts.mount_setattr(tree, propagation=propagation & ~mounts.MS_REC, recursive=recursive)
+    os.close(root_fd)
+    _step("joining the mount namespace", lambda: namespaces.setns(namespace_fd, namespaces.CLONE_NEWNS))
+    os.fchdir(tree)
+    os.chroot(".")
 
 
 def _pivot(root_fd: int) -> None:
