@@ -26,6 +26,7 @@ from knarr.compute.spec import (
     Hook,
     Hooks,
     IoPriority,
+    Mount,
     Namespace,
     Personality,
     Resources,
@@ -200,6 +201,24 @@ def test_a_failing_hook_after_the_start(runtime: Runtime, version: str, alive: b
     assert (done.returncode == 0, "error running hook /bin/false" in done.stderr) == (alive, True)
     assert bool(runtime.ok("list", "-q")) == alive
     assert (runtime.directory / "touched").exists()  # by poststart, or by poststop
+
+
+def test_mounts_are_listed_in_their_order(runtime: Runtime, tmp_path: Path) -> None:
+    """Since Linux 6.8 mountinfo is sorted by when mounts were made, not by when they were attached."""
+    spec = runtime_spec("cat", "/proc/self/mountinfo")
+    for place, options in (("/mnt/a", ["rbind"]), ("/mnt/b", []), ("/mnt/c", ["bind", "slave"])):
+        spec.mounts.append(Mount(place, None if options else "tmpfs", str(tmp_path / "bundle/rootfs/tmp"), options))
+    runtime.configure(spec)
+    places = [line.split()[4] for line in runtime.ok("run", runtime.id).splitlines()]
+    assert [place for place in places if place.startswith("/mnt/")] == ["/mnt/a", "/mnt/b", "/mnt/c"]
+
+
+def test_a_container_that_sees_the_host_is_not_a_part_of_itself(runtime: Runtime) -> None:
+    spec = runtime_spec("cat", "/proc/self/mountinfo")
+    spec.mounts.append(Mount("/mnt", None, "/", ["rbind"]))
+    runtime.configure(spec)
+    places = [line.split()[4] for line in runtime.ok("run", runtime.id).splitlines()]
+    assert "/mnt" in places and f"/mnt{runtime.bundle}/rootfs" not in places
 
 
 def test_a_hook_that_takes_too_long(runtime: Runtime) -> None:

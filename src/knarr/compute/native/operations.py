@@ -158,9 +158,10 @@ _WRONG_TYPE = (
 
 
 class BindMount(Operation):
-    """Show a path of the host at `destination`. The clone is taken in the host's mount namespace, so that shared and
-    slave propagation relate to the host's mount. `uid_map` and `gid_map` (lines of "id in the file system, id of the
-    host, count") change whom its files belong to."""
+    """Show a path of the host at `destination`. The clone is taken in the host's mount namespace, so that shared
+    propagation relates to the host's mount; or where it makes no difference in the new one, so that mounts are listed
+    in their order. That has the root at `root_path`; "" if it may not be done. `uid_map` and `gid_map` (lines of "id in
+    the file system, id of the host, count") change whom its files belong to."""
 
     source: str
     destination: str
@@ -173,9 +174,21 @@ class BindMount(Operation):
     uid_map: str = ""
     gid_map: str = ""
     recursive_map: bool = False
+    root_path: str = ""
 
     def prepare(self) -> int | None:
-        """Clone the source's mount, and map its ids while nobody else sees it."""
+        """Clone the source's mount while it is the host's, if that matters."""
+        return self._clone() if not self.root_path or self._has_relations() else None
+
+    def _has_relations(self) -> bool:
+        """With mounts of the host, or with the new root, which would be a part of itself."""
+        if self.propagation & mounts.MS_SHARED and mounts.any_shared():
+            return True
+        source = os.path.realpath(self.source).rstrip("/")
+        return self.recursive and f"{os.path.realpath(self.root_path)}/".startswith(f"{source}/")
+
+    def _clone(self) -> int:
+        """Map ids while nobody else sees it."""
         clone = mounts.open_tree(mounts.AT_FDCWD, self.source, clone=True, recursive=self.recursive)
         if self.uid_map:
             try:
@@ -200,7 +213,16 @@ class BindMount(Operation):
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Attach the clone on a directory or file that is made where missing."""
-        assert fd is not None
+        if fd is not None:
+            self._attach(scene, fd)
+            return
+        fd = self._clone()
+        try:
+            self._attach(scene, fd)
+        finally:
+            os.close(fd)
+
+    def _attach(self, scene: Scene, fd: int) -> None:
         target = self._make_target(scene.root_fd, stat.S_ISDIR(os.fstat(fd).st_mode))
         try:
             _require_outside_proc(target, self.destination)

@@ -112,7 +112,7 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         joins=joins,
         uid_map=_id_map(spec.linux.uid_mappings) if new & namespaces.CLONE_NEWUSER else "",
         gid_map=_id_map(spec.linux.gid_mappings) if new & namespaces.CLONE_NEWUSER else "",
-        operations=_operations(spec, cgroup, host),
+        operations=_operations(spec, cgroup, host, root_path),
         late_operations=_late_operations(spec),
         stream_owner=(_host_id(spec.linux.uid_mappings, 0), _host_id(spec.linux.gid_mappings, 0)),
         root_path=root_path,
@@ -266,7 +266,7 @@ def _sysctl_path(key: str, own: int) -> str:
 _OF_NAMESPACE = {"proc": "pid", "mqueue": "ipc"}
 
 
-def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOperation]:
+def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host, root_path: str) -> list[AnyOperation]:
     operations: list[AnyOperation] = []
     for mount in spec.mounts:
         if mount.type == "cgroup":
@@ -282,11 +282,20 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host) -> list[AnyOp
             and mount.type == "tmpfs"
         ):
             last.attributes &= ~mounts.MOUNT_ATTR_RDONLY  # it is filled first: see _late_operations
+    if root_path and not _has(spec.linux, "user"):
+        _bind_in_order(operations, root_path)
     operations += _devices(spec.linux, host)
     operations += [Symlink(path, target) for path, target in _DEFAULT_LINKS.items()]
     if spec.process is not None:
         operations.append(MakeDirectory(spec.process.cwd))
     return operations
+
+
+def _bind_in_order(operations: list[AnyOperation], root_path: str) -> None:
+    """What a descriptor in /proc refers to may be a mount that only our own mount namespace can clone."""
+    for operation in operations:
+        if isinstance(operation, BindMount) and not operation.uid_map and not operation.source.startswith("/proc/"):
+            operation.root_path = root_path
 
 
 def _refuse_mapped(planned: list[AnyOperation], host: Host) -> list[AnyOperation]:
