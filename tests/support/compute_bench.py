@@ -20,7 +20,23 @@ from knarr.kernel import mounts
 T = TypeVar("T")
 BUSYBOX = Path("/bin/busybox")
 APPLETS = [
-    *["cat", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ln", "ls", "mkdir", "mknod"],
+    *[
+        "cat",
+        "dd",
+        "echo",
+        "env",
+        "false",
+        "grep",
+        "head",
+        "hostname",
+        "id",
+        "ip",
+        "kill",
+        "ln",
+        "ls",
+        "mkdir",
+        "mknod",
+    ],
     *["mount", "ps", "readlink", "rm", "seq", "sh", "sleep", "stat", "stty", "tail", "touch", "true", "tty", "umount"],
     *["wc", "yes"],
 ]

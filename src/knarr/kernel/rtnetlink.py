@@ -69,6 +69,7 @@ IFA_LOCAL = 2
 IFA_BROADCAST = 4
 _IFA_F_NODAD = 0x02
 _IFA_F_TENTATIVE = 0x40
+_IFA_F_PERMANENT = 0x80
 
 RTA_DST = 1
 RTA_OIF = 4
@@ -111,11 +112,15 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """An address of the interface with that index; a `tentative` one is not in use before duplicates are detected."""
+    """An address of the interface with that index; a `tentative` one is not in use before duplicates are detected.
+
+    `configured`: it counts everywhere and lasts, so that neither the kernel nor a router's word has made it.
+    """
 
     index: int
     interface: Interface
     tentative: bool = False
+    configured: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,13 +400,15 @@ def _parse_link(body: bytes) -> Link:
 
 def _parse_addresses(replies: list[Reply]) -> Iterator[LinkAddress]:
     for reply in replies:
-        family, prefix, flags, _scope, index = _address.unpack_from(reply.body)
+        family, prefix, flags, scope, index = _address.unpack_from(reply.body)
+        configured = scope == _RT_SCOPE_UNIVERSE and bool(flags & _IFA_F_PERMANENT)
         found = attributes(reply.body, _address.size)
         packed = found.get(IFA_LOCAL) or found.get(IFA_ADDRESS)
         if packed is not None and family == socket.AF_INET:
-            yield LinkAddress(index, IPv4Interface((packed, prefix)))
+            yield LinkAddress(index, IPv4Interface((packed, prefix)), configured=configured)
         elif packed is not None and family == socket.AF_INET6:
-            yield LinkAddress(index, IPv6Interface((packed, prefix)), bool(flags & _IFA_F_TENTATIVE))
+            tentative = bool(flags & _IFA_F_TENTATIVE)
+            yield LinkAddress(index, IPv6Interface((packed, prefix)), tentative, configured)
 
 
 def _parse_routes(replies: list[Reply]) -> Iterator[Route]:

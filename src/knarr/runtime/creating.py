@@ -150,7 +150,7 @@ def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, w
                 streams=None if plan.process.terminal else (0, 1, 2),
                 gate=gate,
                 sibling=False,
-                before_pivot=_runtime_hooks(store, container, spec),
+                before_pivot=_before_pivot(store, container, spec),
                 on_listener=listening.giver(container, lambda pid: _told(store, container, "creating", pid)),
             ),
         )
@@ -163,12 +163,18 @@ def _make_fifo(path: str) -> int:
     return os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
 
-def _runtime_hooks(store: Store, container: Container, spec: RuntimeSpec) -> Callable[[int], None] | None:
-    if spec.hooks is None or not (spec.hooks.prestart or spec.hooks.create_runtime):
+def _before_pivot(store: Store, container: Container, spec: RuntimeSpec) -> Callable[[int], None] | None:
+    """What is done outside of a container while it is being made, if there is anything."""
+    devices, given = spec.linux.net_devices, spec.hooks
+    planned = _planned([*given.prestart, *given.create_runtime]) if given is not None else []
+    if not devices and not planned:
         return None
-    planned = _planned([*spec.hooks.prestart, *spec.hooks.create_runtime])
 
     def run(pid: int) -> None:
+        if devices:
+            from knarr.runtime import net_devices  # few ask for it
+
+            net_devices.move(devices, pid)
         try:
             hooks.run_all(planned, _told(store, container, "created", pid), directory=container.bundle)
         except HookFailed as error:

@@ -163,7 +163,7 @@ def features() -> str:
                     "modes": list(scheduling.MEMORY_MODES),
                     "flags": list(scheduling.MEMORY_FLAGS),
                 },
-                "netDevices": {"enabled": False},
+                "netDevices": {"enabled": True},
                 "mountExtensions": {"idmap": {"enabled": True}},
             },
             "annotations": {},

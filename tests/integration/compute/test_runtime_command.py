@@ -412,7 +412,6 @@ def test_a_listeners_flag_without_a_listener(runtime: Runtime) -> None:
     ("linux", "words"),
     [
         ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
-        ({"netDevices": {"eth0": {}}}, "linux.netDevices"),
         ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY cannot be used as default action"),
         ({"seccomp": _notifying("write")}, "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
         ({"seccomp": _notifying("mkdir")}, "SCMP_ACT_NOTIFY needs a listenerPath"),

@@ -144,12 +144,23 @@ def _refuse_unsupported(spec: RuntimeSpec) -> None:
     for value, what in (
         (linux.mount_label, "SELinux mount labels (linux.mountLabel)"),
         (linux.intel_rdt, "cache and bandwidth allocation (linux.intelRdt)"),
-        (linux.net_devices, "moving network devices (linux.netDevices)"),
     ):
         if value:
             raise Unsupported(f"{what} are not supported by the native runtime")
+    if linux.net_devices:
+        _check_net_devices(linux)
     if linux.time_offsets and not any(one.type == "time" and not one.path for one in linux.namespaces):
         raise InvalidParameter("timeOffsets need a new time namespace")
+
+
+def _check_net_devices(linux: Linux) -> None:
+    """Names as the kernel has them (dev_valid_name in net/core/dev.c)."""
+    if not _has(linux, "network"):
+        raise InvalidParameter("unable to move network devices without a private NET namespace")
+    for name, device in linux.net_devices.items():
+        for one in (name, device.name or name):
+            if not 0 < len(one) < 16 or one in (".", "..") or any(sign in "/:" or sign.isspace() for sign in one):
+                raise InvalidParameter(f'invalid network device name "{one}"')
 
 
 def _refuse_unsupported_process(process: Process) -> None:
