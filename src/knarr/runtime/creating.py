@@ -95,8 +95,6 @@ def _plan(wish: Wish, spec: RuntimeSpec, directory: str, bundle: str) -> Plan:
     for mount in spec.mounts:
         if mount.source and not mount.source.startswith("/") and {"bind", "rbind"}.intersection(mount.options):
             mount.source = os.path.join(bundle, mount.source)
-    if not os.path.exists("/sys/fs/selinux/enforce"):
-        spec.linux.mount_label = None  # without SELinux there are no labels: as with crun
     if spec.linux.resources is not None and spec.linux.resources.devices:
         spec.linux.resources.devices += _DEVICES
     given = spec.process

@@ -91,7 +91,9 @@ def start(
         raise Conflict("cannot exec in a stopped container")
     if status == "paused" and not ignore_paused:
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
-    defaults = container.defaults
+    defaults, own = container.defaults, container.process or Process()
+    wanted.apparmor_profile = wanted.apparmor_profile or own.apparmor_profile
+    wanted.selinux_label = wanted.selinux_label or own.selinux_label
     plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
     plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
     plan.notifies = defaults.notifies

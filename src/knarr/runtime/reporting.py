@@ -156,8 +156,8 @@ def features() -> str:
                     "knownFlags": sorted(filters.FLAGS),
                     "supportedFlags": sorted(filters.FLAGS),
                 },
-                "apparmor": {"enabled": False},
-                "selinux": {"enabled": False},
+                "apparmor": {"enabled": True},
+                "selinux": {"enabled": True},
                 "intelRdt": {"enabled": False},
                 "memoryPolicy": {
                     "modes": list(scheduling.MEMORY_MODES),

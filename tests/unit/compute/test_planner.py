@@ -78,8 +78,6 @@ def test_user_namespaces_need_mappings() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"process": Process(args=["x"], apparmor_profile="x")},
-        {"process": Process(args=["x"], selinux_label="x")},
         {"linux": Linux(namespaces=[Namespace("pid")])},
         {"mounts": [Mount("/x", "tmpfs", "tmpfs", [], [IdMapping(0, 1, 1)], [IdMapping(0, 1, 1)])]},
     ],

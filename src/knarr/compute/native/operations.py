@@ -73,7 +73,7 @@ class MountFilesystem(Operation):
     """Mount a new instance of a filesystem. `attributes` are MOUNT_ATTR_*; `propagation` MS_* or 0.
 
     A tmpfs has the mode of the directory that it covers, and with `copy_up` its owner and content too; `options`
-    count more.
+    count more. `root_label` is for SELinux.
     """
 
     fstype: str
@@ -83,6 +83,7 @@ class MountFilesystem(Operation):
     options: list[tuple[str, str | None]] = field(default_factory=list)
     propagation: int = 0
     copy_up: bool = False
+    root_label: str = ""
 
     def prepare(self) -> int | None:
         """Import what copies while the host's files can be seen: few systems ask for it."""
@@ -98,6 +99,8 @@ class MountFilesystem(Operation):
         late = self.attributes & mounts.MOUNT_ATTR_RDONLY if self.copy_up else 0
         mount_fd = mounts.mount_detached(self.fstype, options, self.attributes & ~late)
         try:
+            if self.root_label:
+                os.setxattr(f"/proc/self/fd/{mount_fd}", "security.selinux", self.root_label.encode() + b"\0")
             target = self._open_target(scene.root_fd)
             try:
                 _require_outside_proc(target, self.destination)
@@ -381,16 +384,21 @@ def _cover(scene: Scene, path: str, make_cover: Callable[[int], int]) -> None:
 
 
 class MaskPath(Operation):
-    """Make a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory. Missing is fine."""
+    """Make a path unreadable: /dev/null over a file, an empty read-only tmpfs over a directory. Missing is fine.
+
+    `label` is the tmpfs's for SELinux.
+    """
 
     path: str
+    label: str = ""
 
     def execute(self, scene: Scene, fd: int | None) -> None:
         """Mount over it."""
 
         def mask(target: int) -> int:
             if stat.S_ISDIR(os.fstat(target).st_mode):
-                return mounts.mount_detached("tmpfs", _EMPTY, mounts.MOUNT_ATTR_RDONLY)
+                options = [*_EMPTY, ("context", self.label)] if self.label else _EMPTY
+                return mounts.mount_detached("tmpfs", options, mounts.MOUNT_ATTR_RDONLY)
             return mounts.open_tree(scene.null_fd, "", clone=True)
 
         _cover(scene, self.path, mask)

@@ -27,8 +27,9 @@ class ProcessPlan(Struct):
     `notifies`, system calls wait for a listener. `rlimits` are (resource number, soft, hard); `env` are b"KEY=value";
     `keyring` names the new session keyring, "" keeps the caller's. `preserve_fds` descriptors after the streams are
     the program's too. `scheduler`, `io_priority`, `personality` and `memory_policy` are the arguments of
-    kernel/scheduling.py. An added process has `first_cpus` until it is in the cgroup, and `cpus` then, where there are
-    any.
+    kernel/scheduling.py. `attributes` are files below the process's own directory in /proc and what is written there
+    for security modules, `init_attributes` those for process 1 if that is not the program. An added process has
+    `first_cpus` until it is in the cgroup, and `cpus` then, where there are any.
     """
 
     args: list[str]
@@ -56,6 +57,8 @@ class ProcessPlan(Struct):
     io_priority: int | None = None
     personality: int | None = None
     memory_policy: tuple[int, int] | None = None
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+    init_attributes: list[tuple[str, str]] = field(default_factory=list)
     first_cpus: list[int] = field(default_factory=list)
     cpus: list[int] = field(default_factory=list)
 

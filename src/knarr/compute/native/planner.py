@@ -129,6 +129,10 @@ def plan_system(request: CreateRequest | Bundle, host: Host) -> Plan:
         from knarr.compute.native import tuning  # few ask for it
 
         tuning.tune_system(plan, spec.linux)
+    if spec.linux.mount_label:
+        from knarr.compute.native import confinement
+
+        confinement.label_mounts([*plan.operations, *plan.late_operations], spec.linux.mount_label)
     return plan
 
 
@@ -138,15 +142,9 @@ def plan_hook(hook: Hook) -> HookPlan:
 
 
 def _refuse_unsupported(spec: RuntimeSpec) -> None:
-    process, linux = spec.process, spec.linux
-    if process is not None:
-        _refuse_unsupported_process(process)
-    for value, what in (
-        (linux.mount_label, "SELinux mount labels (linux.mountLabel)"),
-        (linux.intel_rdt, "cache and bandwidth allocation (linux.intelRdt)"),
-    ):
-        if value:
-            raise Unsupported(f"{what} are not supported by the native runtime")
+    linux = spec.linux
+    if linux.intel_rdt:
+        raise Unsupported("cache and bandwidth allocation (linux.intelRdt) are not supported by the native runtime")
     if linux.net_devices:
         _check_net_devices(linux)
     if linux.time_offsets and not any(one.type == "time" and not one.path for one in linux.namespaces):
@@ -161,15 +159,6 @@ def _check_net_devices(linux: Linux) -> None:
         for one in (name, device.name or name):
             if not 0 < len(one) < 16 or one in (".", "..") or any(sign in "/:" or sign.isspace() for sign in one):
                 raise InvalidParameter(f'invalid network device name "{one}"')
-
-
-def _refuse_unsupported_process(process: Process) -> None:
-    for value, what in (
-        (process.apparmor_profile, "AppArmor profiles (process.apparmorProfile)"),
-        (process.selinux_label, "SELinux labels (process.selinuxLabel)"),
-    ):
-        if value:
-            raise Unsupported(f"{what} are not supported by the native runtime")
 
 
 # -- namespaces -------------------------------------------------------------------------------------------------------
@@ -430,7 +419,6 @@ def _seccomp(linux: Linux) -> tuple[bytes, int]:
 
 def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) -> ProcessPlan:
     """The plan of one process. Raises InvalidParameter and Unsupported."""
-    _refuse_unsupported_process(process)
     if not process.args:
         raise InvalidParameter("no command specified")
     if not process.cwd.startswith("/"):
@@ -461,6 +449,11 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
         from knarr.compute.native import tuning
 
         tuning.tune_process(plan, process)
+    if process.apparmor_profile or process.selinux_label:
+        from knarr.compute.native import confinement
+
+        _require_no_nul([process.apparmor_profile or "", process.selinux_label or ""])
+        plan.attributes, plan.init_attributes = confinement.for_program(process), confinement.for_init(process)
     return plan
 
 

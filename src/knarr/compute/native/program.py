@@ -14,7 +14,7 @@ import stat
 from knarr.compute.native import init
 from knarr.compute.native.gate import Line
 from knarr.compute.native.plan import ProcessPlan
-from knarr.kernel import capabilities, processes, scheduling, seccomp
+from knarr.kernel import capabilities, filesystems, mounts, paths, processes, scheduling, seccomp
 from knarr.light import signal
 
 TYPE_CHECKING = False
@@ -46,6 +46,40 @@ def take_streams(fds: tuple[int, int, int]) -> None:
     high = [fd if fd > 2 else os.dup(fd) for fd in fds]
     for place, fd in enumerate(high):
         os.dup2(fd, place, inheritable=True)
+
+
+def trusted_proc() -> int:
+    """A procfs of our own. Where we may not mount one, as the pid namespace is somebody else's, the one at /proc: the
+    host's, until the root is changed. The caller's. Raises OSError."""
+    try:
+        return mounts.mount_detached("proc")
+    except PermissionError:
+        fd = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        if filesystems.magic(fd) != filesystems.PROC_SUPER_MAGIC:
+            os.close(fd)
+            raise OSError(errno.ENXIO, "is no procfs", "/proc") from None
+        return fd
+
+
+def write_attributes(attributes: list[tuple[str, str]]) -> None:
+    """Write files of the calling thread's own, for security modules. While there is the right to mount a procfs, and
+    before the last filter is loaded. Raises StageError."""
+    if not attributes:
+        return
+    proc = trusted_proc()
+    try:
+        for name, text in attributes:
+            try:
+                resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_XDEV
+                fd = paths.openat2(proc, f"thread-self/{name}", os.O_WRONLY, resolve=resolve)
+                try:
+                    os.write(fd, text.encode())
+                finally:
+                    os.close(fd)
+            except OSError as error:
+                raise StageError(f'writing "{text}" to /proc/thread-self/{name}: {_words(error)}') from None
+    finally:
+        os.close(proc)
 
 
 def give_streams(uid: int, gid: int) -> None:
@@ -225,5 +259,6 @@ def _split_init(process: ProcessPlan, sync: Line) -> None:
     sync.close()
     processes.set_name("docker-init")
     processes.set_title("/sbin/docker-init -- " + " ".join(process.args))
+    write_attributes(process.init_attributes)
     _drop_privileges(process)
     init.supervise(child)

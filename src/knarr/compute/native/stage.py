@@ -15,7 +15,14 @@ from knarr.compute.native import hooks
 from knarr.compute.native.gate import Gate, Line
 from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
-from knarr.compute.native.program import StageError, become, is_refused_value, take_streams
+from knarr.compute.native.program import (
+    StageError,
+    become,
+    is_refused_value,
+    take_streams,
+    trusted_proc,
+    write_attributes,
+)
 from knarr.kernel import mounts, namespaces, paths, processes, seccomp, terminals
 from knarr.light import NamedTuple, socket
 
@@ -92,6 +99,7 @@ def enter(
             _send_terminal(process, sync, "/")
         elif streams is not None:
             take_streams(_with_null(streams))
+        write_attributes(process.attributes)
         if process.notifies:
             _offer_listener(process, sync)
         become(process, sync)
@@ -205,6 +213,7 @@ def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
         _execute(operation, scene, next(prepared))
     if plan.root_readonly:
         mounts.mount_setattr(root, set=mounts.MOUNT_ATTR_RDONLY)
+    write_attributes(plan.process.attributes)
     if inherited.mounts_fd is not None:
         _leave(root, inherited.mounts_fd, plan.root_propagation)
         return
@@ -254,7 +263,7 @@ def _write_sysctls(settings: list[tuple[str, str]]) -> None:
     """Through a procfs that nothing of the image can have covered."""
     if not settings:
         return
-    proc = _trusted_proc()
+    proc = trusted_proc()
     try:
         for path, value in settings:
             try:
@@ -268,14 +277,6 @@ def _write_sysctls(settings: list[tuple[str, str]]) -> None:
                 raise StageError(text, invalid=is_refused_value(error)) from None
     finally:
         os.close(proc)
-
-
-def _trusted_proc() -> int:
-    """One of our own; or the host's, which is at /proc still, where the pid namespace is not one that is ours."""
-    try:
-        return mounts.mount_detached("proc")
-    except PermissionError:
-        return os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _open_terminal(process: ProcessPlan, sync: socket.socket, scene: Scene) -> None:
