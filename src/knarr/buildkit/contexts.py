@@ -12,12 +12,14 @@ import posixpath
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from knarr.build.kept import KeptDirectories
+from knarr.buildkit import filesync
 from knarr.buildkit.filesync import TYPE_BITS, Data, Listing
 from knarr.buildkit.proto.fsutil_pb2 import Stat
 from knarr.errors import InvalidParameter
@@ -33,10 +35,11 @@ _KINDS = {
     _DEVICE: stat.S_IFBLK,
     _DEVICE | _CHARACTER: stat.S_IFCHR,
 }
+_UNSURE = b""  # in the place of a packet that does not tell what is here
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-class Item(Struct, array_like=True, frozen=True):
+class Item(Struct, array_like=True, frozen=True, gc=False):
     """One thing in a context. `mode` as stat(2) has it; `digest` is a regular file's SHA-256; times in ns."""
 
     mode: int
@@ -67,57 +70,76 @@ class Item(Struct, array_like=True, frozen=True):
 Items = dict[str, Item]
 
 
+class _List(Struct, array_like=True, frozen=True):
+    """What is kept of a context: what the client has listed, and an item for each packet of that.
+
+    Where nothing has changed, the items need not be known.
+    """
+
+    listing: Listing
+    size: int
+    items: msgspec.Raw
+
+
 class Context:
     """A directory that is brought up to date, as a filesync.Sink, and read by one build at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._list = path / "list"
-        self._items: Items = {}
-        self._listing = b""
+        self._digests_file = path / "digests"
+        self.size: int | None = None
+        """The bytes of its files; None while they are not all here."""
+        self._listing: Listing = []
+        self._packed_items: bytes | msgspec.Raw = msgspec.msgpack.encode({})
+        self._digests: dict[str, str] = {}
         self.root_fd = self._open()
+        self._kept_digests = len(self._digests)
         self._wanted: dict[int, tuple[str, Item]] = {}
         self._writing: dict[int, _File] = {}
         self._parent: tuple[str, int] | None = None
 
-    @property
+    @cached_property
     def items(self) -> Items:
         """What is in it, by path, parents first."""
-        return self._items
-
-    @property
-    def size(self) -> int | None:
-        """The bytes of its files; None while they are not all here."""
-        return None if not self._list.exists() else sum(item.size for item in self._items.values() if not item.link)
+        return msgspec.msgpack.decode(self._packed_items, type=Items)
 
     def digest(self, path: str) -> str:
         """The digest of what is at a path; no file is read for it."""
         below = posixpath.normpath("/" + path).strip("/")
-        found = [
-            (name, item.mode, item.link, item.device, item.xattrs, item.digest)
-            for name, item in self._items.items()
-            if not below or name == below or name.startswith(below + "/")
-        ]
-        return hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+        if below not in self._digests:
+            found = [
+                (name, item.mode, item.link, item.device, item.xattrs, item.digest)
+                for name, item in self.items.items()
+                if not below or name == below or name.startswith(below + "/")
+            ]
+            self._digests[below] = hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+        return self._digests[below]
 
     def identify(self, path: bytes) -> bytes | None:
         """See copying.Identify."""
-        item = self._items.get(os.fsdecode(path))
+        item = self.items.get(os.fsdecode(path))
         return None if item is None else item.identity
 
     def _open(self) -> int:
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
-            self._listing, self._items = msgspec.msgpack.decode(self._list.read_bytes(), type=tuple[bytes, Items])
+            known = msgspec.msgpack.decode(self._list.read_bytes(), type=_List)
+            self.size, self._listing, self._packed_items = known.size, known.listing, known.items
         except (FileNotFoundError, msgspec.MsgspecError):
+            self._digests_file.unlink(missing_ok=True)
             with trees.opened(os.fspath(self.path)) as fd:
                 trees.remove_tree(fd, "files")
+        with suppress(FileNotFoundError, msgspec.MsgspecError):
+            self._digests = msgspec.msgpack.decode(self._digests_file.read_bytes(), type=dict[str, str])
         files = self.path / "files"
         files.mkdir(mode=0o755, exist_ok=True)
         return os.open(files, trees.DIRECTORY_FLAGS)
 
     def close(self) -> None:
         """Close its descriptors; the files stay."""
+        if self.size is not None and len(self._digests) != self._kept_digests:
+            _replace(self._digests_file, msgspec.msgpack.encode(self._digests))
         for file in self._writing.values():
             file.close()
         self._leave_parent()
@@ -127,27 +149,40 @@ class Context:
 
     def compare(self, listing: Listing) -> Sequence[int]:
         """Remove what is gone, make what has no content; the numbers of the files that are new or changed."""
-        if listing.digest == self._listing and self._list.exists():
+        if listing == self._listing and self.size is not None:
             return []
-        found = {_checked(entry.path): _item(entry) for entry in listing.entries}
-        self._listing = listing.digest
-        with suppress(FileNotFoundError):
-            self._list.unlink()
+        found = self._found(listing)
+        self._digests_file.unlink(missing_ok=True)
+        self._list.unlink(missing_ok=True)
+        self._listing, self.size, self._digests, self._kept_digests = listing, None, {}, 0
         self._remove(found)
-        numbers = {entry.path: number for number, entry in enumerate(listing.entries)}
-        items: Items = {}
-        for path, item in found.items():
-            known = self._items.get(path)
-            if known is not None and known.same(item):
-                items[path] = known
+        for number, (path, item) in enumerate(found.items()):
+            if self.items.get(path) is item:
                 continue
-            items[path] = item
             if stat.S_ISREG(item.mode) and not item.link:
-                self._wanted[numbers[path]] = (path, item)
+                self._wanted[number] = (path, item)
             else:
                 self._make(path, item)
-        self._items = items
+        self.items = found
         return list(self._wanted)
+
+    def _found(self, listing: Listing) -> Items:
+        """What a listing has, in its order. What has not changed is the item that is known."""
+        known = dict(zip(self._listing, self.items.items(), strict=True))
+        known.pop(_UNSURE, None)
+        found: Items = {}
+        for packet in listing:
+            path, item = known.get(packet) or self._read(packet)
+            found[path] = item
+        if len(found) != len(listing):
+            raise InvalidParameter("the context has several files of one name")
+        return found
+
+    def _read(self, packet: bytes) -> tuple[str, Item]:
+        entry = filesync.entry(packet)
+        path, item = _checked(entry.path), _item(entry)
+        known = self.items.get(path)
+        return path, known if known is not None and known.same(item) else item
 
     def write(self, data: Data) -> None:
         """Write pieces of files."""
@@ -163,33 +198,32 @@ class Context:
                 path, item = self._wanted.pop(number)
                 del self._writing[number]
                 if file.size != item.size:  # it is being written to: not what the listing says
-                    self._listing = b""
-                self._items[path] = msgspec.structs.replace(item, size=file.size, digest=file.finish(item))
+                    self._listing[number] = _UNSURE
+                self.items[path] = msgspec.structs.replace(item, size=file.size, digest=file.finish(item))
 
     def finish(self) -> None:
         """Everything has come: put links between files and times of directories right, and keep the list."""
-        if self._list.exists():
+        if self.size is not None:
             return
-        for path, item in self._items.items():
+        for path, item in self.items.items():
             if stat.S_ISREG(item.mode) and item.link:
                 self._link(path, item)
-        for path, item in reversed(self._items.items()):
+        for path, item in reversed(self.items.items()):
             if stat.S_ISDIR(item.mode):
                 parent, name = self._in_parent(path)
                 os.utime(name, ns=(item.mtime, item.mtime), dir_fd=parent, follow_symlinks=False)
         self._leave_parent()
-        draft = self.path / "list.new"
-        draft.write_bytes(msgspec.msgpack.encode((self._listing, self._items)))
-        draft.rename(self._list)
+        self.size = sum(item.size for item in self.items.values() if not item.link)
+        _replace(self._list, msgspec.msgpack.encode((self._listing, self.size, self.items)))
 
     # Changes
 
     def _remove(self, found: Items) -> None:
         """Remove what is not listed any more, or as something else. What is below a directory goes first."""
-        linked = {known.link.strip("/") for known in self._items.values() if stat.S_ISREG(known.mode) and known.link}
-        for path, known in reversed(self._items.items()):
+        linked = {known.link.strip("/") for known in self.items.values() if stat.S_ISREG(known.mode) and known.link}
+        for path, known in reversed(self.items.items()):
             item = found.get(path)
-            if item is not None and (known.same(item) or (_may_become(known, item) and path not in linked)):
+            if item is not None and (known is item or (_may_become(known, item) and path not in linked)):
                 continue
             parent, name = self._in_parent(path)
             trees.remove_tree(parent, name)
@@ -215,7 +249,7 @@ class Context:
     def _link(self, path: str, item: Item) -> None:
         """Make a hard link. Raises InvalidParameter if its other name is no file of the context."""
         source = item.link.strip("/")
-        other = self._items.get(source)
+        other = self.items.get(source)
         if other is None or not stat.S_ISREG(other.mode) or other.link:
             raise InvalidParameter(f"invalid hard link {path} to {item.link}")
         directory, source_name = self._in_parent(source)
@@ -224,7 +258,7 @@ class Context:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=parent)
             os.link(source_name, name, src_dir_fd=source_fd, dst_dir_fd=parent, follow_symlinks=False)
-        self._items[path] = msgspec.structs.replace(item, digest=other.digest)
+        self.items[path] = msgspec.structs.replace(item, digest=other.digest)
 
     def _in_parent(self, path: str) -> tuple[int, str]:
         """The open directory that a path is in, and its name there. Raises InvalidParameter if that is none."""
@@ -268,6 +302,12 @@ class _File:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    draft = path.with_suffix(".new")
+    draft.write_bytes(data)
+    draft.rename(path)
 
 
 def _may_become(known: Item, item: Item) -> bool:
@@ -323,9 +363,8 @@ class Contexts:
 
     def give_back(self, context: Context) -> None:
         """Close a context, for the next one who wants it."""
-        size = context.size
-        if size is not None:
-            self._kept.note_size(context.path.name, size)
+        if context.size is not None:
+            self._kept.note_size(context.path.name, context.size)
         context.close()
         os.close(self._taken.pop(context.path))
 

@@ -11,7 +11,6 @@ client                                 we
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 from urllib.parse import quote_plus
@@ -25,6 +24,7 @@ from knarr.buildkit import status
 from knarr.buildkit.bulk import Bulk
 from knarr.buildkit.proto.fsutil_pb2 import Packet, Stat
 from knarr.buildkit.sessions import Session
+from knarr.buildkit.transport import ClientEnd
 from knarr.errors import InvalidParameter, KnarrError, NotFound
 
 _METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -45,11 +45,8 @@ class Selection(Struct, frozen=True):
     follow: tuple[str, ...] = ()
 
 
-class Listing(Struct):
-    """What a client has. The digest is that of the listing as it came: equal ones are of equal listings."""
-
-    entries: list[Stat]
-    digest: bytes
+Listing = list[bytes]
+"""What a client has, a packet as it came for each: equal ones are of equal things. See `entry`."""
 
 
 class Sink(Protocol):
@@ -75,7 +72,7 @@ async def receive(session: Session, directory: str, wanted: Selection, sink: Sin
             _METHOD, Cardinality.STREAM_STREAM, Packet, Packet, metadata=metadata
         ) as stream:
             await stream.send_request()
-            await _Transfer(stream, sink, progress).run()
+            await _Transfer(session.channel, stream, sink, progress).run()
     except GRPCError as error:
         raise status.from_grpc(error, f"failed to read {directory}") from error
     except (StreamTerminatedError, ConnectionError) as error:
@@ -83,7 +80,8 @@ async def receive(session: Session, directory: str, wanted: Selection, sink: Sin
 
 
 class _Transfer:
-    def __init__(self, stream: _Stream, sink: Sink, progress: Progress) -> None:
+    def __init__(self, channel: ClientEnd, stream: _Stream, sink: Sink, progress: Progress) -> None:
+        self._channel = channel
         self._stream = stream
         self._messages = Bulk(stream)
         self._received: Iterator[bytes] = iter(())
@@ -94,14 +92,15 @@ class _Transfer:
         self._batched = 0
 
     async def run(self) -> None:
-        listing = await self._listing()
+        with self._channel.gathering():
+            listing = await self._listing()
         wanted = await asyncio.to_thread(self._sink.compare, listing)
         self._open.update(wanted)
         requests = (Packet(type=Packet.PACKET_REQ, ID=number) for number in wanted)
         asking = asyncio.ensure_future(self._messages.send(requests))
         try:
             while self._open:
-                self._take(Packet.FromString(await self._next()))
+                self._take(await self._next())
                 if self._batched >= _BATCH:
                     await self._flush()
             await asking
@@ -110,35 +109,37 @@ class _Transfer:
         await self._flush()
         # Our side ends with it: the client resets a stream that is open when it has finished (and grpclib minds).
         await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
-        while Packet.FromString(await self._next()).type != Packet.PACKET_FIN:
+        while (await self._next()).type != Packet.PACKET_FIN:
             pass
 
     async def _listing(self) -> Listing:
-        entries: list[Stat] = []
-        digest = hashlib.sha256()
+        """Nothing follows its end before something is asked for: only what has come last is looked at."""
+        listing: Listing = []
         while True:
-            message = await self._next()
-            packet = Packet.FromString(message)
-            if packet.type != Packet.PACKET_STAT:
-                raise _unexpected(packet)
-            if not packet.HasField("stat"):
-                return Listing(entries, digest.digest())
-            digest.update(b"%d:%b" % (len(message), message))
-            entries.append(packet.stat)
+            listing += await self._some()
+            last = Packet.FromString(listing[-1])
+            if last.type != Packet.PACKET_STAT:
+                raise _unexpected(last)
+            if not last.HasField("stat"):
+                del listing[-1]
+                return listing
 
-    async def _next(self) -> bytes:
-        """The next packet as it came."""
+    async def _next(self) -> Packet:
         while True:
             message = next(self._received, None)
             if message is not None:
-                self._progress(len(message))
-                return message
-            messages = await self._messages.receive()
-            if not messages:
-                await self._stream.end()
-                await self._stream.recv_trailing_metadata()  # raises what has ended it
-                raise KnarrError("the client has stopped in the middle of a transfer")
-            self._received = iter(messages)
+                return Packet.FromString(message)
+            self._received = iter(await self._some())
+
+    async def _some(self) -> list[bytes]:
+        """The next packets as they came."""
+        messages = await self._messages.receive()
+        if not messages:
+            await self._stream.end()
+            await self._stream.recv_trailing_metadata()  # raises what has ended it
+            raise KnarrError("the client has stopped in the middle of a transfer")
+        self._progress(sum(map(len, messages)))
+        return messages
 
     def _take(self, packet: Packet) -> None:
         if packet.type != Packet.PACKET_DATA or packet.ID not in self._open:
@@ -153,6 +154,14 @@ class _Transfer:
         batch, self._batch, self._batched = self._batch, [], 0
         if batch:
             await asyncio.to_thread(self._sink.write, batch)
+
+
+def entry(packet: bytes) -> Stat:
+    """What a listing says in one of its packets. Raises KnarrError if it says something else."""
+    decoded = Packet.FromString(packet)
+    if decoded.type != Packet.PACKET_STAT or not decoded.HasField("stat"):
+        raise _unexpected(decoded)
+    return decoded.stat
 
 
 def _unexpected(packet: Packet) -> KnarrError:
@@ -172,11 +181,11 @@ class Files:
 
     def compare(self, listing: Listing) -> Sequence[int]:
         """All that have content."""
-        for number, entry in enumerate(listing.entries):
-            if entry.linkname:
-                self._links[entry.path] = entry.linkname
-            elif not entry.mode & TYPE_BITS:
-                self._names[number] = entry.path
+        for number, found in enumerate(map(entry, listing)):
+            if found.linkname:
+                self._links[found.path] = found.linkname
+            elif not found.mode & TYPE_BITS:
+                self._names[number] = found.path
         return list(self._names)
 
     def write(self, data: Data) -> None:

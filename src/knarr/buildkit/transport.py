@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 from grpclib.client import Channel
@@ -24,6 +25,10 @@ from knarr.buildkit.status import StatusDetails
 
 _WINDOW = 4 << 20
 """What a peer may send before it is asked for: more than what is under way between two turns of the event loop."""
+
+_FEW = 512
+_LULL = 0.001
+"""See `ClientEnd.gathering`: bytes that are read as they come, and seconds."""
 
 
 class Service(Protocol):
@@ -97,6 +102,20 @@ class ClientEnd(Channel):
                 self._socket.close()
             raise
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """What comes now are very many small messages: let some gather before they are read.
+
+        A client writes each of them by itself. Reading them one by one, a reader that is quick takes longer for all of
+        them than their content is worth, and wakes up for each, which the writer waits for.
+        """
+        protocol = cast(_ClientProtocol, self._protocol)
+        protocol.gather(True)
+        try:
+            yield
+        finally:
+            protocol.gather(False)
+
     def _protocol_factory(self) -> H2Protocol:
         return _ClientProtocol(_ClientHandler(self._lost), self._config, self._h2_config)
 
@@ -114,6 +133,8 @@ class _ClientProtocol(H2Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._joiner = FrameJoiner()
+        self._gathering = 0
+        self._received = 0
         self.connection._connection.max_inbound_frame_size = LARGEST_JOINED
 
     def data_received(self, data: bytes) -> None:
@@ -123,6 +144,20 @@ class _ClientProtocol(H2Protocol):
             self.processor.close("Protocol error")
         else:
             super().data_received(bytes(frames))
+        self._received += len(data)
+        if self._gathering and self._received > _FEW:
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(_LULL, self._transport.resume_reading)
+
+    def gather(self, begin: bool) -> None:
+        """See ClientEnd.gathering."""
+        self._gathering += 1 if begin else -1
+        self._received = 0
+        self._transport.resume_reading()
+
+    @property
+    def _transport(self) -> asyncio.Transport:
+        return self.connection._transport
 
 
 class _ClientHandler(Calls):

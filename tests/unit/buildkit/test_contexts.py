@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ import pytest
 from knarr.build.kept import KeptDirectories
 from knarr.buildkit.contexts import Context, Contexts
 from knarr.buildkit.filesync import Listing
-from knarr.buildkit.proto.fsutil_pb2 import Stat
+from knarr.buildkit.proto.fsutil_pb2 import Packet, Stat
 from knarr.errors import InvalidParameter
 
 _DIRECTORY, _LINK = 1 << 31, 1 << 27
@@ -27,7 +26,7 @@ def context(tmp_path: Path) -> Iterator[Context]:
 
 
 def listing(*entries: Stat) -> Listing:
-    return Listing(list(entries), hashlib.sha256(b"".join(entry.SerializeToString() for entry in entries)).digest())
+    return [Packet(type=Packet.PACKET_STAT, stat=entry).SerializeToString() for entry in entries]
 
 
 def bring(context: Context, *entries: Stat, content: bytes = b"data") -> list[str]:
@@ -131,3 +130,28 @@ def test_attributes_of_a_file_that_is_written_over_go(context: Context, tmp_path
     bring(context, Stat(path="f", mode=0o644, xattrs={"user.a": b"1"}))
     bring(context, Stat(path="f", mode=0o644, xattrs={"user.b": b"2"}))
     assert os.listxattr(tmp_path / "c/files/f") == ["user.b"]
+
+
+def test_a_digest_is_kept_until_something_changes(tmp_path: Path) -> None:
+    digests = []
+    for content in (b"data", b"data", b"more"):
+        context = Context(tmp_path / "c")
+        changed = content == b"more"
+        bring(context, Stat(path="f", mode=0o644, size=4, modTime=int(changed)), content=content)
+        digests.append(context.digest("f"))
+        context.close()
+    again = Context(tmp_path / "c")
+    assert digests[0] == digests[1] != digests[2] == again.digest("f")
+    again.close()
+
+
+def test_what_a_listing_tells_in_other_words_is_not_new(context: Context) -> None:
+    entry = Stat(path="f", mode=0o644, size=4)
+    assert bring(context, entry) == ["f"]
+    assert bring(context, Stat(path="f", mode=0o644, size=4, uid=7)) == []
+    assert bring(context, entry, Stat(path="g", mode=0o644)) == ["g"]
+
+
+def test_a_path_is_listed_once(context: Context) -> None:
+    with pytest.raises(InvalidParameter):
+        context.compare(listing(Stat(path="f", mode=0o644), Stat(path="f", mode=0o600)))
