@@ -30,7 +30,7 @@ def writes(resources: Resources, hierarchies: Hierarchies, *, update: bool = Fal
     if resources.memory is not None:
         result += _memory_v1(resources.memory, update) if is_v1("memory") else _memory_v2(resources.memory)
     if resources.cpu is not None:
-        result += _cpu_v1(resources.cpu) if is_v1("cpu") else _cpu_v2(resources.cpu)
+        result += _cpu_v1(resources.cpu, update) if is_v1("cpu") else _cpu_v2(resources.cpu)
         result += _cpuset(resources.cpu)
     if resources.pids is not None:
         limit = resources.pids.limit
@@ -108,17 +108,21 @@ def _bytes_or_max(value: int) -> str:
     return "max" if value < 0 else str(value)
 
 
-def _cpu_v1(cpu: Cpu) -> list[CgroupWrite]:
+def _cpu_v1(cpu: Cpu, update: bool) -> list[CgroupWrite]:
+    """The kernel refuses a quota, and a period, that with the other one's present value is more than the group above
+    has: an update of both tries the period before the quota, and sets it after."""
+    both = bool(update and cpu.period and cpu.quota)
     values = [
-        ("cpu.shares", cpu.shares or None),
-        ("cpu.rt_period_us", cpu.realtime_period or None),
-        ("cpu.rt_runtime_us", cpu.realtime_runtime or None),
-        ("cpu.cfs_period_us", cpu.period or None),
-        ("cpu.cfs_quota_us", cpu.quota or None),
-        ("cpu.cfs_burst_us", cpu.burst),
-        ("cpu.idle", cpu.idle),
+        ("cpu.shares", cpu.shares or None, False),
+        ("cpu.rt_period_us", cpu.realtime_period or None, False),
+        ("cpu.rt_runtime_us", cpu.realtime_runtime or None, False),
+        ("cpu.cfs_period_us", cpu.period or None, both),
+        ("cpu.cfs_quota_us", cpu.quota or None, False),
+        ("cpu.cfs_period_us", cpu.period if both else None, False),
+        ("cpu.cfs_burst_us", cpu.burst, False),
+        ("cpu.idle", cpu.idle, False),
     ]
-    return [CgroupWrite("cpu", file, str(value)) for file, value in values if value is not None]
+    return [CgroupWrite("cpu", file, str(value), optional) for file, value, optional in values if value is not None]
 
 
 def _cpu_v2(cpu: Cpu) -> list[CgroupWrite]:

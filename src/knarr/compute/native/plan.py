@@ -89,7 +89,7 @@ class ExecDefaults(Struct):
 
 
 class CgroupWrite(Struct, frozen=True):
-    """A value for a control file. An `optional` one may be missing on this kernel."""
+    """A value for a control file. An `optional` one may fail: this kernel does not have it."""
 
     controller: str
     file: str

@@ -65,6 +65,16 @@ def test_the_oom_killer_can_be_disabled_on_v1() -> None:
     assert files(Resources(memory=Memory(disable_oom_killer=True)), V1) == [("memory.oom_control", "1")]
 
 
+def test_an_update_of_quota_and_period() -> None:
+    """Whichever is too much for the group above with the other one's old value."""
+    written = writes(Resources(cpu=Cpu(quota=3000, period=10000)), V1, update=True)
+    assert [(write.file, write.value, write.optional) for write in written] == [
+        ("cpu.cfs_period_us", "10000", True),
+        ("cpu.cfs_quota_us", "3000", False),
+        ("cpu.cfs_period_us", "10000", False),
+    ]
+
+
 def test_cpu() -> None:
     resources = Resources(cpu=Cpu(shares=512, quota=50000, period=100000, cpus="0-1", mems="0"))
     assert files(resources, V1) == [
