@@ -63,9 +63,9 @@ def detect() -> Hierarchies:
     return Hierarchies("none", {}, None)
 
 
-def own_path() -> str:
-    """The v2 group of this process, from the mount point on; "" for the root, or where there is no v2 hierarchy."""
-    for line in pseudo_files.read("/proc/self/cgroup").splitlines():
+def own_path(process: int | str = "self") -> str:
+    """The v2 group of a process, from the mount point on; "" for the root, or where there is no v2 hierarchy."""
+    for line in pseudo_files.read(f"/proc/{process}/cgroup").splitlines():
         if line.startswith("0::"):
             return line[3:].rstrip("/")
     return ""
@@ -176,6 +176,18 @@ class Cgroup:
         if self.hierarchies.unified is None:
             return None
         return os.open(self.hierarchies.unified + self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def open_unified_beside(self, pid: int) -> int | None:
+        """As `open_unified`, for one more process beside a member. Where the group hands controllers on to groups below
+        there may be none in it itself (cgroup-v2.rst, "No Internal Process Constraint"): it goes where the other is."""
+        fd = self.open_unified()
+        if fd is None or not pseudo_files.read(f"{self.hierarchies.unified}{self.path}/cgroup.subtree_control").strip():
+            return fd
+        below = own_path(pid)
+        if not below.startswith(f"{self.path}/"):
+            return fd
+        os.close(fd)
+        return os.open(f"{self.hierarchies.unified}{below}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
     def add(self, pid: int) -> None:
         """Move a running process, all threads, into the group in every hierarchy. Slow, see `join_files`."""

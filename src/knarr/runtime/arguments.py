@@ -114,6 +114,7 @@ _EXEC = (
     _switch("--no-new-privs"),
     Option("-c --cap", "NAME", [], repeated=True),
     _switch("--ignore-paused"),
+    Option("--cgroup", "[CONTROLLER,…:]PATH", [], repeated=True, help="below the container's control group"),
 )
 _UPDATE = (
     _text("-r --resources", "FILE", help="JSON; - is standard input"),

@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from knarr.kernel.cgroups import Cgroup
+
 
 class Started(NamedTuple):
     """A process that runs; the descriptors are the receiver's."""
@@ -25,6 +27,15 @@ class Started(NamedTuple):
     pid: int
     pidfd: int
     terminal: int | None
+
+
+class Settings(NamedTuple):
+    """How to start it: in a paused container too, with `keep` descriptors from 3 on, and below the container's control
+    group (see subgroups.py)."""
+
+    ignore_paused: bool
+    keep: int
+    cgroups: list[str]
 
 
 class Changes(NamedTuple):
@@ -82,14 +93,12 @@ def _with(sets: Capabilities, names: tuple[str, ...]) -> Capabilities:
     )
 
 
-def start(
-    store: Store, container: Container, wanted: Process, *, ignore_paused: bool = False, keep: int = 0
-) -> Started:
-    """Start it as our child. `keep` descriptors from 3 on are its too. Raises Conflict, LaunchError, KnarrError."""
+def start(store: Store, container: Container, wanted: Process, settings: Settings) -> Started:
+    """Start it as our child. Raises Conflict, LaunchError, KnarrError."""
     status = store.status(container)
     if status == "stopped":
         raise Conflict("cannot exec in a stopped container")
-    if status == "paused" and not ignore_paused:
+    if status == "paused" and not settings.ignore_paused:
         raise Conflict("cannot exec in a paused container (use --ignore-paused to override)")
     defaults, own = container.defaults, container.process or Process()
     wanted.apparmor_profile = wanted.apparmor_profile or own.apparmor_profile
@@ -97,20 +106,29 @@ def start(
     plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
     plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
     plan.notifies = defaults.notifies
-    plan.preserve_fds = keep
-    for fd in range(3, 3 + keep):
+    plan.preserve_fds = settings.keep
+    for fd in range(3, 3 + settings.keep):
         os.set_inheritable(fd, True)
     pidfd = open_main(container)
     root_fd = None
     try:
         if container.shared_root is not None:
             root_fd = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_CLOEXEC)
-        place = Place(container.pid, pidfd, open_cgroup(container.cgroup), container.has_users, root_fd)
+        place = Place(container.pid, pidfd, _cgroup(container, settings), container.has_users, root_fd)
         return _enter(place, plan, listening.giver(container, lambda _: store.told(container, status)))
     finally:
         os.close(pidfd)
         if root_fd is not None:
             os.close(root_fd)
+
+
+def _cgroup(container: Container, settings: Settings) -> Cgroup:
+    cgroup = open_cgroup(container.cgroup)
+    if not settings.cgroups:
+        return cgroup
+    from knarr.runtime.subgroups import Subgroups
+
+    return Subgroups(cgroup, settings.cgroups)
 
 
 def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None]) -> Started:

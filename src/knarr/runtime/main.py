@@ -135,7 +135,8 @@ def _exec(options: Options) -> int:
     console.check(wanted.terminal, options.detach, options.console_socket)
     if not options.detach:
         processes.mask_signals(_FORWARDED)
-    started = executing.start(store, container, wanted, ignore_paused=options.ignore_paused, keep=options.preserve_fds)
+    settings = executing.Settings(options.ignore_paused, options.preserve_fds, options.cgroup)
+    started = executing.start(store, container, wanted, settings)
     terminal = started.terminal
     if terminal is not None and options.console_socket:
         console.send(terminal, options.console_socket)

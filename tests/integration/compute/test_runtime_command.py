@@ -36,7 +36,7 @@ from knarr.compute.spec import (
     TimeOffset,
 )
 from knarr.kernel import mounts, processes
-from knarr.kernel.cgroups import detect
+from knarr.kernel.cgroups import Cgroup, detect
 from knarr.runtime import sealing
 
 
@@ -252,6 +252,41 @@ def test_exec_in_the_background(runtime: Runtime) -> None:
     command = ["exec", "--detach", "--pid-file", str(pid_file), "--process", str(runtime.directory / "process.json")]
     runtime.quietly(*command, runtime.id)
     assert int(pid_file.read_text()) in json.loads(runtime.ok("ps", "-f", "json", runtime.id))
+
+
+@pytest.fixture
+def deep(runtime: Runtime) -> Cgroup:
+    """A group below that of a container that runs, in every hierarchy."""
+    runtime.up("sleep", "60")
+    cgroup = Cgroup(detect(), f"/knarr-test-{runtime.id}/deep")
+    cgroup.create()
+    return cgroup
+
+
+def test_exec_below_the_control_group(runtime: Runtime, deep: Cgroup) -> None:
+    shown = runtime.ok("exec", "--cgroup", "deep", runtime.id, "cat", "/proc/self/cgroup")
+    assert {line.rpartition(":")[2] for line in shown.splitlines()} == {"/deep"}
+    for name in deep.hierarchies.controllers:
+        shown = runtime.ok("exec", "--cgroup", f"{name}:/deep", runtime.id, "grep", "/deep$", "/proc/self/cgroup")
+        assert shown.split(":")[1] == name
+    for wanted, words in (
+        ("..", ".. is not a sub cgroup path"),
+        ("nowhere", "/nowhere/cgroup.procs: no such file or directory"),
+        ("no-such:deep", "unknown controller no-such"),
+    ):
+        done = runtime("exec", "--cgroup", wanted, runtime.id, "true")
+        assert (done.returncode, words in done.stderr) == (255, True), done.stderr
+
+
+def test_exec_where_the_control_group_has_no_room(runtime: Runtime, deep: Cgroup) -> None:
+    """A container with a manager of services in it hands its controllers on to groups below its own."""
+    parent = Path(f"{deep.hierarchies.unified}/knarr-test-{runtime.id}")
+    if not (offered := deep.hierarchies.unified and (parent / "cgroup.controllers").read_text().split()):
+        pytest.skip("no controllers here in cgroup v2")
+    pid = json.loads(runtime.ok("state", runtime.id))["pid"]
+    (parent / "deep/cgroup.procs").write_text(str(pid))
+    (parent / "cgroup.subtree_control").write_text(f"+{offered[0]}")
+    assert "0::/deep\n" in runtime.ok("exec", runtime.id, "cat", "/proc/self/cgroup")
 
 
 def test_paused(runtime: Runtime) -> None:

@@ -44,7 +44,7 @@ def fork_into(place: Place, process: ProcessPlan, sync: socket.socket, streams: 
         for path in place.cgroup.join_files():
             join_fds.append(os.open(path, os.O_WRONLY | os.O_CLOEXEC))
             stack.callback(os.close, join_fds[-1])
-        unified = place.cgroup.open_unified()
+        unified = place.cgroup.open_unified_beside(place.pid)
         if unified is not None:
             stack.callback(os.close, unified)
         pid = os.fork()
