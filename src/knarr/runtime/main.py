@@ -193,9 +193,9 @@ def _ps(options: Options) -> None:
 
 
 def _events(options: Options) -> None:
-    from knarr.runtime import reporting
+    from knarr.runtime import features
 
-    reporting.watch(*_find(options), options.interval, once=options.stats)
+    events.watch(*_find(options), options.interval, once=options.stats)
 
 
 def _pause(options: Options) -> None:
@@ -219,9 +219,9 @@ def _update(options: Options) -> None:
 
 
 def _features(options: Options) -> None:
-    from knarr.runtime import reporting
+    from knarr.runtime import events
 
-    print(reporting.features())
+    print(features.text())
 
 
 def _spec(options: Options) -> None:

@@ -26,6 +26,7 @@ from knarr.compute.spec import (
     Hook,
     Hooks,
     IoPriority,
+    Memory,
     Mount,
     Namespace,
     Personality,
@@ -586,9 +587,27 @@ def test_devices_that_every_container_may_use(runtime: Runtime) -> None:
 
 @pytest.mark.skipif(Path("/sys/fs/selinux/enforce").exists(), reason="a label means something here")
 def test_without_selinux_there_are_no_labels(runtime: Runtime) -> None:
+    assert {"ro", "rbind", "rslave", "ridmap"} <= {*features["mountOptions"]}
     spec = runtime_spec("echo", "ran")
     spec.linux.mount_label = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
     runtime.configure(spec)
+def test_events_until_its_end(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "read -r go < /go; (head -c 64m /dev/zero | tail > /dev/null); sleep 60")
+    spec.linux.resources = Resources(memory=Memory(limit=32 << 20, swap=32 << 20))
+    os.mkfifo(runtime.bundle / "rootfs/go")
+    runtime.configure(spec)
+    runtime.quietly("run", "-d", runtime.id)
+    command = [str(PROGRAM), "--root", str(runtime.directory / "root"), "events", "--interval", "60s", runtime.id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        assert (first["type"], first["data"]["memory"]["usage"]["limit"]) == ("stats", 32 << 20)
+        (runtime.bundle / "rootfs/go").write_text("go\n")
+        assert json.loads(process.stdout.readline()) == {"type": "oom", "id": runtime.id}
+        runtime.ok("kill", runtime.id, "KILL")
+        assert process.wait(10) == 0
+
+
     assert runtime.ok("run", runtime.id) == "ran\n"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from knarr.compute.native.mount_options import plan_mount
+from knarr.compute.native.mount_options import known, plan_mount
 from knarr.compute.native.operations import BindMount, MountFilesystem, Remount
 from knarr.compute.spec import IdMapping, Mount
 from knarr.errors import InvalidParameter
@@ -82,3 +82,10 @@ def test_a_remount_changes_the_mount_alone_if_it_is_a_bind() -> None:
     assert plan_mount(Mount("/x", None, "y", ["bind", "remount", "rw", "size=1k"])) == [
         Remount("/x", clear=mounts.MOUNT_ATTR_RDONLY)
     ]
+
+
+def test_what_is_known_is_not_passed_on_to_the_file_system() -> None:
+    of_file_systems, of_binds = {"sync", "dirsync", "lazytime", "mand"}, {"bind", "rbind", "idmap", "ridmap"}
+    for option in {*known()} - of_file_systems - of_binds:
+        (operation,) = plan_mount(Mount("/x", "tmpfs", "x", [option]))
+        assert getattr(operation, "options", None) == [], option

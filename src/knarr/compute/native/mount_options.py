@@ -39,6 +39,13 @@ _SUPERBLOCK_FLAGS = {"sync", "dirsync", "lazytime", "mand"}
 _NOTHING = {"defaults", "async", "nolazytime", "nomand", "loud", "silent", "iversion", "noiversion", "nofail"}
 
 
+def known() -> list[str]:
+    """All options that are not a file system's own, sorted."""
+    recursive = {f"r{option}" for option in (*_ATTRIBUTES, *_PROPAGATIONS, "bind", "idmap")}
+    other = {"bind", "idmap", "remount", "tmpcopyup"}
+    return sorted({*_ATTRIBUTES, *_PROPAGATIONS, *_SUPERBLOCK_FLAGS, *_NOTHING, *recursive, *other})
+
+
 class _Parsed:
     def __init__(self, options: list[str]) -> None:
         self.set = self.clear = 0
