@@ -81,9 +81,9 @@ GLOBAL = (
     _text(
         "--root", "DIR", help="where containers are remembered (/run/knarr-runtime, or below a user's XDG_RUNTIME_DIR)"
     ),
-    _text("--log", "FILE", help="where errors are written too"),
+    _text("--log", "FILE", help="where errors are written too, and what --debug tells"),
     _text("--log-format", "FORMAT", "text", choices=("text", "json")),
-    _switch("--debug", "accepted for runc's sake: errors are all there is to log"),
+    _switch("--debug", "log what is done, too"),
     _switch("--systemd-cgroup", "refused: there is no systemd to ask"),
     _text("--rootless", "WHEN", "auto", "there is no rootless mode", choices=("auto", "false")),
 )
@@ -158,7 +158,7 @@ def read(words: list[str]) -> Options:
             return options
     from knarr.runtime import usage
 
-    return usage.read(words)
+    return usage.read(words, rest[0] if rest and rest[0] not in COMMANDS else "")
 
 
 def _take(options: Options, known: tuple[Option, ...], words: list[str], *, to_the_end: bool) -> list[str] | None:

@@ -61,18 +61,18 @@ class Store:
     """All containers of one root directory (mode 0700, made when the first is created)."""
 
     def __init__(self, root: str) -> None:
-        self._root = root
+        self.root = root
 
     def directory(self, id: str) -> str:
         """A container's directory. Raises InvalidParameter for what is no id."""
         if not 0 < len(id) <= 255 or not _ID_CHARACTERS.issuperset(id) or id in (".", ".."):
             raise InvalidParameter(f"invalid container ID format: {id}")
-        return f"{self._root}/{id}"
+        return f"{self.root}/{id}"
 
     def make(self, id: str) -> str:
         """A new container's directory. Raises Conflict if the id is in use."""
         directory = self.directory(id)
-        os.makedirs(self._root, mode=0o700, exist_ok=True)
+        os.makedirs(self.root, mode=0o700, exist_ok=True)
         try:
             os.mkdir(directory, mode=0o700)
         except FileExistsError:
@@ -94,7 +94,7 @@ class Store:
     def all(self) -> list[Container]:
         """Those that are whole, by id."""
         found = []
-        for id in sorted(os.listdir(self._root)) if os.path.isdir(self._root) else []:
+        for id in sorted(os.listdir(self.root)) if os.path.isdir(self.root) else []:
             try:
                 found.append(self.load(id))
             except (NotFound, InvalidParameter):

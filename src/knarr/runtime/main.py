@@ -34,6 +34,7 @@ def serve(words: list[str]) -> int:
     """Run one command. Its exit status; SystemExit for a line that makes no sense."""
     options = arguments.read(words)
     try:
+        _note(options, f"{options.command}, with containers in {_store(options).root}")
         return _COMMANDS[options.command](options) or 0
     except (KnarrError, LaunchError, HookFailed, OSError) as error:
         _report(options, str(error))
@@ -41,15 +42,28 @@ def serve(words: list[str]) -> int:
 
 
 def _report(options: Options, text: str) -> None:
-    print(f"knarr-runtime {options.command} failed: {text}", file=sys.stderr)
-    if not options.log:
-        return
+    text = f"knarr-runtime {options.command} failed: {text}"
+    print(text, file=sys.stderr)
+    if options.log:
+        _log(options, "error", text)
+
+
+def _note(options: Options, text: str) -> None:
+    """What --debug tells."""
+    if options.debug:
+        _log(options, "debug", text)
+
+
+def _log(options: Options, level: str, text: str) -> None:
     from knarr.runtime import state
 
-    entry = {"level": "error", "msg": f"knarr-runtime {options.command} failed: {text}", "time": state.now()}
-    line = f'time="{entry["time"]}" level=error msg={text!r}'
+    entry = {"level": level, "msg": text, "time": state.now()}
+    line = f"time={encode_json(entry['time']).decode()} level={level} msg={encode_json(text).decode()}"
     if options.log_format == "json":
         line = encode_json(entry).decode()
+    if not options.log:
+        print(line, file=sys.stderr)
+        return
     with open(options.log, "a", encoding="utf-8") as file:
         file.write(line + "\n")
 
@@ -61,7 +75,8 @@ def _create(options: Options) -> None:
     _refuse(options)
     spec = creating.read_spec(options.bundle)
     console.check(bool(spec.process and spec.process.terminal), True, options.console_socket)
-    creating.create(_store(options), _wish(options), spec)
+    container, _ = creating.create(_store(options), _wish(options), spec)
+    _note_container(options, container)
 
 
 def _run(options: Options) -> int:
@@ -73,8 +88,10 @@ def _run(options: Options) -> int:
     if not options.detach:
         processes.mask_signals(_FORWARDED)  # they wait until there is somebody to forward them to
     container, launched = creating.create(store, _wish(options), spec)
+    _note_container(options, container)
     try:
         creating.start(store, container)
+        _note(options, f"process {container.pid} runs the program")
     except BaseException:
         ending.delete(store, container, force=True)
         raise
@@ -84,6 +101,11 @@ def _run(options: Options) -> int:
     if not options.keep:
         ending.delete(store, container, force=True)
     return code
+
+
+def _note_container(options: Options, container: Container) -> None:
+    _note(options, f"container {container.id} of bundle {container.bundle} has control group {container.cgroup.path}")
+    _note(options, f"process {container.pid} is in its namespaces, and waits")
 
 
 def _attend(pidfd: int, terminal: int | None) -> int:
@@ -106,6 +128,7 @@ def _forward(pidfd: int, number: int) -> None:
 def _start(options: Options) -> None:
     store, container = _find(options)
     creating.start(store, container)
+    _note(options, f"process {container.pid} runs the program")
 
 
 def _kill(options: Options) -> None:
@@ -143,6 +166,7 @@ def _exec(options: Options) -> int:
         terminal = None
     if options.pid_file:
         creating.write_pid(options.pid_file, started.pid)
+    _note(options, f"process {started.pid} is in container {container.id}, beside process {container.pid}")
     return 0 if options.detach else _attend(started.pidfd, terminal)
 
 
@@ -193,7 +217,7 @@ def _ps(options: Options) -> None:
 
 
 def _events(options: Options) -> None:
-    from knarr.runtime import features
+    from knarr.runtime import events
 
     events.watch(*_find(options), options.interval, once=options.stats)
 
@@ -219,7 +243,7 @@ def _update(options: Options) -> None:
 
 
 def _features(options: Options) -> None:
-    from knarr.runtime import events
+    from knarr.runtime import features
 
     print(features.text())
 

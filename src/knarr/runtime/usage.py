@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from knarr import __version__
 from knarr.runtime.arguments import COMMANDS, GLOBAL, Command, Option, Options
 
 
-def read(words: list[str]) -> Options:
-    """See `arguments.read`."""
+def read(words: list[str], unknown: str = "") -> Options:
+    """See `arguments.read`. Of a command that is `unknown` it says so as runc does, with its status."""
+    if unknown:
+        print(f"No help topic for '{unknown}'", file=sys.stderr)
+        sys.exit(3)
     return parser().parse_args(words, Options())
 
 

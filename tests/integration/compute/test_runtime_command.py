@@ -133,6 +133,24 @@ def test_errors_are_logged_as_json(runtime: Runtime) -> None:
     assert (entry["level"], "container does not exist" in entry["msg"]) == ("error", True)
 
 
+@pytest.mark.parametrize("kind", ["text", "json"])
+def test_what_is_done_is_logged_for_who_looks_for_bugs(runtime: Runtime, kind: str) -> None:
+    runtime.configure(runtime_spec("true"))
+    log = runtime.directory / "log"
+    assert runtime("--debug", "--log", str(log), "--log-format", kind, "run", runtime.id).stderr == ""
+    lines = log.read_text().splitlines()
+    if kind == "json":
+        assert {json.loads(line)["level"] for line in lines} == {"debug"}
+    assert all("debug" in line for line in lines)
+    assert runtime.id in log.read_text()
+    assert "level=debug msg=" in runtime("--debug", "run", runtime.id).stderr
+
+
+def test_no_such_command(runtime: Runtime) -> None:
+    done = runtime("foo", "-h")
+    assert (done.returncode, done.stderr) == (3, "No help topic for 'foo'\n")
+
+
 def test_hooks_in_their_order_and_places(runtime: Runtime) -> None:
     noted = runtime.directory / "noted"
     spec = runtime_spec("true")
@@ -569,28 +587,10 @@ def test_a_new_configuration_runs(runtime: Runtime) -> None:
 def test_features() -> None:
     features = json.loads(subprocess.check_output([str(PROGRAM), "features"]))
     assert features["ociVersionMin"] == "1.0.0"
+    assert {"ro", "rbind", "rslave", "ridmap"} <= {*features["mountOptions"]}
     assert "SCMP_ACT_ERRNO" in features["linux"]["seccomp"]["actions"]
 
 
-def test_what_it_cannot_do_is_refused(runtime: Runtime) -> None:
-    runtime.configure(runtime_spec("true"))
-    assert "makes its cgroups itself" in runtime("--systemd-cgroup", "create", runtime.id).stderr
-
-
-def test_devices_that_every_container_may_use(runtime: Runtime) -> None:
-    spec = runtime_spec("sh", "-c", "echo x >/dev/null && head -c1 /dev/zero | wc -c; mknod /tmp/k c 1 11; cat /tmp/k")
-    spec.linux.resources = Resources(devices=[DeviceRule(False, access="rwm")])
-    runtime.configure(spec)
-    done = runtime("run", runtime.id)
-    assert (done.stdout.strip(), "Operation not permitted" in done.stderr) == ("1", True)
-
-
-@pytest.mark.skipif(Path("/sys/fs/selinux/enforce").exists(), reason="a label means something here")
-def test_without_selinux_there_are_no_labels(runtime: Runtime) -> None:
-    assert {"ro", "rbind", "rslave", "ridmap"} <= {*features["mountOptions"]}
-    spec = runtime_spec("echo", "ran")
-    spec.linux.mount_label = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
-    runtime.configure(spec)
 def test_events_until_its_end(runtime: Runtime) -> None:
     spec = runtime_spec("sh", "-c", "read -r go < /go; (head -c 64m /dev/zero | tail > /dev/null); sleep 60")
     spec.linux.resources = Resources(memory=Memory(limit=32 << 20, swap=32 << 20))
@@ -608,6 +608,24 @@ def test_events_until_its_end(runtime: Runtime) -> None:
         assert process.wait(10) == 0
 
 
+def test_what_it_cannot_do_is_refused(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("true"))
+    assert "makes its cgroups itself" in runtime("--systemd-cgroup", "create", runtime.id).stderr
+
+
+def test_devices_that_every_container_may_use(runtime: Runtime) -> None:
+    spec = runtime_spec("sh", "-c", "echo x >/dev/null && head -c1 /dev/zero | wc -c; mknod /tmp/k c 1 11; cat /tmp/k")
+    spec.linux.resources = Resources(devices=[DeviceRule(False, access="rwm")])
+    runtime.configure(spec)
+    done = runtime("run", runtime.id)
+    assert (done.stdout.strip(), "Operation not permitted" in done.stderr) == ("1", True)
+
+
+@pytest.mark.skipif(Path("/sys/fs/selinux/enforce").exists(), reason="a label means something here")
+def test_without_selinux_there_are_no_labels(runtime: Runtime) -> None:
+    spec = runtime_spec("echo", "ran")
+    spec.linux.mount_label = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"
+    runtime.configure(spec)
     assert runtime.ok("run", runtime.id) == "ran\n"
 
 
