@@ -13,7 +13,18 @@ from knarr.doctor import remedies
 from knarr.doctor.finding import Finding, missing, ok, unknown
 from knarr.doctor.subject import Subject
 from knarr.doctor.trial import NoUserNamespace, attempt, tried
-from knarr.kernel import capabilities, landlock, mounts, namespaces, paths, processes, seccomp, user_namespaces
+from knarr.engine import apparmor_profile
+from knarr.kernel import (
+    apparmor,
+    capabilities,
+    landlock,
+    mounts,
+    namespaces,
+    paths,
+    processes,
+    seccomp,
+    user_namespaces,
+)
 
 TITLE = "Isolation"
 
@@ -59,7 +70,7 @@ def examine(subject: Subject) -> Iterator[Finding]:
         effect = "no container can be started"
         yield tried(subject, name, work, effect=effect, remedy="Linux 6.1 or newer", needed=True)
     yield from _filters(subject)
-    yield from _modules()
+    yield from _modules(subject)
     if subject.rootless:
         yield _keys()
     else:
@@ -180,13 +191,22 @@ def _notification() -> str:
     return ""
 
 
-def _modules() -> Iterator[Finding]:
-    """Security modules that other engines put containers under."""
-    if _text("/sys/module/apparmor/parameters/enabled") == "Y":
-        yield ok("AppArmor", "enabled", "knarr has no profiles: containers run in the engine's")
+def _modules(subject: Subject) -> Iterator[Finding]:
+    """Security modules that engines put containers under."""
+    if apparmor.enabled():
+        yield _apparmor(subject)
     if enforcing := _text("/sys/fs/selinux/enforce"):
         mode = "enforcing" if enforcing == "1" else "permissive"
         yield ok("SELinux", mode, "knarr sets no labels: containers run in the engine's domain")
+
+
+def _apparmor(subject: Subject) -> Finding:
+    if subject.rootless:
+        return ok("AppArmor", "enabled", "only root's engine has profiles: containers run in the engine's")
+    if apparmor_profile.parser() is None:
+        effect = "containers run without a profile of their own"
+        return missing("AppArmor", "apparmor_parser is not installed", effect, remedies.install("apparmor"))
+    return ok("AppArmor", "enabled", f"containers run under the profile {apparmor_profile.DEFAULT}")
 
 
 def _text(path: str) -> str:

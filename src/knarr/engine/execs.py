@@ -14,7 +14,7 @@ import msgspec
 
 from knarr.compute.interface import Attachment, Exec, ExecRequest, ExitStatus, StartFailed, System
 from knarr.compute.spec import Process
-from knarr.engine import detach_keys, names, runtime_spec, user_namespaces
+from knarr.engine import apparmor_profile, detach_keys, names, runtime_spec, user_namespaces
 from knarr.engine.config import ExecConfig
 from knarr.engine.container import Container, not_running
 from knarr.engine.launcher import Launcher
@@ -173,6 +173,7 @@ class Execs:
                 main, container.config, config, root_fd, container.host_config.group_add, linked
             )
             user_namespaces.check_user(process, container.record.ids)
+            apparmor_profile.ensure(process.apparmor_profile)
             return process
         finally:
             os.close(root_fd)

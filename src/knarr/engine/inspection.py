@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from knarr.engine import times
+from knarr.engine import apparmor_profile, security, times
 from knarr.engine.config import EndpointSettings, to_wire
 from knarr.engine.container import Container, Health
 from knarr.errors import NotFound
@@ -40,7 +40,9 @@ def container_json(
         "Platform": "linux",
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": apparmor_profile.of(
+            record.host_config, security.parse_options(record.host_config.security_opt or [])
+        ),
         "ExecIDs": list(container.exec_ids) or None,
         "HostConfig": to_wire(record.host_config),
         "GraphDriver": {"Data": _graph_data(container, layers), "Name": layers.driver},

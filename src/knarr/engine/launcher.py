@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from knarr.compute.interface import Backend, CreateRequest, System
 from knarr.compute.spec import IdMapping, Mount, Process, RuntimeSpec
 from knarr.engine import (
+    apparmor_profile,
     endpoints,
     id_mapping,
     inspection,
@@ -187,6 +188,7 @@ class Launcher:
             spec = runtime_spec.build(inputs)
             assert spec.process is not None
             user_namespaces.check_user(spec.process, record.ids)
+            apparmor_profile.ensure(spec.process.apparmor_profile)
             if users.mounts_fd is not None:
                 id_mapping.map_space(spec.mounts, users.space, users.mounts_fd)
             return inputs.root_fd, spec

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from msgspec import Struct, field
 
 from knarr.compute import spec
-from knarr.engine import devices, seccomp_profile, security, tmpfs, users
+from knarr.engine import apparmor_profile, devices, seccomp_profile, security, tmpfs, users
 from knarr.engine.config import ContainerConfig, ExecConfig, HostConfig, Resources, Ulimit
 from knarr.errors import InvalidParameter, KnarrError
 from knarr.kernel import capabilities, user_namespaces
@@ -117,6 +117,7 @@ def _process(inputs: SpecInputs, options: security.SecurityOptions, bounding: li
         capabilities=security.sets(bounding, identity.user.uid),
         rlimits=rlimits([*inputs.defaults.ulimits.values(), *(host_config.ulimits or [])]),
         no_new_privileges=_no_new_privileges(options, inputs.defaults),
+        apparmor_profile=apparmor_profile.of(host_config, options) or None,
         oom_score_adj=_oom_score_adj(host_config.oom_score_adj),
     )
 
@@ -185,6 +186,7 @@ def exec_process(
         capabilities=sets,
         rlimits=process.rlimits,
         no_new_privileges=process.no_new_privileges,
+        apparmor_profile=process.apparmor_profile,
         oom_score_adj=process.oom_score_adj,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from knarr.compute.spec import Capabilities
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import InvalidParameter
 from knarr.kernel import capabilities
 
 DEFAULT_CAPABILITIES: tuple[str, ...] = (
@@ -28,15 +28,18 @@ _ALL = "ALL"
 
 
 class SecurityOptions(Struct):
-    """--security-opt, read. `seccomp` is "" for the default, "unconfined", or a profile's JSON."""
+    """--security-opt, read. `seccomp` is "" for the default, "unconfined", or a profile's JSON; `apparmor` is "" or the
+    name of a profile, `label` something that SELinux is asked for."""
 
     seccomp: str = ""
+    apparmor: str = ""
+    label: str = ""
     no_new_privileges: bool | None = None
     system_paths_unconfined: bool = False
 
 
 def parse_options(options: list[str]) -> SecurityOptions:
-    """Read NAME=VALUE (and the older NAME:VALUE). Raises InvalidParameter, Unsupported for what this host lacks."""
+    """Read NAME=VALUE (and the older NAME:VALUE). Raises InvalidParameter."""
     result = SecurityOptions()
     for option in options:
         if option == "no-new-privileges":
@@ -58,15 +61,9 @@ def _take(result: SecurityOptions, option: str) -> None:
     elif name == "systempaths" and value == "unconfined":
         result.system_paths_unconfined = True
     elif name == "apparmor":
-        if value not in ("", "unconfined"):
-            raise Unsupported(
-                f'AppArmor profile "{value}" was asked for, but this engine does not apply AppArmor profiles'
-            )
+        result.apparmor = value
     elif name == "label":
-        if value != "disable":
-            raise Unsupported(
-                f'SELinux label option "{value}" was given, but this engine does not apply SELinux labels'
-            )
+        result.label = "" if value == "disable" else value
     else:
         raise InvalidParameter(f'invalid --security-opt 2: "{option}"')
 

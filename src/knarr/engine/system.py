@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import knarr
-from knarr.engine import exposition, times
+from knarr.engine import apparmor_profile, exposition, times
 from knarr.engine.build_cache import BuildCacheService
 from knarr.engine.containers import Containers
 from knarr.engine.image_service import ImageService
@@ -135,7 +135,8 @@ class SystemService:
         }
 
     def _security_options(self, *, v2: bool) -> list[str]:
-        options = ["name=seccomp,profile=builtin"]
+        options = ["name=apparmor"] if apparmor_profile.supported() else []
+        options += ["name=seccomp,profile=builtin"]
         options += ["name=userns"] if self._parts.settings.remap_users else []
         options += ["name=rootless"] if user_namespaces.inside() else []
         return options + (["name=cgroupns"] if v2 else [])

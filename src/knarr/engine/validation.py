@@ -32,6 +32,7 @@ from knarr.engine.config import (
 )
 from knarr.engine.host_facts import HostFacts, parse_list
 from knarr.errors import InvalidParameter, Unsupported
+from knarr.kernel import selinux
 from knarr.kernel.cgroups import NO_CGROUPS
 from knarr.network import endpoint_options
 
@@ -409,6 +410,10 @@ def _check_security(host_config: HostConfig) -> None:
         own=runtime_spec.own_capabilities(),
     )
     options = security.parse_options(host_config.security_opt or [])
+    if options.label and selinux.enabled():  # elsewhere nothing has a label
+        raise Unsupported(
+            f'SELinux label option "{options.label}" was given, but this engine applies no SELinux labels'
+        )
     if options.seccomp not in ("", "unconfined"):
         seccomp_profile.parse(options.seccomp, frozenset(bounding))
 

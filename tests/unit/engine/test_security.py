@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from knarr.engine import security
-from knarr.errors import InvalidParameter, Unsupported
+from knarr.errors import InvalidParameter
 from knarr.kernel import capabilities
 
 ALL = (1 << 41) - 1
@@ -54,7 +54,7 @@ def test_a_program_of_another_user_starts_with_nothing() -> None:
 
 def test_options() -> None:
     given = ["no-new-privileges", "seccomp=unconfined", "label=disable", "apparmor:unconfined"]
-    assert security.parse_options(given) == security.SecurityOptions("unconfined", True)
+    assert security.parse_options(given) == security.SecurityOptions("unconfined", "unconfined", "", True)
     assert security.parse_options(["no-new-privileges:false"]).no_new_privileges is False
     assert security.parse_options(['seccomp={"a": "b"}']).seccomp == '{"a": "b"}'
     assert security.parse_options(["seccomp=builtin"]).seccomp == ""
@@ -73,7 +73,7 @@ def test_wrong_options(option: str, words: str) -> None:
         security.parse_options([option])
 
 
-@pytest.mark.parametrize("option", ["apparmor=docker-default", "label=type:x"])
-def test_what_is_not_there_is_refused(option: str) -> None:
-    with pytest.raises(Unsupported, match="this engine does not apply"):
-        security.parse_options([option])
+def test_options_of_security_modules() -> None:
+    assert security.parse_options(["apparmor=mine", "label=type:x"]) == security.SecurityOptions(
+        apparmor="mine", label="type:x"
+    )
