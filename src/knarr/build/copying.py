@@ -201,14 +201,14 @@ class Copy:
         entry.xattrs = trees.list_xattrs(trees.by_descriptor(directory, name))
         return entry
 
-    def write_data(self, entry: Entry, fd: int) -> None:
+    def write_data(self, entry: Entry, fd: int) -> bytes | None:
         """See Entries."""
         assert self._current is not None
         if self._current.info is None:
             with open(fd, "wb", closefd=False) as file:
                 file.write(self._current.data)
-            return
-        trees.copy_content(self._source, fd, entry.size)
+            return self._current.data
+        return trees.copy_content(self._source, fd, entry.size)
 
 
 class Unpacked:

@@ -174,9 +174,9 @@ class Transfer:
                 self._current = Unpacked(ArchiveReader(cast(Readable, plain), hashing=False), self._target)
                 yield from self._current
 
-    def write_data(self, entry: Entry, fd: int) -> None:
+    def write_data(self, entry: Entry, fd: int) -> bytes | None:
         """See Entries."""
-        self._current.write_data(entry, fd)
+        return self._current.write_data(entry, fd)
 
 
 def _join(directory: bytes, name: str) -> bytes:

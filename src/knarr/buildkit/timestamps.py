@@ -40,6 +40,6 @@ class Clamped:
                 entry.mtime_ns = self._limit
             yield entry
 
-    def write_data(self, entry: Entry, fd: int) -> None:
+    def write_data(self, entry: Entry, fd: int) -> bytes | None:
         """See Entries."""
-        self._entries.write_data(entry, fd)
+        return self._entries.write_data(entry, fd)

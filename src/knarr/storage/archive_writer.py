@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from zlib import adler32
 
 from knarr.storage import tar_format as tar
@@ -31,18 +32,24 @@ def header(entry: Entry) -> bytes:
     if fraction or not 0 <= seconds <= _MAX_OCTAL_11:
         records.append((b"mtime", _time_text(entry.mtime_ns)))
         seconds = min(max(seconds, 0), _MAX_OCTAL_11)
-    for key, value, limit in (
-        (b"uid", entry.uid, _MAX_OCTAL_7),
-        (b"gid", entry.gid, _MAX_OCTAL_7),
-        (b"size", entry.size, _MAX_OCTAL_11),
-    ):
-        if value > limit:
-            records.append((key, b"%d" % value))
-    records += [(b"SCHILY.xattr." + os.fsencode(key), value) for key, value in sorted(entry.xattrs.items())]
-    block = _block(entry, name, prefix, seconds)
-    if not records:
-        return block
-    return _extended(name, sorted(records)) + block
+    if entry.uid > _MAX_OCTAL_7:
+        records.append((b"uid", b"%d" % entry.uid))
+    if entry.gid > _MAX_OCTAL_7:
+        records.append((b"gid", b"%d" % entry.gid))
+    if entry.size > _MAX_OCTAL_11:
+        records.append((b"size", b"%d" % entry.size))
+    for key, value in entry.xattrs.items():
+        records.append((b"SCHILY.xattr." + os.fsencode(key), value))
+    block = _block(
+        name,
+        entry.mode & 0o7777,
+        entry.uid if entry.uid <= _MAX_OCTAL_7 else 0,
+        entry.gid if entry.gid <= _MAX_OCTAL_7 else 0,
+        entry.size if entry.size <= _MAX_OCTAL_11 else 0,
+        seconds,
+        _rest(entry.kind, entry.link, entry.major, entry.minor, prefix),
+    )
+    return _extended(name, sorted(records)) + block if records else block
 
 
 def member(entry: Entry, data: bytes) -> bytes:
@@ -53,40 +60,27 @@ def member(entry: Entry, data: bytes) -> bytes:
 
 def _extended(name: bytes, records: list[tuple[bytes, bytes]]) -> bytes:
     data = b"".join(tar.format_pax_record(key, value) for key, value in records)
-    extension = Entry(b"", tar.PAX)
-    extension.size = len(data)
     short = b"PaxHeaders.0/" + name.rstrip(b"/").rpartition(b"/")[2][:80]
-    return _block(extension, short, b"", 0) + data + bytes(-len(data) % BLOCK)
+    return _block(short, 0o644, 0, 0, len(data), 0, _rest(tar.PAX)) + data + bytes(-len(data) % BLOCK)
 
 
-def _block(entry: Entry, name: bytes, prefix: bytes, seconds: int) -> bytes:
-    uid = entry.uid if entry.uid <= _MAX_OCTAL_7 else 0
-    gid = entry.gid if entry.gid <= _MAX_OCTAL_7 else 0
-    size = entry.size if entry.size <= _MAX_OCTAL_11 else 0
-    block = bytearray(
-        b"%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\00000%64b%07o\0%07o\0%b"
-        % (
-            name[:100].ljust(100, b"\0"),
-            entry.mode & 0o7777,
-            uid,
-            gid,
-            size,
-            seconds,
-            entry.kind,
-            entry.link[:100].ljust(100, b"\0"),
-            bytes(64),
-            entry.major,
-            entry.minor,
-            prefix.ljust(167, b"\0"),
-        )
-    )
-    block[148:156] = b"%06o\0 " % _sum(block)
-    return bytes(block)
+def _block(name: bytes, mode: int, uid: int, gid: int, size: int, seconds: int, rest: tuple[bytes, int]) -> bytes:
+    """A header; `rest` is from `_rest`."""
+    first = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name[:100].ljust(100, b"\0"), mode, uid, gid, size, seconds)
+    return b"%b%06o\0 %b" % (first, _sum(first) + 8 * ord(" ") + rest[1], rest[0])
 
 
-def _sum(block: bytes | bytearray) -> int:
-    """The sum of a block's bytes. Adler-32 has that, and 1 more, in its lower half: modulo 65521, so half by half."""
-    return (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
+@lru_cache(maxsize=64)  # that of most files is the same
+def _rest(kind: bytes, link: bytes = b"", major: int = 0, minor: int = 0, prefix: bytes = b"") -> tuple[bytes, int]:
+    """What follows a header's check sum, and the sum of that."""
+    link, prefix = link[:100].ljust(100, b"\0"), prefix.ljust(167, b"\0")
+    block = b"%b%bustar\00000%64b%07o\0%07o\0%b" % (kind, link, bytes(64), major, minor, prefix)
+    return block, _sum(block)
+
+
+def _sum(part: bytes) -> int:
+    """The sum of a part's bytes: Adler-32's lower half, modulo 65521, less 1. No part has as much as that."""
+    return (adler32(part) & 0xFFFF) - 1
 
 
 def _split_name(name: bytes) -> tuple[bytes, bytes, list[tuple[bytes, bytes]]]:

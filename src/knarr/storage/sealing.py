@@ -67,9 +67,9 @@ class Sealing:
 
     def write_data(self, entry: Entry, fd: int) -> None:
         """See Entries."""
-        self._entries.write_data(entry, fd)
+        data = self._entries.write_data(entry, fd)
         size = 0
-        while piece := os.pread(fd, _PIECE, size):
+        for piece in _pieces(fd) if data is None else [data]:
             self._hash.update(piece)
             size += len(piece)
         self._sure = self._sure and size == entry.size
@@ -89,6 +89,13 @@ class Sealing:
             entry.name += b"/"
         self._hash.update(header(entry))
         entry.name = name
+
+
+def _pieces(fd: int) -> Iterator[bytes]:
+    offset = 0
+    while piece := os.pread(fd, _PIECE, offset):
+        yield piece
+        offset += len(piece)
 
 
 def _directories_below(names: list[bytes], below_fd: int | None) -> list[Entry] | None:

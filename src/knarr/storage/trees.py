@@ -174,14 +174,16 @@ def copy_attributes(source: int, target: int, info: os.stat_result | None = None
     return info
 
 
-def copy_content(source: int, target: int, size: int) -> None:
-    """Copy a file's data: shared extents where the file system has them, in the kernel where it can, holes kept."""
+def copy_content(source: int, target: int, size: int) -> bytes | None:
+    """Copy a file's data: shared extents where the file system has them, in the kernel where it can, holes kept.
+
+    Returns the data if all of it was at hand for that.
+    """
     if size <= _SMALL:
-        _copy_small(source, target, size)
-        return
+        return _copy_small(source, target, size)
     try:
         fcntl.ioctl(target, _FICLONE, source)
-        return
+        return None
     except OSError:
         pass
     offset = 0
@@ -195,15 +197,19 @@ def copy_content(source: int, target: int, size: int) -> None:
         offset = os.lseek(source, start, os.SEEK_HOLE)
         _copy_range(source, target, start, offset)
     os.ftruncate(target, size)
+    return None
 
 
-def _copy_small(source: int, target: int, size: int) -> None:
+def _copy_small(source: int, target: int, size: int) -> bytes | None:
     """Two calls do for nearly all files that there are, and then no way is faster."""
     offset = 0
     while offset < size and (piece := os.pread(source, size - offset, offset)):
         offset += os.pwrite(target, piece, offset)
+        if offset == len(piece) == size:
+            return piece
     if offset < size:  # cut short meanwhile
         os.ftruncate(target, size)
+    return None
 
 
 def _copy_range(source: int, target: int, start: int, end: int) -> None:

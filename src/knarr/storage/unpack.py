@@ -52,8 +52,11 @@ class Entries(Protocol):
 
     def __iter__(self) -> Iterator[Entry]: ...
 
-    def write_data(self, entry: Entry, fd: int) -> None:
-        """Write the data of the entry that came last to `fd`, an empty file, which may be read too."""
+    def write_data(self, entry: Entry, fd: int) -> bytes | None:
+        """Write the data of the entry that came last to `fd`, an empty file, which may be read too.
+
+        Returns the data if it is at hand.
+        """
         ...
 
 
