@@ -127,7 +127,7 @@ class Context:
             known = msgspec.msgpack.decode(self._list.read_bytes(), type=_List)
             self.size, self._listing, self._packed_items = known.size, known.listing, known.items
         except (FileNotFoundError, msgspec.MsgspecError):
-            self._digests_file.unlink(missing_ok=True)
+            self._forget()
             with trees.opened(os.fspath(self.path)) as fd:
                 trees.remove_tree(fd, "files")
         with suppress(FileNotFoundError, msgspec.MsgspecError):
@@ -152,8 +152,7 @@ class Context:
         if listing == self._listing and self.size is not None:
             return []
         found = self._found(listing)
-        self._digests_file.unlink(missing_ok=True)
-        self._list.unlink(missing_ok=True)
+        self._forget()
         self._listing, self.size, self._digests, self._kept_digests = listing, None, {}, 0
         self._remove(found)
         for number, (path, item) in enumerate(found.items()):
@@ -217,6 +216,11 @@ class Context:
         _replace(self._list, msgspec.msgpack.encode((self._listing, self.size, self.items)))
 
     # Changes
+
+    def _forget(self) -> None:
+        """Nothing on disk says any more what is in it."""
+        self._digests_file.unlink(missing_ok=True)
+        self._list.unlink(missing_ok=True)
 
     def _remove(self, found: Items) -> None:
         """Remove what is not listed any more, or as something else. What is below a directory goes first."""

@@ -100,6 +100,13 @@ def test_what_a_crash_left_is_thrown_away(context: Context, tmp_path: Path) -> N
     again.close()
 
 
+def test_a_list_that_cannot_be_read_is_thrown_away_too(context: Context, tmp_path: Path) -> None:
+    bring(context, Stat(path="f", mode=0o644))
+    (tmp_path / "c/list").write_bytes(b"of another version")
+    Context(tmp_path / "c").close()
+    assert sorted(path.name for path in (tmp_path / "c").iterdir()) == ["files"]
+
+
 def test_one_context_for_one_build(tmp_path: Path) -> None:
     contexts = Contexts(KeptDirectories(tmp_path, "source.local", "a context"))
     first, second = contexts.take("key"), contexts.take("key")
