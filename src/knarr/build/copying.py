@@ -258,7 +258,7 @@ def _walk(top: int, excludes: Patterns | None) -> Iterator[tuple[bytes, os.stat_
             found = sorted((os.fsencode(entry.name), entry.stat(follow_symlinks=False)) for entry in entries)
         for name, info in found:
             path = _joined(directory, name)
-            text = os.fsdecode(path)
+            text = os.fsdecode(path) if excludes else ""
             excluded = excludes is not None and excludes.excludes(text)
             if not excluded:
                 yield path, info

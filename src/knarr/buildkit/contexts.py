@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -35,6 +36,7 @@ _KINDS = {
     _DEVICE: stat.S_IFBLK,
     _DEVICE | _CHARACTER: stat.S_IFCHR,
 }
+_LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
 _UNSURE = b""  # in the place of a packet that does not tell what is here
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -322,8 +324,7 @@ def _may_become(known: Item, item: Item) -> bool:
 
 
 def _checked(path: str) -> str:
-    parts = path.split("/")
-    if not path or any(part in ("", ".", "..") or "\0" in part for part in parts):
+    if _LEADS_OUT.search(path):
         raise InvalidParameter(f"invalid path in the context: {path!r}")
     return path
 

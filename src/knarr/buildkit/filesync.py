@@ -11,7 +11,7 @@ client                                 we
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from urllib.parse import quote_plus
 
@@ -84,7 +84,6 @@ class _Transfer:
         self._channel = channel
         self._stream = stream
         self._messages = Bulk(stream)
-        self._received: Iterator[bytes] = iter(())
         self._sink = sink
         self._progress = progress
         self._open: set[int] = set()
@@ -100,7 +99,8 @@ class _Transfer:
         asking = asyncio.ensure_future(self._messages.send(requests))
         try:
             while self._open:
-                self._take(await self._next())
+                for packet in await self._some():
+                    self._take(Packet.FromString(packet))
                 if self._batched >= _BATCH:
                     await self._flush()
             await asking
@@ -109,7 +109,7 @@ class _Transfer:
         await self._flush()
         # Our side ends with it: the client resets a stream that is open when it has finished (and grpclib minds).
         await self._stream.send_message(Packet(type=Packet.PACKET_FIN), end=True)
-        while (await self._next()).type != Packet.PACKET_FIN:
+        while Packet.FromString((await self._some())[-1]).type != Packet.PACKET_FIN:
             pass
 
     async def _listing(self) -> Listing:
@@ -123,13 +123,6 @@ class _Transfer:
             if not last.HasField("stat"):
                 del listing[-1]
                 return listing
-
-    async def _next(self) -> Packet:
-        while True:
-            message = next(self._received, None)
-            if message is not None:
-                return Packet.FromString(message)
-            self._received = iter(await self._some())
 
     async def _some(self) -> list[bytes]:
         """The next packets as they came."""
