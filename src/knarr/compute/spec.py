@@ -297,7 +297,13 @@ class MemoryPolicy(Spec):
 
 
 class IntelRdt(Spec):
+    """Lines of schemata as in the kernel's resctrl.rst; `clos_id` names the group, "/" the one that is always there."""
+
     clos_id: str | None = field(default=None, name="closID")
+    schemata: list[str] = field(default_factory=list)
+    l3_cache_schema: str | None = None
+    mem_bw_schema: str | None = None
+    enable_monitoring: bool = False
 
 
 class NetDevice(Spec):

@@ -32,6 +32,13 @@ class SharedRoot(Struct):
     mount_id: int
 
 
+class ResourceGroups(Struct):
+    """Directories of groups (see runtime/resctrl.py) that processes are put into, and those that were made for it."""
+
+    joined: list[str] = field(default_factory=list)
+    made: list[str] = field(default_factory=list)
+
+
 class Container(Struct):
     """One container. Times in nanoseconds since 1970, `pid_started` in clock ticks since boot. `listener` is the socket
     of who answers its system calls."""
@@ -50,6 +57,7 @@ class Container(Struct):
     has_users: bool = False
     owns_pids: bool = True
     shared_root: SharedRoot | None = None
+    resource_groups: ResourceGroups | None = None
     defaults: ExecDefaults = field(default_factory=ExecDefaults)
     listener: str = ""
     listener_metadata: str = ""

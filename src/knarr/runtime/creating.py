@@ -63,6 +63,7 @@ def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Laun
         plan = _plan(wish, spec, directory, bundle)
         _look_at_cgroup(plan.cgroup)
         container = _container(wish.id, bundle, spec, plan)
+        undo.callback(ending.leave_groups, container)
         launched = _launch(store, container, spec, plan, wish)
         undo.callback(launch.give_up, launched, plan.cgroup)
         container.pid, container.pid_started = launched.pid, processes.start_time(launched.pid) or 0
@@ -163,16 +164,23 @@ def _make_fifo(path: str) -> int:
 
 def _before_pivot(store: Store, container: Container, spec: RuntimeSpec) -> Callable[[int], None] | None:
     """What is done outside of a container while it is being made, if there is anything."""
-    devices, given = spec.linux.net_devices, spec.hooks
+    devices, shares, given = spec.linux.net_devices, spec.linux.intel_rdt, spec.hooks
     planned = _planned([*given.prestart, *given.create_runtime]) if given is not None else []
-    if not devices and not planned:
+    if shares is not None:
+        from knarr.runtime import resctrl  # few ask for it
+
+        resctrl.check(shares)
+        place = resctrl.find()
+    elif not devices and not planned:
         return None
 
     def run(pid: int) -> None:
         if devices:
-            from knarr.runtime import net_devices  # few ask for it
+            from knarr.runtime import net_devices
 
             net_devices.move(devices, pid)
+        if shares is not None:
+            container.resource_groups = resctrl.enter(place, shares, container.id, pid)
         try:
             hooks.run_all(planned, _told(store, container, "created", pid), directory=container.bundle)
         except HookFailed as error:

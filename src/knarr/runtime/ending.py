@@ -60,6 +60,14 @@ def end(container: Container) -> None:
     open_cgroup(container.cgroup).kill()
 
 
+def leave_groups(container: Container) -> None:
+    """Remove the groups that were made for it. Raises OSError."""
+    if container.resource_groups is not None:
+        from knarr.runtime import resctrl
+
+        resctrl.leave(container.resource_groups)
+
+
 def delete(store: Store, container: Container, *, force: bool = False) -> None:
     """Free what create has made. Raises Conflict unless it has stopped, or with `force` is killed first."""
     status = store.status(container)
@@ -67,6 +75,7 @@ def delete(store: Store, container: Container, *, force: bool = False) -> None:
         raise Conflict(f"cannot delete container {container.id} that is not stopped: {status}")
     end(container)
     open_cgroup(container.cgroup).remove()
+    leave_groups(container)
     if container.shared_root is not None:
         from knarr.runtime import shared_mounts
 

@@ -103,6 +103,10 @@ def start(store: Store, container: Container, wanted: Process, settings: Setting
     defaults, own = container.defaults, container.process or Process()
     wanted.apparmor_profile = wanted.apparmor_profile or own.apparmor_profile
     wanted.selinux_label = wanted.selinux_label or own.selinux_label
+    if container.resource_groups is not None:
+        from knarr.runtime import resctrl
+
+        resctrl.join(container.resource_groups, os.getpid())  # and so for who is forked from here
     plan = planner.plan_process(wanted, host.look(), seccomp=(defaults.seccomp, defaults.seccomp_flags))
     plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
     plan.notifies = defaults.notifies

@@ -38,7 +38,7 @@ def text() -> str:
                 },
                 "apparmor": {"enabled": True},
                 "selinux": {"enabled": True},
-                "intelRdt": {"enabled": False},
+                "intelRdt": {"enabled": True, "schemata": True, "monitoring": True},
                 "memoryPolicy": {
                     "modes": list(scheduling.MEMORY_MODES),
                     "flags": list(scheduling.MEMORY_FLAGS),

@@ -465,7 +465,8 @@ def test_a_listeners_flag_without_a_listener(runtime: Runtime) -> None:
 @pytest.mark.parametrize(
     ("linux", "words"),
     [
-        ({"intelRdt": {"closID": "x"}}, "linux.intelRdt"),
+        ({"intelRdt": {"closID": "x/y"}}, 'invalid intelRdt.ClosID "x/y"'),
+        ({"intelRdt": {"closID": "no-such"}}, "intelRdt"),
         ({"seccomp": {"defaultAction": "SCMP_ACT_NOTIFY"}}, "SCMP_ACT_NOTIFY cannot be used as default action"),
         ({"seccomp": _notifying("write")}, "SCMP_ACT_NOTIFY cannot be used for the write syscall"),
         ({"seccomp": _notifying("mkdir")}, "SCMP_ACT_NOTIFY needs a listenerPath"),

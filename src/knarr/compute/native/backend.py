@@ -94,8 +94,8 @@ class NativeBackend:
         hooks = request.spec.hooks
         if hooks is not None and any(getattr(hooks, name) for name in hooks.__struct_fields__):
             raise Unsupported("OCI hooks are the business of knarr-runtime: the engine has none")
-        if request.spec.linux.net_devices:
-            raise Unsupported("linux.netDevices is the business of knarr-runtime: the engine has networks")
+        if request.spec.linux.net_devices or request.spec.linux.intel_rdt:
+            raise Unsupported("linux.netDevices and linux.intelRdt are the business of knarr-runtime")
         plan = planner.plan_system(request, self._host)
         if plan.process.notifies:
             raise Unsupported("seccomp listeners are the business of knarr-runtime: the engine has none")

@@ -91,7 +91,12 @@ def _memory_v1(memory: Memory, update: bool) -> list[CgroupWrite]:
 
 
 def _memory_v2(memory: Memory) -> list[CgroupWrite]:
-    """v2 limits swap alone where the specification's number is memory plus swap. It has no swappiness."""
+    """v2 limits swap alone where the specification's number is memory plus swap. Limits of the kernel's own memory are
+    passed over, as on later kernels with v1."""
+    if memory.swappiness is not None:
+        raise InvalidParameter("cannot set memory swappiness with cgroup v2")
+    if memory.disable_oom_killer:
+        raise InvalidParameter("cannot disable OOM killer with cgroup v2")
     result: list[CgroupWrite] = []
     if memory.limit:
         result.append(CgroupWrite("memory", "memory.max", _bytes_or_max(memory.limit)))

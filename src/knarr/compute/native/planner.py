@@ -143,8 +143,6 @@ def plan_hook(hook: Hook) -> HookPlan:
 
 def _refuse_unsupported(spec: RuntimeSpec) -> None:
     linux = spec.linux
-    if linux.intel_rdt:
-        raise Unsupported("cache and bandwidth allocation (linux.intelRdt) are not supported by the native runtime")
     if linux.net_devices:
         _check_net_devices(linux)
     if linux.time_offsets and not any(one.type == "time" and not one.path for one in linux.namespaces):

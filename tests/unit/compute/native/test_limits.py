@@ -36,12 +36,11 @@ def test_nothing_asked_nothing_written() -> None:
 
 
 def test_memory() -> None:
-    resources = Resources(memory=Memory(limit=64 * MIB, swap=96 * MIB, reservation=32 * MIB, swappiness=0))
+    resources = Resources(memory=Memory(limit=64 * MIB, swap=96 * MIB, reservation=32 * MIB))
     assert files(resources, V1) == [
         ("memory.limit_in_bytes", str(64 * MIB)),
         ("memory.memsw.limit_in_bytes", str(96 * MIB)),
         ("memory.soft_limit_in_bytes", str(32 * MIB)),
-        ("memory.swappiness", "0"),
     ]
     assert files(resources, V2) == [
         ("memory.max", str(64 * MIB)),
@@ -159,6 +158,8 @@ def test_classes_and_priorities_of_traffic() -> None:
         (Resources(block_io=BlockIO(leaf_weight=10)), "leafWeight"),
         (Resources(block_io=BlockIO(weight_device=[WeightDevice(8, 0, leaf_weight=10)])), "leafWeight"),
         (Resources(network=Network(1)), "net_cls"),
+        (Resources(memory=Memory(swappiness=1)), "swappiness"),
+        (Resources(memory=Memory(disable_oom_killer=True)), "OOM killer"),
     ],
 )
 def test_what_cgroup_v2_does_not_have(resources: Resources, words: str) -> None:
