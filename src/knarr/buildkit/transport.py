@@ -132,6 +132,7 @@ class _ClientProtocol(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
+        self._reading = cast(asyncio.ReadTransport, transport)  # h2's connection gives its own up when it is closed
         self._joiner = FrameJoiner()
         self._gathering = 0
         self._received = 0
@@ -146,18 +147,14 @@ class _ClientProtocol(H2Protocol):
             super().data_received(bytes(frames))
         self._received += len(data)
         if self._gathering and self._received > _FEW:
-            self._transport.pause_reading()
-            asyncio.get_running_loop().call_later(_LULL, self._transport.resume_reading)
+            self._reading.pause_reading()
+            asyncio.get_running_loop().call_later(_LULL, self._reading.resume_reading)
 
     def gather(self, begin: bool) -> None:
         """See ClientEnd.gathering."""
         self._gathering += 1 if begin else -1
         self._received = 0
-        self._transport.resume_reading()
-
-    @property
-    def _transport(self) -> asyncio.Transport:
-        return self.connection._transport
+        self._reading.resume_reading()
 
 
 class _ClientHandler(Calls):
