@@ -7,7 +7,18 @@ import os
 
 import msgspec
 
-from knarr.compute.spec import Capabilities, Linux, Mount, Namespace, Process, Rlimit, Root, RuntimeSpec
+from knarr.compute.spec import (
+    Capabilities,
+    DeviceRule,
+    Linux,
+    Mount,
+    Namespace,
+    Process,
+    Resources,
+    Rlimit,
+    Root,
+    RuntimeSpec,
+)
 from knarr.errors import Conflict
 from knarr.kernel import cgroups
 
@@ -56,6 +67,7 @@ def _spec() -> RuntimeSpec:
         ],
         linux=Linux(
             namespaces=[Namespace(kind) for kind in _NAMESPACES if kind != "cgroup" or cgroups.detect().mode == "v2"],
+            resources=Resources(devices=[DeviceRule(False, access="rwm")]),
             masked_paths=_MASKED,
             readonly_paths=_READONLY,
         ),

@@ -580,6 +580,7 @@ def test_a_new_configuration_runs(runtime: Runtime) -> None:
     assert "Remove it first" in runtime("spec").stderr
     config = json.loads((runtime.bundle / "config.json").read_text())
     config["process"] |= {"terminal": False, "args": ["/bin/sh", "-c", "echo well"]}
+    assert config["linux"]["resources"] == {"devices": [{"allow": False, "access": "rwm"}]}
     config["linux"]["cgroupsPath"] = f"/knarr-test-{runtime.id}"
     (runtime.bundle / "config.json").write_text(json.dumps(config))
     assert runtime.ok("run", runtime.id) == "well\n"
