@@ -8,9 +8,14 @@ import sys
 from knarr import __version__
 from knarr.runtime.arguments import COMMANDS, GLOBAL, Command, Option, Options
 
+_REFUSED = {"checkpoint", "restore"}
+
 
 def read(words: list[str], unknown: str = "") -> Options:
     """See `arguments.read`. Of a command that is `unknown` it says so as runc does, with its status."""
+    if unknown in _REFUSED:
+        print(f"knarr-runtime {unknown} failed: checkpoints of containers are not supported", file=sys.stderr)
+        sys.exit(1)
     if unknown:
         print(f"No help topic for '{unknown}'", file=sys.stderr)
         sys.exit(3)

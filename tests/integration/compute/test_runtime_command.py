@@ -149,6 +149,7 @@ def test_what_is_done_is_logged_for_who_looks_for_bugs(runtime: Runtime, kind: s
 def test_no_such_command(runtime: Runtime) -> None:
     done = runtime("foo", "-h")
     assert (done.returncode, done.stderr) == (3, "No help topic for 'foo'\n")
+    assert "checkpoints of containers are not supported" in runtime("checkpoint", "--leave-running", "x").stderr
 
 
 def test_hooks_in_their_order_and_places(runtime: Runtime) -> None:
