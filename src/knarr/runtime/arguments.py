@@ -121,7 +121,11 @@ _UPDATE = (
     *(Option(f"--{name}", "SIZE", None, _bytes) for name in ("memory", "memory-reservation", "memory-swap")),
     *(_number(f"--{name}") for name in ("pids-limit", "blkio-weight")),
     _number("--cpu-share --cpu-shares"),
-    *(_number(f"--{name}", "MICROSECONDS") for name in ("cpu-quota", "cpu-period")),
+    *(
+        _number(f"--{name}", "MICROSECONDS")
+        for name in ("cpu-quota", "cpu-period", "cpu-burst", "cpu-rt-period", "cpu-rt-runtime")
+    ),
+    _number("--cpu-idle"),
     *(_text(f"--{name}", "LIST") for name in ("cpuset-cpus", "cpuset-mems")),
 )
 COMMANDS = {

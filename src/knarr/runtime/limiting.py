@@ -25,6 +25,10 @@ class Wanted(NamedTuple):
     cpu_shares: int | None = None
     cpu_quota: int | None = None
     cpu_period: int | None = None
+    cpu_burst: int | None = None
+    cpu_rt_period: int | None = None
+    cpu_rt_runtime: int | None = None
+    cpu_idle: int | None = None
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids_limit: int | None = None
@@ -84,6 +88,10 @@ def resources(wanted: Wanted) -> Resources:
             shares=wanted.cpu_shares,
             quota=wanted.cpu_quota,
             period=wanted.cpu_period,
+            burst=wanted.cpu_burst,
+            realtime_period=wanted.cpu_rt_period,
+            realtime_runtime=wanted.cpu_rt_runtime,
+            idle=wanted.cpu_idle,
             cpus=wanted.cpuset_cpus or None,
             mems=wanted.cpuset_mems or None,
         ),
