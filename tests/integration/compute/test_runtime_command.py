@@ -363,6 +363,22 @@ def test_a_spec_of_runc_s(runtime: Runtime) -> None:
     assert runtime.ok("run", runtime.id) == "CapAmb:\t0000000000000000\n"
 
 
+@pytest.mark.parametrize(("user", "home"), [(0, "/root"), (7, "/")])
+def test_the_users_home_is_told_where_nobody_has(runtime: Runtime, user: int, home: str) -> None:
+    spec = runtime_spec("sh", "-c", "echo $HOME")
+    spec.process.user.uid = user
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == f"{home}\n"
+
+
+def test_a_file_of_users_that_is_none(runtime: Runtime) -> None:
+    passwd = runtime.bundle / "rootfs/etc/passwd"
+    passwd.unlink()
+    os.mkfifo(passwd)
+    runtime.configure(runtime_spec("sh", "-c", "echo $HOME"))
+    assert runtime.ok("run", runtime.id) == "/\n"
+
+
 def test_scheduling(runtime: Runtime) -> None:
     spec = runtime_spec("sh", "-c", "ionice -p 1; uname -m; cat /proc/1/stat")
     assert spec.process is not None

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+_MAXIMUM_PASSWD = 1 << 20
+
+
 class StageError(Exception):
     """A step failed. `code` is the exit code that a client of Docker expects: 126, 127 or 128.
 
@@ -101,6 +104,8 @@ def become(process: ProcessPlan, sync: Line, before: Callable[[], None] = lambda
     `before` is called as the last thing, with no more rights than the program has.
     """
     environment = dict(entry.partition("=")[::2] for entry in process.env)
+    if "HOME" not in environment:
+        environment["HOME"] = _home(process.uid)
     _reset_signals()
     _limit(process)
     _schedule(process)
@@ -125,6 +130,21 @@ def become(process: ProcessPlan, sync: Line, before: Callable[[], None] = lambda
         seccomp.load(process.seccomp, process.seccomp_flags)
     before()
     _execute(path, process.args, environment)
+
+
+def _home(uid: int) -> str:
+    """The user's directory by the root's own /etc/passwd, "/" if that does not say: as runc has it."""
+    try:
+        fd = os.open("/etc/passwd", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return "/"
+    try:
+        users = os.read(fd, _MAXIMUM_PASSWD) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+    finally:
+        os.close(fd)
+    number = str(uid).encode()
+    homes = (fields[5] for line in users.splitlines() if (fields := line.split(b":"))[2:3] == [number] and fields[5:])
+    return os.fsdecode(next(homes, b"") or b"/")
 
 
 def _execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn:
