@@ -542,7 +542,7 @@ def test_a_file_system_that_cannot_map_ids(bench: Bench) -> None:
 
 def test_a_namespace_of_another_kind_is_refused(bench: Bench) -> None:
     spec = runtime_spec("true")
-    spec.linux.namespaces = [Namespace("mount"), Namespace("pid"), Namespace("ipc", "/proc/self/ns/uts")]
+    spec.linux.namespaces = [Namespace("mount"), Namespace("uts"), Namespace("ipc", "/proc/self/ns/net")]
     with pytest.raises(KnarrError, match="joining namespace"):
         bench.create(spec)
 

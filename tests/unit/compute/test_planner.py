@@ -13,6 +13,7 @@ from knarr.compute.native.operations import BindMount, MaskPath, MountFilesystem
 from knarr.compute.native.plan import Plan
 from knarr.compute.spec import (
     Capabilities,
+    Device,
     IdMapping,
     Linux,
     Mount,
@@ -94,11 +95,27 @@ def test_what_is_not_there_is_refused(wrong: dict[str, Any]) -> None:
         (Process(args=["x"], cwd="relative"), "needs to be an absolute path"),
         (Process(args=["a\0b"]), "NUL"),
         (Process(args=["x"], rlimits=[Rlimit("RLIMIT_NONSENSE", 1, 1)]), "invalid rlimit type"),
+        (Process(args=["x"], rlimits=[Rlimit("RLIMIT_CORE", 1, 1)] * 2), "duplicated entries with same type"),
+        (Process(args=["x"], env=["NAME"]), 'invalid environment variable: "NAME"'),
+        (Process(args=["x"], env=["=value"]), 'invalid environment variable: "=value"'),
     ],
 )
 def test_wrong_processes_are_refused(process: Process, words: str) -> None:
     with pytest.raises(InvalidParameter, match=words):
         plan(spec(process=process))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"hostname": "box"}, "unable to set hostname without a private UTS namespace"),
+        ({"domainname": "box"}, "unable to set domainname without a private UTS namespace"),
+        ({"linux": Linux(namespaces=[Namespace("mount")], devices=[Device("x", "/dev/x")])}, 'invalid device type "x"'),
+    ],
+)
+def test_wrong_systems_are_refused(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidParameter, match=words):
+        plan(spec(**wrong))
 
 
 def test_cgroups_of_v1_show_each_hierarchy_once() -> None:

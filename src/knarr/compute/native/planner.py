@@ -11,6 +11,7 @@ from knarr.compute.native import limits
 from knarr.compute.native.hooks import HookPlan
 from knarr.compute.native.mount_options import id_map, plan_mount
 from knarr.compute.native.operations import (
+    DEVICE_TYPES,
     AnyOperation,
     BindMount,
     LendDevice,
@@ -143,6 +144,9 @@ def plan_hook(hook: Hook) -> HookPlan:
 
 def _refuse_unsupported(spec: RuntimeSpec) -> None:
     linux = spec.linux
+    for name, given in (("hostname", spec.hostname), ("domainname", spec.domainname)):
+        if given and not _has(linux, "uts"):
+            raise InvalidParameter(f"unable to set {name} without a private UTS namespace")
     if linux.net_devices:
         _check_net_devices(linux)
     if linux.time_offsets and not any(one.type == "time" and not one.path for one in linux.namespaces):
@@ -318,6 +322,8 @@ def _devices(linux: Linux, host: Host) -> list[AnyOperation]:
     for device in linux.devices:
         if device.path in ("/dev/ptmx", "/dev/console", "/dev/pts", "/dev/shm", "/dev/mqueue"):
             continue  # these are the system's own
+        if device.type not in DEVICE_TYPES:
+            raise InvalidParameter(f'invalid device type "{device.type}"')
         mode = 0o666 if device.file_mode is None else device.file_mode & 0o7777
         uid, gid = _host_id(linux.uid_mappings, device.uid or 0), _host_id(linux.gid_mappings, device.gid or 0)
         node = make(device.path, device.type, device.major, device.minor, mode, uid, gid, bind=host.in_users)
@@ -422,6 +428,12 @@ def plan_process(process: Process, host: Host, *, seccomp: tuple[bytes, int]) ->
     if not process.cwd.startswith("/"):
         raise InvalidParameter(f"the working directory '{process.cwd}' is invalid, it needs to be an absolute path")
     _require_no_nul([*process.args, *process.env, process.cwd])
+    for entry in process.env:
+        if entry.find("=") < 1:
+            raise InvalidParameter(f'invalid environment variable: "{entry}"')
+    kinds = [limit.type for limit in process.rlimits]
+    if len({*kinds}) != len(kinds):
+        raise InvalidParameter(f"rlimits contains duplicated entries with same type: {', '.join(kinds)}")
     user = process.user
     size = process.console_size
     plan = ProcessPlan(
