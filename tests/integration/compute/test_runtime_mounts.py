@@ -12,7 +12,7 @@ import pytest
 from compute_bench import runtime_spec
 from runtime_bench import Runtime
 
-from knarr.compute.spec import IdMapping, Mount
+from knarr.compute.spec import IdMapping, Mount, Namespace
 from knarr.kernel import mounts, user_namespaces
 
 
@@ -154,3 +154,18 @@ def test_a_bind_with_other_owners(runtime: Runtime, tmp_path: Path, option: str)
         made = os.stat(tmp_path / "outer/made")
     assert seen == ["3 4", "3 4" if option == "ridmap" else "1003 1004"]
     assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (1000, 1000, 0o644)
+
+
+def test_a_bind_with_the_owners_of_the_container(runtime: Runtime, tmp_path: Path) -> None:
+    with mounted(tmp_path / "data"):
+        require_mappable(tmp_path / "data")
+        (tmp_path / "data/file").touch()
+        os.chown(tmp_path / "data/file", 3, 4)
+        spec = runtime_spec("stat", "-c", "%u %g", "/data/file")
+        spec.linux.namespaces.append(Namespace("user"))
+        spec.linux.uid_mappings = spec.linux.gid_mappings = [IdMapping(0, 300_000, 65536)]
+        spec.mounts.append(Mount("/data", "bind", str(tmp_path / "data"), ["bind", "idmap"]))
+        (runtime.bundle / "rootfs/data").mkdir()
+        tmp_path.chmod(0o755)
+        runtime.configure(spec)
+        assert runtime.ok("run", runtime.id) == "3 4\n"

@@ -6,7 +6,7 @@ import pytest
 
 from knarr.compute.native.mount_options import known, plan_mount
 from knarr.compute.native.operations import BindMount, MountFilesystem, Remount
-from knarr.compute.spec import IdMapping, Mount
+from knarr.compute.spec import IdMapping, Linux, Mount
 from knarr.errors import InvalidParameter
 from knarr.kernel import mounts
 
@@ -68,6 +68,15 @@ def test_an_id_mapped_bind() -> None:
     (operation,) = plan_mount(Mount("/x", "bind", "/y", ["rbind", "ridmap"], mapping, mapping))
     assert isinstance(operation, BindMount)
     assert (operation.uid_map, operation.recursive_map) == ("0 1000 1\n5 6 7\n", True)
+
+
+def test_a_bind_can_be_mapped_like_its_system() -> None:
+    linux = Linux(uid_mappings=[IdMapping(0, 1000, 1)], gid_mappings=[IdMapping(0, 2000, 1)])
+    (operation,) = plan_mount(Mount("/x", "bind", "/y", ["bind", "idmap"]), linux)
+    assert isinstance(operation, BindMount)
+    assert (operation.uid_map, operation.gid_map) == ("0 1000 1\n", "0 2000 1\n")
+    (operation,) = plan_mount(Mount("/x", "bind", "/y", ["bind"]), linux)
+    assert isinstance(operation, BindMount) and not operation.uid_map
 
 
 def test_an_id_mapped_bind_needs_mappings() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from knarr.compute.native.operations import AnyOperation, BindMount, MountFilesystem, Remount
-from knarr.compute.spec import IdMapping, Mount
+from knarr.compute.spec import IdMapping, Linux, Mount
 from knarr.errors import InvalidParameter, Unsupported
 from knarr.kernel import mounts
 
@@ -86,8 +86,11 @@ class _Parsed:
         self.data.append((key, value if separator and option not in _SUPERBLOCK_FLAGS else None))
 
 
-def plan_mount(mount: Mount) -> list[AnyOperation]:
-    """The operations for one mount of the spec. Raises InvalidParameter and Unsupported."""
+def plan_mount(mount: Mount, linux: Linux | None = None) -> list[AnyOperation]:
+    """The operations for one mount of a spec; it may be mapped like the system of which that has the part `linux`.
+
+    Raises InvalidParameter and Unsupported.
+    """
     if not mount.destination.startswith("/"):
         raise InvalidParameter(f"mount destination {mount.destination} not absolute")
     parsed = _Parsed(mount.options)
@@ -96,7 +99,7 @@ def plan_mount(mount: Mount) -> list[AnyOperation]:
     if parsed.remount:
         return [_remount(mount, parsed)]
     if parsed.bind or mount.type == "bind":
-        return [_bind(mount, parsed)]
+        return [_bind(mount, parsed, linux or Linux())]
     if not mount.type:
         raise InvalidParameter(f"mount at {mount.destination} has no type")
     if mount.uid_mappings or mount.gid_mappings or parsed.idmap:
@@ -125,11 +128,14 @@ def _remount(mount: Mount, parsed: _Parsed) -> Remount:
     )
 
 
-def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
+def _bind(mount: Mount, parsed: _Parsed, linux: Linux) -> BindMount:
     """Options of file systems (mode=755) mean nothing to one that is there, as for mount(2)."""
     if not mount.source:
         raise InvalidParameter(f"bind mount at {mount.destination} has no source")
-    if bool(mount.uid_mappings) != bool(mount.gid_mappings) or (parsed.idmap and not mount.uid_mappings):
+    users, groups = mount.uid_mappings, mount.gid_mappings
+    if parsed.idmap and not users and not groups:
+        users, groups = linux.uid_mappings, linux.gid_mappings
+    if bool(users) != bool(groups) or (parsed.idmap and not users):
         raise InvalidParameter(f"an id-mapped mount needs uidMappings and gidMappings: {mount.destination}")
     clear_atime = parsed.set & mounts.MOUNT_ATTR__ATIME
     return BindMount(
@@ -141,8 +147,8 @@ def _bind(mount: Mount, parsed: _Parsed) -> BindMount:
         recursive_attributes=bool(parsed.recursive_set or parsed.recursive_clear),
         propagation=parsed.propagation or mounts.MS_PRIVATE,
         recursive_propagation=parsed.recursive_propagation or not parsed.propagation,
-        uid_map=id_map(mount.uid_mappings),
-        gid_map=id_map(mount.gid_mappings),
+        uid_map=id_map(users),
+        gid_map=id_map(groups),
         recursive_map=parsed.recursive_idmap,
     )
 

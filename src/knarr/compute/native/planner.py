@@ -277,7 +277,7 @@ def _operations(spec: RuntimeSpec, cgroup: CgroupPlan, host: Host, root_path: st
         elif host.in_users and mount.type in _OF_NAMESPACE and not _has(spec.linux, _OF_NAMESPACE[mount.type]):
             operations += [BindMount(path, mount.destination) for path in host.shown.get(mount.type, ())]
         else:
-            operations += _refuse_mapped(plan_mount(mount), host)
+            operations += _refuse_mapped(plan_mount(mount, spec.linux), host)
         if (
             mount.destination == "/dev"
             and isinstance(last := operations[-1], MountFilesystem)
