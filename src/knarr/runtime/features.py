@@ -15,7 +15,7 @@ def text() -> str:
     return json.dumps(
         {
             "ociVersionMin": "1.0.0",
-            "ociVersionMax": "1.2.0",
+            "ociVersionMax": "1.3.0",
             "hooks": list(_HOOKS),
             "mountOptions": mount_options.known(),
             "linux": {

@@ -25,7 +25,7 @@ def read(words: list[str], unknown: str = "") -> Options:
 def parser() -> argparse.ArgumentParser:
     """The whole command line."""
     made = argparse.ArgumentParser("knarr-runtime", description="An OCI runtime with runc's command line.")
-    version = f"knarr-runtime version {__version__}\nspec: 1.2.0"
+    version = f"knarr-runtime version {__version__}\nspec: 1.3.0"
     made.add_argument("-v", "--version", action="version", version=version)
     for option in GLOBAL:
         _add(made, option)
