@@ -65,13 +65,13 @@ class Builder:
     def build(self, *lines: str) -> float:
         """Milliseconds that a build of these lines takes."""
         (self.directory / "Dockerfile").write_text("\n".join([*lines, ""]))
+        return self.docker("build", "--progress=plain", str(self.directory))
+
+    def docker(self, *arguments: str) -> float:
+        """Milliseconds that a command of docker's takes."""
         begin = time.perf_counter()
         done = subprocess.run(
-            ["docker", "build", "--progress=plain", str(self.directory)],
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
+            ["docker", *arguments], env=self._environment, capture_output=True, text=True, check=False
         )
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -96,6 +96,12 @@ Measure = Callable[[Builder], Iterator[float]]
 def salt() -> str:
     """What no other build has."""
     return os.urandom(8).hex()
+
+
+def client(builder: Builder) -> Iterator[float]:
+    """What docker and its plugin take to start, which is in all other figures."""
+    while True:
+        yield builder.docker("buildx", "version")
 
 
 def smallest(builder: Builder) -> Iterator[float]:
@@ -144,6 +150,7 @@ def known_files(builder: Builder, before: bool = False, after: bool = False, fil
 
 
 MEASURES: dict[str, Measure] = {
+    "the client's start": client,
     "nothing to do": smallest,
     "12 steps": partial(steps, changed=0),
     "12 steps, the last changed": partial(steps, changed=STEPS - 1),
