@@ -165,7 +165,9 @@ def _make_fifo(path: str) -> int:
 def _before_pivot(store: Store, container: Container, spec: RuntimeSpec) -> Callable[[int], None] | None:
     """What is done outside of a container while it is being made, if there is anything."""
     devices, shares, given = spec.linux.net_devices, spec.linux.intel_rdt, spec.hooks
-    planned = _planned([*given.prestart, *given.create_runtime]) if given is not None else []
+    planned = {}
+    if given is not None and (given.prestart or given.create_runtime):
+        planned = {"prestart": _planned(given.prestart), "createRuntime": _planned(given.create_runtime)}
     if shares is not None:
         from knarr.runtime import resctrl  # few ask for it
 
@@ -182,7 +184,8 @@ def _before_pivot(store: Store, container: Container, spec: RuntimeSpec) -> Call
         if shares is not None:
             container.resource_groups = resctrl.enter(place, shares, container.id, pid)
         try:
-            hooks.run_all(planned, _told(store, container, "created", pid), directory=container.bundle)
+            for kind, those in planned.items():
+                hooks.run_all(kind, those, _told(store, container, "created", pid), directory=container.bundle)
         except HookFailed as error:
             raise LaunchError(str(error)) from None
 
@@ -222,11 +225,11 @@ def _run_poststart(store: Store, container: Container) -> None:
     if not container.poststart:
         return
     if _version(container.oci_version) < (1, 2):
-        for failure in hooks.run_each(container.poststart, told, directory=container.bundle):
+        for failure in hooks.run_each("poststart", container.poststart, told, directory=container.bundle):
             print(f"warning: {failure}", file=sys.stderr)
         return
     try:
-        hooks.run_all(container.poststart, told, directory=container.bundle)
+        hooks.run_all("poststart", container.poststart, told, directory=container.bundle)
     except HookFailed as error:
         ending.end(container)
         ending.delete(store, container)

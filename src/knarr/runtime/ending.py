@@ -83,5 +83,5 @@ def delete(store: Store, container: Container, *, force: bool = False) -> None:
     store.remove(container.id)
     if container.poststop:  # their failures are warnings (runtime.md, "Lifecycle", step 13)
         told = store.told(container, "stopped")
-        for failure in hooks.run_each(container.poststop, told, directory=container.bundle):
+        for failure in hooks.run_each("poststop", container.poststop, told, directory=container.bundle):
             print(f"warning: {failure}", file=sys.stderr)

@@ -178,13 +178,14 @@ def test_hooks_in_their_order_and_places(runtime: Runtime) -> None:
     assert (told["id"], told["pid"]) == (runtime.id, 1)
 
 
-@pytest.mark.parametrize("name", ["prestart", "create_runtime", "create_container", "start_container"])
+@pytest.mark.parametrize("name", ["prestart", "createRuntime", "createContainer", "startContainer"])
 def test_a_failing_hook_fails_the_command(runtime: Runtime, name: str) -> None:
     spec = runtime_spec("touch", "/tmp/ran")
-    spec.hooks = Hooks(**{name: [Hook("/bin/false", ["false"])]})
+    hooks = [{"path": "/bin/true"}, {"path": "/bin/sh", "args": ["sh", "-c", "echo a word >&2; exit 1"]}]
+    spec.hooks = msgspec.convert({name: hooks}, Hooks)
     runtime.configure(spec)
     done = runtime("run", runtime.id)
-    assert "error running hook /bin/false: exit status 1" in done.stderr
+    assert f"error running {name} hook #1: /bin/sh: exit status 1: a word\n" in done.stderr
     assert not (runtime.bundle / "rootfs/tmp/ran").exists()
     assert runtime.ok("list", "-q") == ""
 
@@ -218,7 +219,7 @@ def test_a_failing_hook_after_the_start(runtime: Runtime, version: str, alive: b
     runtime.configure(spec)
     runtime.quietly("create", runtime.id)
     done = runtime("start", runtime.id)
-    assert (done.returncode == 0, "error running hook /bin/false" in done.stderr) == (alive, True)
+    assert (done.returncode == 0, "error running poststart hook #0: /bin/false" in done.stderr) == (alive, True)
     assert bool(runtime.ok("list", "-q")) == alive
     assert (runtime.directory / "touched").exists()  # by poststart, or by poststop
 
@@ -248,11 +249,21 @@ def test_a_hook_that_takes_too_long(runtime: Runtime) -> None:
     assert "ran past its timeout of 1 s" in runtime("run", runtime.id).stderr
 
 
+def test_a_hook_in_the_container_has_the_programs_environment(runtime: Runtime) -> None:
+    """Unless it names one: not of the specification, but so with runc ever since."""
+    spec = runtime_spec("cat", "/told", env=["PATH=/bin", "A=b"])
+    script = "echo $A $HOME >> /told"
+    hooks = [Hook("/bin/sh", ["sh", "-c", script]), Hook("/bin/sh", ["sh", "-c", script], ["HOME=/own"])]
+    spec.hooks = Hooks(start_container=hooks)
+    runtime.configure(spec)
+    assert runtime.ok("run", runtime.id) == "b /root\n/own\n"
+
+
 def test_a_hook_that_is_killed(runtime: Runtime) -> None:
     spec = runtime_spec("true")
     spec.hooks = Hooks(start_container=[Hook("/bin/sh", ["sh", "-c", "kill -SYS $$"])])
     runtime.configure(spec)
-    assert "error running hook /bin/sh: signal: bad system call" in runtime("run", runtime.id).stderr
+    assert "error running startContainer hook #0: /bin/sh: signal: bad system call" in runtime("run", runtime.id).stderr
 
 
 def test_exec(runtime: Runtime) -> None:
@@ -695,4 +706,6 @@ def test_a_hook_at_the_start_has_the_programs_rights(runtime: Runtime) -> None:
     spec.hooks = Hooks(start_container=[Hook("/bin/mkdir", ["mkdir", "/tmp/made"])])
     runtime.configure(spec)
     refused = runtime("run", runtime.id)
-    assert refused.returncode == 1 and "error running hook /bin/mkdir: exit status 1" in refused.stderr
+    assert (
+        refused.returncode == 1 and "error running startContainer hook #0: /bin/mkdir: exit status 1" in refused.stderr
+    )

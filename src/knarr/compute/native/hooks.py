@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 
+_MOST_SAID = 4096
+
+
 class HookPlan(Struct, frozen=True):
     """`args` with the program's own name first; `timeout` in seconds, None for no limit."""
 
@@ -41,41 +44,51 @@ class HookFailed(Exception):
     """The text says which hook, and how."""
 
 
-def run_all(hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> None:
-    """Run hooks in their order, in `directory` if there is one. Raises HookFailed at the first that fails; the others
-    are not run."""
+def run_all(
+    kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str = "", environment: dict[str, str] | None = None
+) -> None:
+    """Run the hooks of a `kind` in their order, in `directory` if there is one, those that name no environment in the
+    given one. Raises HookFailed at the first that fails; the others are not run."""
     state = encode_json(told)
-    for hook in hooks:
-        _run(hook, state, directory)
+    for number, hook in enumerate(hooks):
+        if failure := _run(hook, state, directory, environment or {}):
+            raise HookFailed(f"error running {kind} hook #{number}: {hook.path}: {failure}")
 
 
-def run_each(hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> list[str]:
-    """Run hooks in their order, all of them; what those that have failed have to say."""
-    state, failures = encode_json(told), []
-    for hook in hooks:
-        try:
-            _run(hook, state, directory)
-        except HookFailed as error:
-            failures.append(str(error))
+def run_each(kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> list[str]:
+    """Run hooks in their order, all of them; what there is to say of those that have failed."""
+    failures = []
+    for number, hook in enumerate(hooks):
+        if failure := _run(hook, encode_json(told), directory, {}):
+            failures.append(f"error running {kind} hook #{number}: {hook.path}: {failure}")
     return failures
 
 
-def _run(hook: HookPlan, state: bytes, directory: str) -> None:
+def _run(hook: HookPlan, state: bytes, directory: str, environment: dict[str, str]) -> str:
+    """How it has failed, with what it has said; "" if it has not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        _execute(hook, reader, directory)
-    os.close(reader)
+    said = os.memfd_create("hook")
     try:
-        os.write(writer, state)  # less than a pipe holds
-    except BrokenPipeError:  # not every hook wants to know
-        pass
+        pid = os.fork()
+        if pid == 0:
+            environment = dict(entry.partition("=")[::2] for entry in hook.env) or environment
+            _execute(hook, (reader, said, said), directory, environment)
+        os.close(reader)
+        try:
+            os.write(writer, state)  # less than a pipe holds
+        except BrokenPipeError:  # not every hook wants to know
+            pass
+        finally:
+            os.close(writer)
+        failure = _await(hook, pid)
+        if failure and (text := os.pread(said, _MOST_SAID, 0).decode(errors="replace").strip()):
+            failure += f": {text}"
+        return failure
     finally:
-        os.close(writer)
-    _await(hook, pid)
+        os.close(said)
 
 
-def _await(hook: HookPlan, pid: int) -> None:
+def _await(hook: HookPlan, pid: int) -> str:
     pidfd = processes.pidfd_open(pid)
     try:
         poller = select.poll()
@@ -87,19 +100,20 @@ def _await(hook: HookPlan, pid: int) -> None:
         os.close(pidfd)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if not ended:
-        raise HookFailed(f"error running hook {hook.path}: ran past its timeout of {hook.timeout} s")
-    if code:
-        how = f"exit status {code}" if code > 0 else f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
-        raise HookFailed(f"error running hook {hook.path}: {how}")
+        return f"ran past its timeout of {hook.timeout} s"
+    if code < 0:
+        return f"signal: {(signal.strsignal(-code) or str(-code)).lower()}"
+    return f"exit status {code}" if code else ""
 
 
-def _execute(hook: HookPlan, stdin: int, directory: str) -> NoReturn:
+def _execute(hook: HookPlan, streams: tuple[int, int, int], directory: str, environment: dict[str, str]) -> NoReturn:
     try:
         processes.default_signal(signal.SIGPIPE)
         if directory and os.path.isdir(directory):  # a bundle may be gone before its container
             os.chdir(directory)
-        os.dup2(stdin, 0)
-        os.execve(hook.path, hook.args or [hook.path], dict(entry.partition("=")[::2] for entry in hook.env))
-    except OSError:
-        pass
+        for place, fd in enumerate(streams):
+            os.dup2(fd, place)
+        os.execve(hook.path, hook.args or [hook.path], environment)
+    except OSError as error:
+        os.write(2, (error.strerror or "").lower().encode())
     os._exit(127)

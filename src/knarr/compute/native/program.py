@@ -98,10 +98,10 @@ def give_streams(uid: int, gid: int) -> None:
                 pass
 
 
-def become(process: ProcessPlan, sync: Line, before: Callable[[], None] = lambda: None) -> NoReturn:
+def become(process: ProcessPlan, sync: Line, before: Callable[[dict[str, str]], None] = lambda _: None) -> NoReturn:
     """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError.
 
-    `before` is called as the last thing, with no more rights than the program has.
+    `before` is called as the last thing, with the program's environment and no more rights than it has.
     """
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     if "HOME" not in environment:
@@ -128,7 +128,7 @@ def become(process: ProcessPlan, sync: Line, before: Callable[[], None] = lambda
     path = find_program(process.args[0], environment.get("PATH", ""))
     if process.seccomp and process.no_new_privileges:
         seccomp.load(process.seccomp, process.seccomp_flags)
-    before()
+    before(environment)
     _execute(path, process.args, environment)
 
 

@@ -77,7 +77,7 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
             sync.close()
         if line.recv(1) != START:
             os._exit(1)
-        become(plan.process, line, lambda: _run_hooks(plan.start_hooks, plan))
+        become(plan.process, line, lambda own: _run_hooks("startContainer", plan.start_hooks, plan, own))
     except StageError as error:
         report(line, error.text, error.code, invalid=error.invalid)
     except OSError as error:
@@ -153,12 +153,12 @@ def _build(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
     sync.send(READY)
 
 
-def _run_hooks(planned: list[hooks.HookPlan], plan: Plan) -> None:
+def _run_hooks(kind: str, planned: list[hooks.HookPlan], plan: Plan, environment: dict[str, str]) -> None:
     if not planned:
         return
     plan.told.pid = os.getpid()
     try:
-        hooks.run_all(planned, plan.told)
+        hooks.run_all(kind, planned, plan.told, environment=environment)
     except hooks.HookFailed as error:
         raise StageError(str(error)) from None
 
@@ -201,7 +201,7 @@ def _build_root(plan: Plan, sync: socket.socket, inherited: Inherited) -> None:
             os._exit(1)
     if plan.create_hooks:
         os.fchdir(root)
-        _run_hooks(plan.create_hooks, plan)
+        _run_hooks("createContainer", plan.create_hooks, plan, {})
     if plan.hostname:
         _step("sethostname", lambda: socket.sethostname(plan.hostname))
     if plan.domainname:
