@@ -37,6 +37,13 @@ def set_size(fd: int, rows: int, columns: int) -> None:
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows & 0xFFFF, columns & 0xFFFF, 0, 0))
 
 
+def pass_newlines(fd: int) -> None:
+    """Let a terminal give newlines as they are, without the carriage return before (termios(3), ONLCR)."""
+    settings = termios.tcgetattr(fd)
+    settings[1] &= ~termios.ONLCR
+    termios.tcsetattr(fd, termios.TCSANOW, settings)
+
+
 def make_controlling(fd: int) -> None:
     """Make the terminal the controlling one of the calling session leader (TIOCSCTTY)."""
     fcntl.ioctl(fd, termios.TIOCSCTTY, 0)

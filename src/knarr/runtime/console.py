@@ -41,6 +41,8 @@ def relay(master: int, pidfd: int) -> None:
     """Join a terminal's master with our own terminal until the process of `pidfd` has ended and all is shown."""
     with suppress(termios.error, OSError):
         terminals.set_size(master, *termios.tcgetwinsize(0))
+    if not os.isatty(1):  # a file or a pipe, as for runc's users, who compare lines
+        terminals.pass_newlines(master)
     restore = _raw()
     resized = signal.signal(signal.SIGWINCH, lambda *_: terminals.set_size(master, *termios.tcgetwinsize(0)))
     try:
