@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 from knarr.kernel import syscalls
-from knarr.kernel.syscalls import syscall
+from knarr.kernel.syscalls import libc, syscall
 
 POLICIES = {
     "SCHED_OTHER": 0,
@@ -38,6 +38,7 @@ MEMORY_MODES = {
 MEMORY_FLAGS = {"MPOL_F_NUMA_BALANCING": 1 << 13, "MPOL_F_RELATIVE_NODES": 1 << 14, "MPOL_F_STATIC_NODES": 1 << 15}
 
 _ATTRIBUTES = struct.Struct("=IIQiIQQQ")  # struct sched_attr without what came after period
+_ALL_CPUS = b"\xff" * 1024  # more than any kernel has; what there is not is no matter to it
 _WHO_PROCESS = 1
 _CLASS_SHIFT = 13
 
@@ -46,6 +47,11 @@ def set_policy(policy: int, flags: int, nice: int, priority: int, times: tuple[i
     """sched_setattr(2); `times` are runtime, deadline and period in nanoseconds. Raises OSError."""
     attributes = _ATTRIBUTES.pack(_ATTRIBUTES.size, policy, flags, nice, priority, *times)
     syscall(syscalls.SYS_sched_setattr, 0, attributes, 0)
+
+
+def allow_all_cpus() -> None:
+    """sched_setaffinity(2) to all CPUs that the control group has; where that fails it was not needed either."""
+    libc.sched_setaffinity(0, len(_ALL_CPUS), _ALL_CPUS)
 
 
 def io_priority(io_class: int, level: int) -> int:

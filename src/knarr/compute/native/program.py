@@ -203,7 +203,9 @@ def _limit(process: ProcessPlan) -> None:
 
 
 def _schedule(process: ProcessPlan) -> None:
-    """While there is the right to do so."""
+    """While there is the right to do so. Where the caller may run is no matter: its control group says where we may."""
+    if not process.cpus:
+        scheduling.allow_all_cpus()
     try:
         if process.scheduler is not None:
             scheduling.set_policy(*process.scheduler)
