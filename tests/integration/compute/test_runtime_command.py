@@ -382,6 +382,11 @@ def test_the_users_home_is_told_where_nobody_has(runtime: Runtime, user: int, ho
     assert runtime.ok("run", runtime.id) == f"{home}\n"
 
 
+def test_a_home_that_is_empty_is_none(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sh", "-c", "echo $HOME", env=["PATH=/bin", "HOME="]))
+    assert runtime.ok("run", runtime.id) == "/root\n"
+
+
 def test_a_file_of_users_that_is_none(runtime: Runtime) -> None:
     passwd = runtime.bundle / "rootfs/etc/passwd"
     passwd.unlink()
@@ -567,6 +572,18 @@ def test_our_own_terminal_is_joined_with_the_containers(runtime: Runtime) -> Non
         assert b"got word" in seen
         assert process.wait(30) == 4
     os.close(master)
+
+
+def test_a_terminal_that_writes_to_a_pipe_ends_lines_as_files_do(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("sh", "-c", "tty; echo done", terminal=True))
+    assert runtime.ok("run", runtime.id, stdin=None, input="") == "/dev/pts/0\ndone\n"
+
+
+def test_where_the_caller_may_run_is_no_matter(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("grep", "Cpus_allowed_list", "/proc/self/status"))
+    allowed = runtime.ok("run", runtime.id)
+    pinned = runtime.ok("run", runtime.id, preexec_fn=lambda: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}))
+    assert pinned == allowed
 
 
 def test_descriptors_are_kept_only_where_asked(runtime: Runtime) -> None:

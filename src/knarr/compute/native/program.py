@@ -104,7 +104,7 @@ def become(process: ProcessPlan, sync: Line, before: Callable[[dict[str, str]], 
     `before` is called as the last thing, with the program's environment and no more rights than it has.
     """
     environment = dict(entry.partition("=")[::2] for entry in process.env)
-    if "HOME" not in environment:
+    if not environment.get("HOME"):
         environment["HOME"] = _home(process.uid)
     _reset_signals()
     _limit(process)
