@@ -11,7 +11,7 @@ import struct
 
 from knarr.compute.native import frames, stage
 from knarr.compute.native.gate import Gate
-from knarr.compute.native.plan import CgroupPlan, Plan, ProcessPlan
+from knarr.compute.native.plan import CgroupPlan, Join, Plan, ProcessPlan
 from knarr.compute.native.program import is_refused_value
 from knarr.kernel import namespaces, processes, pseudo_files, user_namespaces
 from knarr.kernel.cgroups import Cgroup, Hierarchies
@@ -294,8 +294,7 @@ def _clone_by_helper(plan: Plan, given: Given, flags: int, relation: int, unifie
 def _clone_inside(plan: Plan, given: Given, flags: int, unified: int | None, sync: socket.socket) -> None:
     """Join, make the main process, tell of it and end. Returns in the main process only."""
     try:
-        for join in plan.joins:
-            _join(join.flag, join.path, given)
+        _join_all(plan.joins, given)
         pid, pidfd = namespaces.clone3(_make_time(plan, flags, ExitStack()), unified)
         if pid == 0:
             sync.close()
@@ -304,6 +303,21 @@ def _clone_inside(plan: Plan, given: Given, flags: int, unified: int | None, syn
     except (OSError, LaunchError) as error:
         stage.report(sync, str(error), 128)
     os._exit(0)
+
+
+def _join_all(joins: list[Join], given: Given) -> None:
+    """With our own rights as far as they go, as what is joined may be ours; then with those in the user namespace."""
+    left = []
+    for join in joins:
+        if join.flag != namespaces.CLONE_NEWUSER:
+            try:
+                _join(join.flag, join.path, given)
+            except LaunchError as error:
+                if not isinstance(error.__cause__, PermissionError):
+                    raise
+                left.append(join)
+    for join in [*(join for join in joins if join.flag == namespaces.CLONE_NEWUSER), *left]:
+        _join(join.flag, join.path, given)
 
 
 def _join(flag: int, path: str, given: Given) -> None:

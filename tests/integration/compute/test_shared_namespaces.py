@@ -1,4 +1,4 @@
-"""Containers of knarr-runtime in a mount namespace that is not their own: the caller's, or another's."""
+"""Containers of knarr-runtime in namespaces that are not their own: a mount namespace, or several of others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,15 +31,20 @@ def _mounted(runtime: Runtime, process: str = "self") -> list[str]:
     return [point.removeprefix(root) for point in (line.split()[4] for line in lines) if point.startswith(root)]
 
 
-@pytest.fixture
-def elsewhere() -> Iterator[str]:
-    """The process id of somebody with a mount namespace of their own."""
-    command = ["unshare", "--mount", "sh", "-c", "echo; exec sleep 60"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def _somebody(*own: str) -> Iterator[str]:
+    """The process id of somebody with namespaces of their own."""
+    with subprocess.Popen(["unshare", *own, "sh", "-c", "echo; exec sleep 60"], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
         yield str(process.pid)
         process.kill()
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    with _somebody("--mount") as pid:
+        yield pid
 
 
 def test_it_is_in_ours_as_long_as_it_exists(runtime: Runtime) -> None:
@@ -91,3 +97,17 @@ def test_a_user_namespace_is_refused(runtime: Runtime) -> None:
     spec.linux.uid_mappings = spec.linux.gid_mappings = [IdMapping(0, 100000, 1000)]
     runtime.configure(spec)
     assert "a user namespace needs a mount namespace of its own" in runtime("create", runtime.id).stderr
+
+
+def test_a_user_namespace_is_joined_and_a_network_that_is_not_its(runtime: Runtime) -> None:
+    """The right to join the network is ours, and not that of the user namespace's superuser."""
+    with _somebody("--user") as users, _somebody("--net") as network:
+        for kind in ("uid", "gid"):
+            Path(f"/proc/{users}/{kind}_map").write_text("0 0 65536")
+        joined = {"user": f"/proc/{users}/ns/user", "network": f"/proc/{network}/ns/net"}
+        spec = runtime_spec("sh", "-c", "readlink /proc/self/ns/user; readlink /proc/self/ns/net")
+        spec.linux.namespaces = [Namespace(kind, joined.get(kind)) for kind in ("mount", "pid", "ipc", *joined)]
+        spec.hostname, spec.mounts = None, spec.mounts[:1]  # to mount sysfs takes rights over the network
+        runtime.configure(spec)
+        expected = [os.readlink(path) for path in joined.values()]
+        assert runtime.ok("run", runtime.id).split() == expected
