@@ -47,11 +47,15 @@ def read_spec(bundle: str) -> RuntimeSpec:
     """A bundle's configuration. Raises InvalidParameter."""
     try:
         with open(f"{bundle}/{CONFIG_NAME}", "rb") as file:
-            return decode_json(file.read(), type=RuntimeSpec)
+            data = file.read()
     except FileNotFoundError:
         raise InvalidParameter(f"JSON specification file {CONFIG_NAME} not found") from None
-    except MsgspecError as error:
-        raise InvalidParameter(f"{CONFIG_NAME}: {error}") from None
+    try:
+        return decode_json(data, type=RuntimeSpec)
+    except MsgspecError:
+        from knarr.runtime import documents  # for a second look, or better words
+
+        return documents.decode(data, RuntimeSpec, CONFIG_NAME)
 
 
 def create(store: Store, wish: Wish, spec: RuntimeSpec) -> tuple[Container, Launched]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from knarr.compute.native import limits
 from knarr.compute.native.launch import open_cgroup
 from knarr.compute.spec import BlockIO, Cpu, Memory, Pids, Resources
 from knarr.errors import Conflict, InvalidParameter, KnarrError
 from knarr.kernel import cgroup_usage
 from knarr.kernel.cgroups import Cgroup, Hierarchies
+from knarr.runtime import documents
 from knarr.runtime.containers import Container, Store
 
 
@@ -74,10 +73,7 @@ def _check_usage(cgroup: Cgroup, memory: Memory) -> None:
 def read(path: str) -> Resources:
     """Limits from a file, "-" for standard input. Raises InvalidParameter, OSError."""
     source = "/dev/stdin" if path == "-" else path
-    try:
-        return msgspec.json.decode(Path(source).read_bytes(), type=Resources)
-    except msgspec.MsgspecError as error:
-        raise InvalidParameter(f"{path}: {error}") from None
+    return documents.decode(Path(source).read_bytes(), Resources, path)
 
 
 def resources(wanted: Wanted) -> Resources:

@@ -172,16 +172,18 @@ def _exec(options: Options) -> int:
 
 def _process(options: Options, container: Container) -> Any:
     from knarr.compute.spec import Process
-    from knarr.errors import InvalidParameter
     from knarr.light import MsgspecError, decode_json
     from knarr.runtime import executing
 
     if options.process:
+        with open(options.process, "rb") as file:
+            data = file.read()
         try:
-            with open(options.process, "rb") as file:
-                return decode_json(file.read(), type=Process)
-        except MsgspecError as error:
-            raise InvalidParameter(f"{options.process}: {error}") from None
+            return decode_json(data, type=Process)
+        except MsgspecError:
+            from knarr.runtime import documents
+
+            return documents.decode(data, Process, options.process)
     changes = executing.Changes(
         args=options.args,
         env=options.env,

@@ -118,6 +118,16 @@ def test_no_process_can_be_created_but_not_started(runtime: Runtime) -> None:
     assert "without a process" in runtime("start", runtime.id).stderr
 
 
+def test_null_is_nothing(runtime: Runtime) -> None:
+    """As programs in Go read it, and write it."""
+    runtime.configure(runtime_spec("true"))
+    config = json.loads((runtime.bundle / "config.json").read_text())
+    config["linux"] |= {"timeOffsets": None, "sysctl": None, "devices": None}
+    config |= {"annotations": None, "hooks": {"prestart": None}}
+    (runtime.bundle / "config.json").write_text(json.dumps(config))
+    runtime.ok("run", runtime.id)
+
+
 def test_a_failed_create_leaves_nothing(runtime: Runtime) -> None:
     spec = runtime_spec("true")
     spec.mounts.append(spec.mounts[0].__class__("/x", "no-such-fs", "x"))
