@@ -107,6 +107,7 @@ def test_a_pattern_that_nothing_fits(build: Any, context: Path) -> None:
     [
         ("FROM busybox\nRUN --device=d true\n", "RUN --device is not supported"),
         ("FROM busybox\nBOGUS x\n", "unknown instruction: BOGUS"),
+        ("FROM host\nRUN true\n", "the built-in image host has no layers"),
         ("FROM busybox\nRUN --security=insecure true\n", "security.insecure is not allowed"),
         ("FROM busybox\nRUN --mount=type=secret,id=k,required true\n", "secret k: not found"),
         ("# syntax=example.com/other:1\nFROM busybox\n", "example.com/other:1"),

@@ -122,8 +122,6 @@ class ClassicBuild:
             return state.scratch(platforms.parse(base.platform) if base.platform else self._platform), []
         wanted = base.platform or str(self._options.platform or "")
         image = await self._images.find(base.image, wanted, self._report)
-        if image.host:
-            raise InvalidParameter("the built-in image host has no layers that an image could be built on")
         return state.of_image(image), image.config.config.on_build
 
     # -- instructions

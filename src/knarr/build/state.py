@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from knarr.build import windows
+from knarr.errors import InvalidParameter
 from knarr.images import changes, config
 from knarr.images.config import ContainerDefaults, HistoryEntry, ImageConfig, RootFS
 from knarr.images.image import Image, chain_ids
@@ -30,7 +31,15 @@ class State(Struct, frozen=True):
 
 
 def of_image(image: Image) -> State:
-    """The state of a stage that begins with an image: with a PATH, and without its triggers."""
+    """The state of a stage that begins with an image: with a PATH, and without its triggers.
+
+    Raises InvalidParameter for the built-in image.
+    """
+    if image.host:
+        raise InvalidParameter(
+            "the built-in image host has no layers that an image could be built on: "
+            "`knarr image bootstrap` makes a base image from a distribution's packages"
+        )
     begun = _begun(image.config.config, image.config.os)
     return State(image.id, msgspec.structs.replace(image.config, config=begun), image.chain_id)
 
