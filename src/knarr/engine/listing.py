@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from knarr.engine import inspection, times
+from knarr.engine import inspection, patterns, times
 from knarr.engine.config import to_wire
 from knarr.engine.container import Container
 from knarr.engine.filters import Filters
+from knarr.engine.patterns import Pattern
 from knarr.errors import InvalidParameter, NotFound
 from knarr.images.store import ImageStore
 from knarr.network.controller import NetworkController
@@ -227,9 +228,9 @@ def _number(name: str, value: str) -> int:
         raise InvalidParameter(f"invalid filter '{name}={value}'") from None
 
 
-def _pattern(value: str) -> re.Pattern[str]:
+def _pattern(value: str) -> Pattern:
     """Names and ids are searched for by regular expression; what is none is searched for as it is."""
     try:
-        return re.compile(value)
-    except re.error:
+        return patterns.compile(value)
+    except InvalidParameter:
         return re.compile(re.escape(value))

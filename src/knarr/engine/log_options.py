@@ -6,7 +6,9 @@ import re
 import socket
 from collections.abc import Mapping
 
+from knarr.engine import patterns
 from knarr.engine.container import Record
+from knarr.engine.patterns import Pattern
 from knarr.errors import InvalidParameter
 
 TYPE_CHECKING = False
@@ -50,13 +52,13 @@ def flag(options: Mapping[str, str], name: str) -> bool:
     return text in _TRUE
 
 
-def pattern(options: Mapping[str, str], name: str) -> re.Pattern[str] | None:
+def pattern(options: Mapping[str, str], name: str) -> Pattern | None:
     """A regular expression, if there is one."""
     if not options.get(name):
         return None
     try:
-        return re.compile(options[name])
-    except re.error as error:
+        return patterns.compile(options[name])
+    except InvalidParameter as error:
         raise InvalidParameter(f"{name}: {error}") from error
 
 
