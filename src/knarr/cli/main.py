@@ -8,14 +8,15 @@ import sys
 
 from knarr.cli import flags
 from knarr.cli.errors import ENGINE_FAILED, CommandError, FlagError
-from knarr.cli.table import ASKING, COMMANDS, GLOBAL_FLAGS, GROUPS, OTHER_NAMES, PROGRAM, load
+from knarr.cli.table import ASKING, COMMANDS, GLOBAL_FLAGS, GROUPS, HELP, OTHER_NAMES, PROGRAM, load
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from knarr.cli.command import Command
     from knarr.cli.flags import Options
+    from knarr.cli.session import Session
     from knarr.client.address import TLS
 
 
@@ -43,16 +44,18 @@ def _call(argv: list[str]) -> int:
 
         print(f"knarr version {__version__}")
         return 0
-    if options.on("help") or not options.arguments:
+    if options.on("help") or options.arguments in ([], [HELP]):
         from knarr.cli import usage
 
         usage.show_program()
         return 0
-    return _dispatch(options)
+    return _dispatch(options, argv)
 
 
-def _dispatch(options: Options) -> int:
+def _dispatch(options: Options, argv: list[str]) -> int:
     name, *rest = options.arguments
+    if name == HELP:
+        name, *rest = [*rest, "--help"]
     if name in GROUPS:
         return _dispatch_group(name, rest, options)
     if name == ASKING:
@@ -60,9 +63,7 @@ def _dispatch(options: Options) -> int:
 
         return completion.show(rest)
     if name not in COMMANDS:
-        unknown = f"{PROGRAM}: unknown command: {PROGRAM} {name}"
-        print(f"{unknown}\n\nRun '{PROGRAM} --help' for more information", file=sys.stderr)
-        return 1
+        return _run_plugin(name, [*argv[: -len(options.arguments)], name, *rest], options)
     return _run(f"{PROGRAM} {name}", *COMMANDS[name], rest, options)
 
 
@@ -76,10 +77,32 @@ def _dispatch_group(group: str, rest: list[str], options: Options) -> int:
     name = OTHER_NAMES.get(f"{group} {rest[0]}", rest[0])
     entry = GROUPS[group][1].get(name)
     if entry is None:
-        unknown = f"{PROGRAM}: unknown command: {path} {rest[0]}"
-        print(f"{unknown}\n\nUsage:  {path}\n\nRun '{path} --help' for more information", file=sys.stderr)
-        return 1
+        return _unknown(f"{path} {rest[0]}", GROUPS[group][1], f"Usage:  {path}\n\nRun '{path} --help'")
     return _run(f"{path} {name}", *entry, rest[1:], options)
+
+
+def _run_plugin(name: str, argv: list[str], global_options: Options) -> int:
+    """Become the plugin of docker's that has the name of no command of ours."""
+    from knarr.cli import plugins
+
+    try:
+        session = _session(global_options)
+        program = plugins.find(name, session)
+        if program is not None:
+            return _in_docker_words(lambda: plugins.run(program, argv, session))
+    except CommandError as error:
+        return _failed(PROGRAM, error)
+    return _unknown(f"{PROGRAM} {name}", [*COMMANDS, *GROUPS], f"Run '{PROGRAM} --help'")
+
+
+def _unknown(command: str, known: Iterable[str], advice: str) -> int:
+    from difflib import get_close_matches
+
+    path, _, name = command.rpartition(" ")
+    alike = "".join(f"\n  {path} {each}" for each in get_close_matches(name, known))
+    meant = f"\n\nDid you mean:{alike}" if alike else ""
+    print(f"{PROGRAM}: unknown command: {command}{meant}\n\n{advice} for more information", file=sys.stderr)
+    return 1
 
 
 def _run(path: str, module: str, summary: str, argv: list[str], global_options: Options) -> int:
@@ -101,25 +124,36 @@ def _run(path: str, module: str, summary: str, argv: list[str], global_options: 
 
 def _carry_out(path: str, command: Command, options: Options, global_options: Options) -> int:
     from knarr.cli.command import Invocation, check_arguments
-    from knarr.cli.session import Session
-    from knarr.client.errors import EngineError
-    from knarr.errors import KnarrError
 
     check_arguments(command, path, len(options.arguments))
+    session = _session(global_options)
+    return _in_docker_words(lambda: command.run(Invocation(path, options, session)))
+
+
+def _session(global_options: Options) -> Session:
+    from knarr.cli.session import Session
+
     hosts = global_options.words("host")
     if len(hosts) > 1:
         raise CommandError("Failed to initialize: unable to resolve docker endpoint: Specify only one -H")
     if hosts and global_options.text("context"):
         raise CommandError("conflicting options: cannot specify both --host and --context")
-    session = Session(
+    return Session(
         os.environ,
         host=hosts[0] if hosts else "",
         context=global_options.text("context"),
         tls=_tls(global_options),
         config_directory=global_options.text("config"),
     )
+
+
+def _in_docker_words(work: Callable[[], int]) -> int:
+    """Do it; what goes wrong becomes a CommandError with docker's words around it."""
+    from knarr.client.errors import EngineError
+    from knarr.errors import KnarrError
+
     try:
-        return command.run(Invocation(path, options, session))
+        return work()
     except EngineError as error:
         raise CommandError(f"Error response from daemon: {error}") from error
     except KnarrError as error:

@@ -118,6 +118,16 @@ class Session:
 
         return credentials.header_for_all(self.settings)
 
+    def host_for_plugins(self) -> str:
+        """What a program has to find in DOCKER_HOST to speak to this engine, which is started if need be; "" where
+        the command line or a context says it already.
+        """
+        if self._host or self.context != _DEFAULT_CONTEXT:
+            return ""
+        if self._is_default:
+            self.engine  # noqa: B018 - to be there for the other program
+        return self.address().text
+
     @property
     def _is_default(self) -> bool:
         return not (self._host or self._host_in_environment or self.context != _DEFAULT_CONTEXT)

@@ -14,6 +14,9 @@ PROGRAM = "knarr"
 ASKING = "__complete"
 """What the shells' completion scripts call: the words that are typed follow."""
 
+HELP = "help"
+"""`knarr help COMMAND` is `knarr COMMAND --help`."""
+
 _CONTAINER: Table = {
     "attach": ("attach", "Connect the terminal to a running container's standard streams"),
     "commit": ("commit", "Make an image of a container"),

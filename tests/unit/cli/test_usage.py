@@ -33,6 +33,9 @@ def test_group_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     [
         ("nosuch", 1, "knarr: unknown command: knarr nosuch\n\nRun 'knarr --help' for more information\n"),
         ("container nosuch", 1, "knarr: unknown command: knarr container nosuch\n\nUsage:  knarr container\n"),
+        ("compse", 1, "knarr: unknown command: knarr compse\n"),
+        ("imges", 1, "knarr: unknown command: knarr imges\n\nDid you mean:\n  knarr images\n"),
+        ("container lst", 1, "knarr: unknown command: knarr container lst\n\nDid you mean:\n  knarr container ls"),
         ("--nope", 125, "unknown flag: --nope\n\nUsage:  knarr [OPTIONS] COMMAND [ARG...]\n"),
         ("run", 1, "knarr: 'knarr run' requires at least 1 argument\n\nUsage:  knarr run [OPTIONS] IMAGE"),
         ("ps extra", 1, "knarr: 'knarr ps' accepts no arguments\n\nUsage:  knarr ps [OPTIONS]\n"),
@@ -49,3 +52,11 @@ def test_group_help(group: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_wrong_command_lines(line: str, status: int, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(line.split()) == status
     assert capsys.readouterr().err.startswith(words)
+
+
+def test_the_help_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, path in ((["help", "network", "create"], ["network", "create"]), (["help"], [])):
+        program.main(asked)
+        answer = capsys.readouterr().out
+        program.main([*path, "--help"])
+        assert answer == capsys.readouterr().out
