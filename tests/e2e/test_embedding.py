@@ -83,10 +83,30 @@ def test_what_cannot_be_started_leaves_no_container(engine_host: Daemon) -> None
     assert engine_host.request("GET", "/containers/embedded-never/json")[0] == 404
 
 
-@pytest.mark.parametrize(("options", "words"), [({"memroy": 1}, "memroy"), ({"entrypoint": "sh"}, "list of words")])
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"memroy": 1}, "memroy; there are .*memory"),
+        ({"entrypoint": "sh"}, "list of words"),
+        ({"env": ["A=b"]}, "env is a mapping of names to values, not \\['A=b'\\]"),
+        ({"volumes": {"/tmp": "/x"}}, "volumes is a list of SOURCE:TARGET"),
+        ({"memory": "64m"}, "memory is a number of bytes, not '64m'"),
+    ],
+)
 def test_mistakes_in_options(engine_host: Daemon, options: dict[str, object], words: str) -> None:
     with knarr.Engine(host=engine_host.host) as engine, pytest.raises(InvalidParameter, match=words):
         engine.run("busybox", ["true"], **options)  # type: ignore[arg-type]
+
+
+def test_a_line_is_no_command(engine_host: Daemon) -> None:
+    async def main() -> None:
+        async with knarr.AsyncEngine(host=engine_host.host) as engine:
+            await engine.run("busybox", "ls -l")
+
+    with knarr.Engine(host=engine_host.host) as engine:
+        for call in (lambda: engine.run("busybox", "ls -l"), lambda: asyncio.run(main())):
+            with pytest.raises(InvalidParameter, match="list of words"):
+                call()
 
 
 def test_cancelled_runs_take_their_containers_with_them(engine_host: Daemon) -> None:

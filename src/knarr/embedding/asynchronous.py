@@ -59,7 +59,7 @@ class AsyncEngine:
         A cancelled or timed out task (asyncio.timeout) takes its container with it. Raises ProgramFailed, if `check`
         is set, for a status that is not 0, EngineError for what the engine refuses.
         """
-        recipe = recipes.run(image, None if command is None else list(command), options, input)
+        recipe = recipes.run(image, command, options, input)
         done = await self.carry_out(recipe)
         return done.check() if check else done
 
@@ -67,7 +67,7 @@ class AsyncEngine:
         self, image: str, command: Sequence[str] | None = None, **options: Unpack[ContainerOptions]
     ) -> AsyncContainer:
         """Start a container that runs on. Raises EngineError."""
-        recipe = recipes.start(image, None if command is None else list(command), options)
+        recipe = recipes.start(image, command, options)
         return AsyncContainer(self, await self.carry_out(recipe))
 
     async def carry_out(self, recipe: Recipe[T]) -> T:
@@ -128,7 +128,7 @@ class AsyncContainer:
         self, command: Sequence[str], *, input: bytes = b"", check: bool = True, **options: Unpack[ProcessOptions]
     ) -> Completed:
         """Run one more program in it to its end. Raises as `AsyncEngine.run` (cancelled, the program goes on)."""
-        done = await self._engine.carry_out(recipes.execute(self.id, list(command), options, input))
+        done = await self._engine.carry_out(recipes.execute(self.id, command, options, input))
         return done.check() if check else done
 
     async def inspect(self) -> ContainerInspect:

@@ -43,6 +43,15 @@ class ContainerOptions(ProcessOptions, total=False):
     host_config: Mapping[str, Any]
 
 
+# What would go wrong further down, where nobody could tell why.
+_TYPES: dict[str, tuple[Any, str]] = {
+    "env": (Mapping, "a mapping of names to values"),
+    "labels": (Mapping, "a mapping of names to values"),
+    "ports": (Mapping, "a mapping of the container's ports to this machine's"),
+    "volumes": (Sequence, "a list of SOURCE:TARGET[:OPTIONS]"),
+    "memory": (int, "a number of bytes"),
+    "cpus": ((int, float), "a number of processors"),
+}
 _PROCESS = {"user": "User", "workdir": "WorkingDir", "tty": "Tty"}
 _CONTAINER = {**_PROCESS, "hostname": "Hostname"}
 _HOST = {
@@ -56,7 +65,7 @@ _HOST = {
 
 def container_body(image: str, command: Sequence[str] | None, options: ContainerOptions) -> dict[str, Any]:
     """The body of a create request. Raises InvalidParameter for a command that is no list of words."""
-    _check_known(options, ContainerOptions)
+    _check(options, ContainerOptions)
     body = {"Image": image, **_renamed(options, _CONTAINER)}
     if command is not None:
         body["Cmd"] = _words(command)
@@ -75,7 +84,7 @@ def container_body(image: str, command: Sequence[str] | None, options: Container
 
 def exec_body(command: Sequence[str], options: ProcessOptions, *, stdin: bool) -> dict[str, Any]:
     """The body of an exec's create request. Raises InvalidParameter as `container_body`."""
-    _check_known(options, ProcessOptions)
+    _check(options, ProcessOptions)
     body = {"Cmd": _words(command), "AttachStdin": stdin, "AttachStdout": True, "AttachStderr": True}
     if "env" in options:
         body["Env"] = _environment(options["env"])
@@ -96,9 +105,12 @@ def _host_config(options: ContainerOptions) -> dict[str, Any]:
     return config | dict(options.get("host_config", {}))
 
 
-def _check_known(options: Mapping[str, Any], kind: Any) -> None:
+def _check(options: Mapping[str, Any], kind: Any) -> None:
     for name in options.keys() - kind.__annotations__.keys():
-        raise InvalidParameter(f"unknown option: {name}")
+        raise InvalidParameter(f"unknown option: {name}; there are {', '.join(sorted(kind.__annotations__))}")
+    for name, (type_, what) in _TYPES.items():
+        if name in options and (isinstance(options[name], str) or not isinstance(options[name], type_)):
+            raise InvalidParameter(f"{name} is {what}, not {options[name]!r}")
 
 
 def _renamed(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

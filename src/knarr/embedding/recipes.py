@@ -7,7 +7,7 @@ Converse(…)        → the output of a program as (stream number, bytes), its 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from knarr.client import containers, execs
@@ -46,7 +46,7 @@ Step = Ask | Gather | Converse
 Recipe = Generator[Step, Any, T]
 
 
-def run(image: str, command: list[str] | None, options: ContainerOptions, input: bytes) -> Recipe[Completed]:
+def run(image: str, command: Sequence[str] | None, options: ContainerOptions, input: bytes) -> Recipe[Completed]:
     """A container from its beginning to its end."""
     body = container_body(image, command, options)
     body |= {"AttachStdin": bool(input), "OpenStdin": bool(input), "StdinOnce": bool(input)}
@@ -59,7 +59,7 @@ def run(image: str, command: list[str] | None, options: ContainerOptions, input:
         yield Ask(remove(id))
 
 
-def start(image: str, command: list[str] | None, options: ContainerOptions) -> Recipe[str]:
+def start(image: str, command: Sequence[str] | None, options: ContainerOptions) -> Recipe[str]:
     """A container that runs on; its id."""
     id: str = yield from _create(container_body(image, command, options), options)
     try:
@@ -79,7 +79,7 @@ def wait(id: str) -> Recipe[int]:
     return code
 
 
-def execute(container: str, command: list[str], options: ProcessOptions, input: bytes) -> Recipe[Completed]:
+def execute(container: str, command: Sequence[str], options: ProcessOptions, input: bytes) -> Recipe[Completed]:
     """A further process in a container, to its end."""
     made = yield Ask(execs.create(container, exec_body(command, options, stdin=bool(input))))
     tty = options.get("tty", False)

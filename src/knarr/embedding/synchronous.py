@@ -60,15 +60,13 @@ class Engine:
         Raises ProgramFailed, if `check` is set, for a status that is not 0, TimeoutError after so many seconds (the
         container is killed), EngineError for what the engine refuses.
         """
-        recipe = recipes.run(image, None if command is None else list(command), options, input)
+        recipe = recipes.run(image, command, options, input)
         done = self.carry_out(recipe, timeout)
         return done.check() if check else done
 
     def start(self, image: str, command: Sequence[str] | None = None, **options: Unpack[ContainerOptions]) -> Container:
         """Start a container that runs on. Raises EngineError."""
-        return Container(
-            self, self.carry_out(recipes.start(image, None if command is None else list(command), options))
-        )
+        return Container(self, self.carry_out(recipes.start(image, command, options)))
 
     def carry_out(self, recipe: Recipe[T], timeout: float | None = None) -> T:
         """Do the steps of a recipe. Raises what they raise, TimeoutError after `timeout` seconds of conversation."""
@@ -134,7 +132,7 @@ class Container:
         **options: Unpack[ProcessOptions],
     ) -> Completed:
         """Run one more program in it to its end. Raises as `Engine.run` (after a timeout the program goes on)."""
-        done = self._engine.carry_out(recipes.execute(self.id, list(command), options, input), timeout)
+        done = self._engine.carry_out(recipes.execute(self.id, command, options, input), timeout)
         return done.check() if check else done
 
     def inspect(self) -> ContainerInspect:
