@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ class Runtime:
         make_root(self.bundle / "rootfs")
         self.id = f"rt-{uuid.uuid4().hex[:12]}"
 
-    def __call__(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        command = [str(PROGRAM), "--root", str(self.directory / "root"), *words]
+    def __call__(self, *words: str, prefix: Sequence[str] = (), **options: Any) -> subprocess.CompletedProcess[str]:
+        """A command, which another may start: the `prefix`."""
+        command = [*prefix, str(PROGRAM), "--root", str(self.directory / "root"), *words]
         settings: dict[str, Any] = {"stdin": subprocess.DEVNULL} | options
         return subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=self.bundle, **settings)
 

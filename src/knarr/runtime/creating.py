@@ -11,7 +11,7 @@ from knarr.compute.native import hooks, host, launch, planner, stage
 from knarr.compute.native.gate import Gate
 from knarr.compute.native.hooks import HookFailed, HookPlan, Told
 from knarr.compute.native.launch import Given, Launched, LaunchError
-from knarr.compute.native.plan import CgroupPlan, ExecDefaults, Plan
+from knarr.compute.native.plan import CgroupPlan, ExecDefaults, Plan, ProcessPlan
 from knarr.compute.spec import DeviceRule, Hook, Process, RuntimeSpec
 from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
@@ -31,6 +31,11 @@ _DEVICES = [
     DeviceRule(True, "c", 136, None, "rwm"),
 ]
 """What runc allows every container on top of its rules: to make nodes, the default devices, terminals."""
+
+
+_KEEP_GROUPS = "run.oci.keep_original_groups"
+"""crun's annotation, of podman's `--group-add keep-groups`: a user's own groups, of which none can be named in a user
+namespace."""
 
 
 class Wish(NamedTuple):
@@ -107,9 +112,31 @@ def _plan(wish: Wish, spec: RuntimeSpec, directory: str, bundle: str) -> Plan:
     rootfs = os.path.join(bundle, spec.root.path)
     request = planner.Bundle(wish.id, replace(spec, process=planned), directory, rootfs)
     plan = planner.plan_system(request, host.look())
+    plan.process.args = given.args if given is not None else []
     plan.process.preserve_fds = wish.preserve_fds
+    _pass_sockets(plan.process)
+    if spec.annotations.get(_KEEP_GROUPS):
+        plan.process.set_groups = False
     plan.told = hooks.Told(spec.oci_version, wish.id, "created", 0, bundle, spec.annotations)
     return plan
+
+
+def _pass_sockets(process: ProcessPlan) -> None:
+    """Pass on the sockets that are passed to us (sd_listen_fds(3)); they come before descriptors that are preserved."""
+    count = os.environ.get("LISTEN_FDS", "")
+    if not count.isdecimal() or os.environ.get("LISTEN_PID") not in (None, str(os.getpid())):
+        return
+    process.preserve_fds += int(count)
+    process.env += [f"LISTEN_FDS={count}", "LISTEN_PID=1"]
+    if names := os.environ.get("LISTEN_FDNAMES"):
+        process.env.append(f"LISTEN_FDNAMES={names}")
+
+
+def keep_open(count: int) -> None:
+    """Let descriptors from 3 on outlive execve; one that is not open is none that is passed on."""
+    for fd in range(3, 3 + count):
+        with suppress(OSError):
+            os.set_inheritable(fd, True)
 
 
 def _container(id: str, bundle: str, spec: RuntimeSpec, plan: Plan) -> Container:
@@ -143,8 +170,7 @@ def _launch(store: Store, container: Container, spec: RuntimeSpec, plan: Plan, w
     directory = store.directory(wish.id)
     root = mounts.open_tree(mounts.AT_FDCWD, container.rootfs, clone=True, recursive=True)
     gate = Gate(_make_fifo(f"{directory}/{START_FIFO}"), _make_fifo(f"{directory}/{FAILURE_FIFO}"))
-    for fd in range(3, 3 + wish.preserve_fds):
-        os.set_inheritable(fd, True)
+    keep_open(plan.process.preserve_fds)
     try:
         return launch.launch(
             plan,

@@ -11,7 +11,7 @@ from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.spec import Capabilities, Process, User
 from knarr.errors import Conflict, InvalidParameter
 from knarr.light import NamedTuple, replace, socket
-from knarr.runtime import listening
+from knarr.runtime import creating, listening
 from knarr.runtime.containers import Container, Store, open_main
 
 TYPE_CHECKING = False
@@ -111,8 +111,7 @@ def start(store: Store, container: Container, wanted: Process, settings: Setting
     plan.personality, plan.memory_policy = defaults.personality, defaults.memory_policy
     plan.notifies = defaults.notifies
     plan.preserve_fds = settings.keep
-    for fd in range(3, 3 + settings.keep):
-        os.set_inheritable(fd, True)
+    creating.keep_open(settings.keep)
     pidfd = open_main(container)
     root_fd = None
     try:

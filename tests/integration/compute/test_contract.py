@@ -66,7 +66,7 @@ def test_death_by_signal_counts_from_128(bench: Bench) -> None:
     [
         ("no-such", 127, 'exec: "no-such": executable file not found in $PATH'),
         ("/no/such", 127, 'exec: "/no/such": stat /no/such: no such file or directory'),
-        ("/etc", 126, 'exec: "/etc": is a directory'),
+        ("/etc", 126, 'exec: "/etc": is a directory: permission denied'),
         ("/etc/passwd", 126, 'exec: "/etc/passwd": permission denied'),
     ],
 )

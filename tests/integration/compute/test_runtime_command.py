@@ -103,10 +103,18 @@ def test_what_is_not_allowed_has_no_effect(runtime: Runtime) -> None:
     assert runtime.status() == "running"
 
 
-def test_a_program_that_is_not_there_is_told_by_start(runtime: Runtime) -> None:
-    runtime.create("no-such-program")
-    done = runtime("start", runtime.id)
+def test_a_program_that_is_not_there_is_told_by_create(runtime: Runtime) -> None:
+    runtime.configure(runtime_spec("no-such-program"))
+    done = runtime("create", runtime.id)
     assert 'exec: "no-such-program": executable file not found in $PATH' in done.stderr
+    assert list((runtime.directory / "root").iterdir()) == []
+
+
+def test_a_program_that_is_none_is_told_by_start(runtime: Runtime) -> None:
+    (runtime.bundle / "rootfs/bin/text").write_text("no format of the kernel's")
+    (runtime.bundle / "rootfs/bin/text").chmod(0o755)
+    runtime.create("text")
+    assert "exec format error" in runtime("start", runtime.id).stderr
     assert runtime.status() == "stopped"
 
 

@@ -63,9 +63,17 @@ def test_capabilities_are_cut_to_the_engines() -> None:
     assert (masks.bounding, masks.permitted, masks.effective) == (0b011, 0b011, 0b011)
 
 
-def test_an_unknown_capability_is_an_error() -> None:
-    with pytest.raises(InvalidParameter, match="CAP_NONSENSE"):
-        plan(spec(process=Process(args=["x"], capabilities=Capabilities(bounding=["CAP_NONSENSE"]))))
+def test_an_unknown_capability_is_left_out() -> None:
+    sets = Capabilities(bounding=["CAP_NONSENSE", "CAP_CHOWN"])
+    masks = plan(spec(process=Process(args=["x"], capabilities=sets))).process.capabilities
+    assert masks is not None and masks.bounding == 0b001
+
+
+def test_capabilities_may_be_inheritable_without_being_permitted() -> None:
+    sets = Capabilities(bounding=["CAP_CHOWN"], inheritable=["CAP_CHOWN"], ambient=["CAP_CHOWN"])
+    masks = plan(spec(process=Process(args=["x"], capabilities=sets))).process.capabilities
+    assert masks is not None
+    assert (masks.inheritable, masks.permitted, masks.ambient) == (0b001, 0, 0)
 
 
 def test_user_namespaces_need_mappings() -> None:

@@ -13,7 +13,7 @@ from knarr.light import Struct, encode_json, field, signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from typing import NoReturn
 
 
@@ -48,10 +48,10 @@ def run_all(
     kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str = "", environment: dict[str, str] | None = None
 ) -> None:
     """Run the hooks of a `kind` in their order, in `directory` if there is one, those that name no environment in the
-    given one. Raises HookFailed at the first that fails; the others are not run."""
+    given one, or in ours. Raises HookFailed at the first that fails; the others are not run."""
     state = encode_json(told)
     for number, hook in enumerate(hooks):
-        if failure := _run(hook, state, directory, environment or {}):
+        if failure := _run(hook, state, directory, environment):
             raise HookFailed(f"error running {kind} hook #{number}: {hook.path}: {failure}")
 
 
@@ -59,20 +59,21 @@ def run_each(kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str
     """Run hooks in their order, all of them; what there is to say of those that have failed."""
     failures = []
     for number, hook in enumerate(hooks):
-        if failure := _run(hook, encode_json(told), directory, {}):
+        if failure := _run(hook, encode_json(told), directory, None):
             failures.append(f"error running {kind} hook #{number}: {hook.path}: {failure}")
     return failures
 
 
-def _run(hook: HookPlan, state: bytes, directory: str, environment: dict[str, str]) -> str:
+def _run(hook: HookPlan, state: bytes, directory: str, environment: dict[str, str] | None) -> str:
     """How it has failed, with what it has said; "" if it has not."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     said = os.memfd_create("hook")
     try:
         pid = os.fork()
         if pid == 0:
-            environment = dict(entry.partition("=")[::2] for entry in hook.env) or environment
-            _execute(hook, (reader, said, said), directory, environment)
+            own = dict(entry.partition("=")[::2] for entry in hook.env)
+            inherited = os.environ if environment is None else environment
+            _execute(hook, (reader, said, said), directory, own or inherited)
         os.close(reader)
         try:
             os.write(writer, state)  # less than a pipe holds
@@ -106,7 +107,7 @@ def _await(hook: HookPlan, pid: int) -> str:
     return f"exit status {code}" if code else ""
 
 
-def _execute(hook: HookPlan, streams: tuple[int, int, int], directory: str, environment: dict[str, str]) -> NoReturn:
+def _execute(hook: HookPlan, streams: tuple[int, int, int], directory: str, environment: Mapping[str, str]) -> NoReturn:
     try:
         processes.default_signal(signal.SIGPIPE)
         if directory and os.path.isdir(directory):  # a bundle may be gone before its container

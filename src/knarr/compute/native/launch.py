@@ -343,7 +343,8 @@ def _open_namespace(path: str) -> int:
 
 
 def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: Given) -> int | None:
-    """Give the child its mappings, let it build, and wait until it is ready. Its terminal's master, if it has one."""
+    """Give the child its mappings, let it build, and wait until it is ready: with a gate, until it waits there. Its
+    terminal's master, if it has one."""
     _map_ids(pid, plan)
     if plan.has_users:
         raise_limits(pid, plan.process)
@@ -351,13 +352,15 @@ def _see_through(pid: int, pidfd: int, sync: socket.socket, plan: Plan, given: G
         write(f"/proc/{pid}/oom_score_adj", str(plan.process.oom_score_adj))
     sync.send(stage.GO)
     with ExitStack() as undo:
-        terminal = None
+        terminal, ready = None, False
         while True:
             message = receive(sync)
-            if message.kind == stage.READY:
+            if message.kind == stage.READY and given.gate is not None:
+                ready = True
+            elif message.kind == stage.READY or (ready and not message.kind):
                 undo.pop_all()
                 return terminal
-            if message.kind == stage.MOUNTED and given.before_pivot is not None:
+            elif message.kind == stage.MOUNTED and given.before_pivot is not None:
                 given.before_pivot(pid)
                 sync.send(stage.GO)
             elif message.kind == stage.TERMINAL:

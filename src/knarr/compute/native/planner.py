@@ -252,7 +252,9 @@ def _sysctl_path(key: str, own: int) -> str:
         needed, name = namespaces.CLONE_NEWIPC, "ipc"
     elif path.startswith("net/"):
         needed, name = namespaces.CLONE_NEWNET, "network"
-    elif path in ("kernel/domainname", "kernel/hostname"):
+    elif path == "kernel/hostname":
+        raise InvalidParameter(f'sysctl {key!r} is not allowed as it conflicts with the OCI "hostname" field')
+    elif path == "kernel/domainname":
         needed, name = namespaces.CLONE_NEWUTS, "uts"
     else:
         raise InvalidParameter(f"sysctl {key!r} is not in a separate kernel namespace")
@@ -481,26 +483,24 @@ def _require_no_nul(texts: list[str]) -> None:
 
 
 def _masks(sets: Capabilities, host: Host) -> CapabilityMasks:
-    """The sets, cut to what this engine has itself and, of the ambient set, to what is inheritable.
+    """The sets, cut to what this engine has itself and, of the ambient set, to what is permitted and inheritable.
 
-    The specification asks to warn and go on; `runc spec` writes ambient capabilities that nothing inherits.
+    The specification asks to go on without those that cannot be had, among them those that we do not know; `runc spec`
+    writes ambient capabilities that nothing inherits.
     """
 
     def cut(names: list[str], limit: int) -> int:
-        try:
-            return capabilities.mask(names) & limit
-        except KeyError as error:
-            raise InvalidParameter(f"unknown capability {error}") from None
+        return capabilities.mask(name for name in names if name in capabilities.NAMES) & limit
 
     bounding = cut(sets.bounding, host.bounding)
     permitted = cut(sets.permitted, host.permitted & host.bounding)
-    inheritable = cut(sets.inheritable, permitted)
+    inheritable = cut(sets.inheritable, host.permitted & bounding)
     return CapabilityMasks(
         bounding=bounding,
         effective=cut(sets.effective, permitted),
         permitted=permitted,
         inheritable=inheritable,
-        ambient=cut(sets.ambient, inheritable),
+        ambient=cut(sets.ambient, inheritable & permitted),
         highest=host.highest_capability,
     )
 

@@ -1,7 +1,8 @@
 """From a process inside its namespaces to the program that it becomes.
 
-Runs between clone3 and execve: system calls in the order in which the kernel needs them, no decisions. `become` ends
-in execve or raises `StageError`; the caller reports that and exits, nothing unwinds further.
+Runs between clone3 and execve: system calls in the order in which the kernel needs them, no decisions. `prepare` does
+all that may fail for what somebody has asked for, `execute` the rest. Either raises `StageError`; the caller reports
+that and exits, nothing unwinds further.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from knarr.compute.native import init
 from knarr.compute.native.gate import Line
 from knarr.compute.native.plan import ProcessPlan
 from knarr.kernel import capabilities, filesystems, mounts, paths, processes, scheduling, seccomp
-from knarr.light import signal
+from knarr.light import NamedTuple, signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,11 +99,18 @@ def give_streams(uid: int, gid: int) -> None:
                 pass
 
 
-def become(process: ProcessPlan, sync: Line, before: Callable[[dict[str, str]], None] = lambda _: None) -> NoReturn:
-    """Drop to what `process` says and execute its program; `sync` closes by itself at execve. Raises StageError.
+class Prepared(NamedTuple):
+    """What is left to be executed; `path` is "" where there is no program."""
 
-    `before` is called as the last thing, with the program's environment and no more rights than it has.
-    """
+    path: str
+    args: list[str]
+    environment: dict[str, str]
+    filter: bytes
+    filter_flags: int
+
+
+def prepare(process: ProcessPlan, sync: Line) -> Prepared:
+    """Drop to what `process` says and find its program. Raises StageError."""
     environment = dict(entry.partition("=")[::2] for entry in process.env)
     if not environment.get("HOME"):
         environment["HOME"] = _home(process.uid)
@@ -125,11 +133,24 @@ def become(process: ProcessPlan, sync: Line, before: Callable[[dict[str, str]], 
     if not entered and not _change_directory(process.cwd):
         raise StageError(f'chdir to cwd ("{process.cwd}") set in config.json failed: permission denied', 126)
     _verify_directory()
-    path = find_program(process.args[0], environment.get("PATH", ""))
-    if process.seccomp and process.no_new_privileges:
-        seccomp.load(process.seccomp, process.seccomp_flags)
-    before(environment)
-    _execute(path, process.args, environment)
+    path = find_program(process.args[0], environment.get("PATH", "")) if process.args else ""
+    late = process.seccomp if process.no_new_privileges else b""
+    return Prepared(path, process.args, environment, late, process.seccomp_flags)
+
+
+def execute(prepared: Prepared, before: Callable[[dict[str, str]], None] = lambda _: None) -> NoReturn:
+    """Become the program; descriptors close by themselves. Raises StageError.
+
+    `before` is called as the last thing, with the program's environment and no more rights than it has.
+    """
+    if prepared.filter:
+        seccomp.load(prepared.filter, prepared.filter_flags)
+    before(prepared.environment)
+    try:
+        os.execve(prepared.path, prepared.args, prepared.environment)
+    except OSError as error:
+        code = 127 if error.errno == errno.ENOENT else 126
+        raise StageError(f"exec {prepared.path}: {_words(error)}", code) from None
 
 
 def _home(uid: int) -> str:
@@ -145,14 +166,6 @@ def _home(uid: int) -> str:
     number = str(uid).encode()
     homes = (fields[5] for line in users.splitlines() if (fields := line.split(b":"))[2:3] == [number] and fields[5:])
     return os.fsdecode(next(homes, b"") or b"/")
-
-
-def _execute(path: str, args: list[str], environment: dict[str, str]) -> NoReturn:
-    try:
-        os.execve(path, args, environment)
-    except OSError as error:
-        code = 127 if error.errno == errno.ENOENT else 126
-        raise StageError(f"exec {path}: {_words(error)}", code) from None
 
 
 def _words(error: OSError) -> str:
@@ -182,7 +195,7 @@ def _require_executable(path: str) -> None:
         missing = error.errno in (errno.ENOENT, errno.ENOTDIR)
         raise StageError(f'exec: "{path}": stat {path}: {_words(error)}', 127 if missing else 126) from None
     if stat.S_ISDIR(mode):
-        raise StageError(f'exec: "{path}": is a directory', 126)
+        raise StageError(f'exec: "{path}": is a directory: permission denied', 126)  # podman looks for the latter
     if not os.access(path, os.X_OK):
         raise StageError(f'exec: "{path}": permission denied', 126)
 
@@ -198,8 +211,11 @@ def _limit(process: ProcessPlan) -> None:
     for number, soft, hard in process.rlimits:
         try:
             resource.setrlimit(number, (soft, hard))
-        except (OSError, ValueError) as error:
-            raise StageError(f"error setting rlimit type {number}: {error}") from None
+        except OSError as error:
+            raise StageError(f"error setting rlimit type {number}: {_words(error)}") from None
+        except ValueError:  # the interpreter's for EPERM, and for EINVAL, which it is with a soft limit above the hard
+            why = errno.EINVAL if 0 <= hard < soft else errno.EPERM
+            raise StageError(f"error setting rlimit type {number}: {os.strerror(why).lower()}") from None
 
 
 def _schedule(process: ProcessPlan) -> None:

@@ -1,8 +1,9 @@
 """What a new main process does between clone3 and execve: build its view of the world, then become its program.
 
 Its only contact with the shim is a socket pair: it waits for `GO`, answers with `READY` (and the terminal's master
-descriptor), waits for `START`, and is not heard of again once execve has closed its end. Whatever goes wrong is sent
-as `FAILED` and ends the process; no exception leaves this module.
+descriptor), waits for `START`, and is not heard of again once execve has closed its end. With a gate it does all but
+execve first, as other engines want to hear from `create` that there is no such program, closes the socket, and waits at
+the gate. Whatever goes wrong is sent as `FAILED` and ends the process; no exception leaves this module.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from knarr.compute.native.operations import AnyOperation, Operation, Scene
 from knarr.compute.native.plan import Plan, ProcessPlan
 from knarr.compute.native.program import (
     StageError,
-    become,
+    execute,
     is_refused_value,
+    prepare,
     take_streams,
     trusted_proc,
     write_attributes,
@@ -72,12 +74,15 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     line: Line = sync
     try:
         _build(plan, sync, inherited)
-        if inherited.gate is not None:
+        if inherited.gate is None:
+            _await_start(line)
+            prepared = prepare(plan.process, line)
+        else:
+            prepared = prepare(plan.process, line)
             line = inherited.gate
             sync.close()
-        if line.recv(1) != START:
-            os._exit(1)
-        become(plan.process, line, lambda own: _run_hooks("startContainer", plan.start_hooks, plan, own))
+            _await_start(line)
+        execute(prepared, lambda own: _run_hooks("startContainer", plan.start_hooks, plan, own))
     except StageError as error:
         report(line, error.text, error.code, invalid=error.invalid)
     except OSError as error:
@@ -85,6 +90,11 @@ def run(plan: Plan, sync: socket.socket, inherited: Inherited) -> NoReturn:
     except BaseException as error:  # noqa: BLE001 - the edge of a process: nothing may unwind into the shim
         report(line, f"{type(error).__name__}: {error}", 128)
     os._exit(1)
+
+
+def _await_start(line: Line) -> None:
+    if line.recv(1) != START:
+        os._exit(1)
 
 
 def enter(
@@ -102,7 +112,7 @@ def enter(
         write_attributes(process.attributes)
         if process.notifies:
             _offer_listener(process, sync)
-        become(process, sync)
+        execute(prepare(process, sync))
     except StageError as error:
         report(sync, error.text, error.code, invalid=error.invalid)
     except BaseException as error:  # noqa: BLE001 - the edge of a process
