@@ -55,6 +55,7 @@ class Directories:
     def __init__(self, root_fd: int, below_fd: int | None, *, overlay: bool) -> None:
         self.overlay = overlay
         self.times: dict[bytes, tuple[int, int]] = {}  # to be set when all is unpacked: path -> (atime, mtime) in ns
+        self.at = 0, 0  # the same of the entry at hand: directories that have none of their own get those of the first
         self.whiteouts: set[bytes] = set()  # marks of deletion that this overlay layer has
         self.made: set[bytes] = set()  # what this layer has entries for
         self.links: set[bytes] = set()  # symbolic links that were followed: when one goes, what was resolved is wrong
@@ -200,6 +201,7 @@ class Directories:
             if below is None:
                 os.fchown(fd, 0, 0)
                 os.fchmod(fd, 0o755)
+                self.times.setdefault(path, self.at)
                 return Directory(path, fd, None, False)
             with trees.opened(b".", DIRECTORY_FLAGS, below) as source:
                 info = trees.copy_attributes(source, fd)

@@ -139,6 +139,7 @@ class _Unpacking:
                 raise ArchiveError("the root of a layer can only be a directory")
             self._directory_attributes(self._directories.root, entry)
             return
+        self._directories.at = (_atime(entry), entry.mtime_ns)
         parent = self._directories.open(parts)
         if self._whiteouts and name.startswith(_WHITEOUT):
             self._whiteout(parent, name)

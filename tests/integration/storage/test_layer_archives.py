@@ -126,7 +126,7 @@ def test_missing_parents_are_those_of_the_layers_below(bench: Any, make: Make) -
         1_600_000_000,
         b"b",
     )
-    assert tree.mode("d/new") == 0o755
+    assert (tree.mode("d/new"), tree.stat("d/new").st_mtime) == (0o755, 1_600_000_000)
 
 
 def test_links_to_directories_are_followed_inside(bench: Any, make: Make) -> None:
