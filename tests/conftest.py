@@ -7,12 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import hypothesis
 import pytest
 from hypothesis import HealthCheck, settings
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no defect
-hypothesis.settings.load_profile("untimed")
 _HERE = Path(__file__).parent
 
 # The same examples each time and however slow the machine is; `--hypothesis-profile=explore` looks for new ones.
