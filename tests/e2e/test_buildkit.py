@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -385,51 +384,6 @@ async def prune(client: BuildClient) -> None:
     path = "/moby.buildkit.v1.Control/Prune"
     method = UnaryStreamMethod(client.channel, path, control.PruneRequest, control.UsageRecord)
     assert await method(control.PruneRequest(all=True))
-
-
-# What the cache gives is what a build without it gives
-
-
-def random_dockerfile(numbers: random.Random) -> tuple[str, dict[str, str]]:
-    """Some steps that make, change and remove files, and the files that they copy."""
-    files = {name: str(numbers.randrange(3)) for name in "abc"}
-    lines = ["FROM busybox AS base"]
-    for _ in range(numbers.randrange(1, 5)):
-        path = numbers.choice("pqr")
-        lines.append(
-            numbers.choice(
-                [
-                    f"RUN echo {numbers.randrange(3)} > /{path}",
-                    f"RUN rm -rf /{path} && mkdir -p /d/{path}",
-                    f"COPY {numbers.choice('abc')} /{path}",
-                    "COPY . /all/",
-                    f"WORKDIR /w/{path}",
-                    f"ENV V={numbers.randrange(2)}",
-                    "RUN ls -R / > /dev/null; cat /p /q /r > /cat 2>/dev/null; true",
-                ]
-            )
-        )
-        if not numbers.randrange(4):
-            lines += ["FROM busybox", "COPY --from=base /etc/passwd /from"]
-    return "\n".join([*lines, ""]), files
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_cached_and_uncached_results_are_the_same(do: Any, tmp_path: Path, seed: int) -> None:
-    numbers = random.Random(seed)
-    settings = {"build-arg:SOURCE_DATE_EPOCH": "1700000000"}
-
-    async def work(client: BuildClient) -> None:
-        text, files = random_dockerfile(numbers)
-        for _ in range(2):
-            for name, content in files.items():
-                (tmp_path / name).write_text(content)
-            cached = await client.build(tmp_path, text, **settings)
-            fresh = await client.build(tmp_path, text, **settings, **{"no-cache": ""})
-            assert cached.image == fresh.image
-            files[numbers.choice("abc")] = "edited"
-
-    do(work)
 
 
 def test_nothing_is_loaded_before_it_is_needed(new_daemon: Any) -> None:

@@ -27,6 +27,7 @@ from knarr.buildkit.proto.bytes_pb2 import BytesMessage
 from knarr.buildkit.proto.fsutil_pb2 import Packet, Stat
 from knarr.buildkit.proto.secrets_pb2 import GetSecretRequest, GetSecretResponse
 from knarr.buildkit.transport import ClientEnd, ServerEnd
+from knarr.ignore import Patterns
 
 _KINDS = {stat.S_IFREG: 0, stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27}
 
@@ -68,8 +69,12 @@ class Files:
         root = self._directories.get(stream.metadata["dir-name"])
         if root is None:
             raise GRPCError(Status.NOT_FOUND, "no such directory")
-        follow = wanted.get("followpaths", [])
-        paths = [path for path in _walk(root) if not follow or any(_related(path, each) for each in follow)]
+        ignored = Patterns(wanted.get("exclude-patterns", []))
+        follow = _followed(root, wanted.get("followpaths", []))
+        kept = [path for path in _walk(root) if not ignored.excludes(path)]
+        needed = {str(parent) for path in kept for parent in Path(path).parents} | set(kept)
+        paths = [path for path in _walk(root) if path in needed]
+        paths = [path for path in paths if not follow or any(_related(path, each) for each in follow)]
         for path in paths:
             await stream.send_message(Packet(type=Packet.PACKET_STAT, stat=_stat(root, path)))
         await stream.send_message(Packet(type=Packet.PACKET_STAT))
@@ -88,8 +93,30 @@ def _related(path: str, wanted: str) -> bool:
     return fnmatch(path, wanted) or path.startswith(wanted + "/") or wanted.startswith(path + "/")
 
 
+def _followed(root: Path, wanted: list[str]) -> set[str]:
+    """The paths, and where the symbolic links on the way to what fits them lead inside of the directory."""
+    found: set[str] = set()
+    ahead = list(wanted)
+    while ahead:
+        path = ahead.pop()
+        if path in found:
+            continue
+        found.add(path)
+        parts = path.split("/")
+        for depth in range(1, len(parts) + 1):
+            for link in root.glob("/".join(parts[:depth])):
+                if link.is_symlink():
+                    target = os.path.join("/", link.relative_to(root).parent, os.readlink(link), *parts[depth:])
+                    ahead.append(os.path.normpath(target).lstrip("/"))
+    return found
+
+
 def _walk(root: Path) -> list[str]:
-    found = [path.relative_to(root) for path in root.rglob("*")]
+    found = [
+        (Path(directory) / name).relative_to(root)
+        for directory, directories, files in os.walk(root)
+        for name in directories + files
+    ]
     return [str(path) for path in sorted(found, key=lambda path: path.parts)]
 
 

@@ -38,6 +38,7 @@ _KINDS = {
 }
 _LEADS_OUT = re.compile(r"(?:^|/)\.{0,2}(?:/|\Z)|\0")
 _UNSURE = b""  # in the place of a packet that does not tell what is here
+_MOST_LINKS = 40  # on one way, as the kernel has it
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -107,16 +108,42 @@ class Context:
         return msgspec.msgpack.decode(self._packed_items, type=Items)
 
     def digest(self, path: str) -> str:
-        """The digest of what is at a path; no file is read for it."""
-        below = posixpath.normpath("/" + path).strip("/")
-        if below not in self._digests:
+        """The digest of what is at a path, where symbolic links on the way lead to; no file is read for it."""
+        wanted = posixpath.normpath("/" + path).strip("/")
+        if wanted not in self._digests:
             found = [
                 (name, item.mode, item.link, item.device, item.xattrs, item.digest)
-                for name, item in self.items.items()
-                if not below or name == below or name.startswith(below + "/")
+                for name, item in self._below(self._resolved(wanted))
             ]
-            self._digests[below] = hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
-        return self._digests[below]
+            self._digests[wanted] = hashlib.sha256(msgspec.msgpack.encode(found)).hexdigest()
+        return self._digests[wanted]
+
+    def digest_of_some(self, directory: str) -> str:
+        """The digest of all that there may be in some entries of a directory: links in it may lead to anything."""
+        below = self._below(self._resolved(directory))
+        return self.digest("" if any(stat.S_ISLNK(item.mode) for _, item in below) else directory)
+
+    def _below(self, path: str) -> Iterator[tuple[str, Item]]:
+        start = path + "/"
+        return ((name, item) for name, item in self.items.items() if not path or name == path or name.startswith(start))
+
+    def _resolved(self, path: str) -> str:
+        """Where a path leads to inside the context; "", which is all of it, if links lead in circles."""
+        ahead, done = path.split("/")[::-1], list[str]()
+        links = 0
+        while ahead and links < _MOST_LINKS:
+            part = ahead.pop()
+            item = self.items.get("/".join([*done, part]))
+            if part == "..":
+                del done[-1:]
+            elif item is not None and stat.S_ISLNK(item.mode):
+                links += 1
+                if item.link.startswith("/"):
+                    done.clear()
+                ahead += item.link.split("/")[::-1]
+            elif part not in ("", "."):
+                done.append(part)
+        return "" if ahead else "/".join(done)
 
     def identify(self, path: bytes) -> bytes | None:
         """See copying.Identify."""

@@ -75,13 +75,13 @@ def sources(operation: Transfer, found: Content) -> list[str]:
     """The same for all that a COPY may take from there: a pattern's directory with all that is in it."""
     if not isinstance(found, Context) or not operation.instruction.sources:
         return [content(found)]
-    return [found.digest(_beginning(source)) for source in operation.instruction.sources]
+    return [_source(found, source) for source in operation.instruction.sources]
 
 
-def _beginning(source: str) -> str:
+def _source(found: Context, source: str) -> str:
     parts = posixpath.normpath("/" + source).strip("/").split("/")
-    plain = next((place for place, part in enumerate(parts) if _WILD.search(part)), len(parts))
-    return "/".join(parts[:plain])
+    wild = next((place for place, part in enumerate(parts) if _WILD.search(part)), None)
+    return found.digest(source) if wild is None else found.digest_of_some("/".join(parts[:wild]))
 
 
 class Definitions:
