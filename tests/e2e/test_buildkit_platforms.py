@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 import pytest
@@ -27,6 +28,21 @@ def test_an_index_in_the_store(build: Any, docker: Any) -> None:
         platform = f"linux/{architecture}"
         found = docker("image", "inspect", "--platform", platform, "--format", "{{.Architecture}}", "bk-both:1")
         assert found == architecture
+
+
+def test_two_indexes_with_one_image(build: Any, engine_host: Daemon) -> None:
+    """The image for this machine is the same: the names are told apart by what else their indexes list."""
+    platforms = {"bk-same:1": ["arm64"], "bk-same:2": ["arm64", "s390x"]}
+    for name, others in platforms.items():
+        wanted = ",".join(f"linux/{each}" for each in ("amd64", *others))
+        assert build("FROM scratch\nCOPY Dockerfile /same\n", attributes={"name": name}, platform=wanted).error is None
+    _, body = engine_host.request("GET", "/images/json?manifests=1&filters=" + quote('{"reference":["bk-same"]}'))
+    found = {
+        tag: [each["ImageData"]["Platform"]["architecture"] for each in row["Manifests"]]
+        for row in body
+        for tag in row["RepoTags"]
+    }
+    assert found == {name: ["amd64", *others] for name, others in platforms.items()}
 
 
 def test_a_platform_of_an_index_as_a_base(build: Any) -> None:

@@ -63,8 +63,20 @@ class ImageListing:
                 row = _summary(image, tags, digests, sizes.of(image))
                 row["SharedSize"] = sizes.shared(image) if shared_size else -1
                 row["Containers"] = len(self.users(image)) if containers else -1
-                rows.append(row | self._target(image.id, manifests=manifests))
+                if not manifests:
+                    rows.append(row | self._target(image.id, manifests=False))
+                for target, names in self._by_target(image, tags, digests).items() if manifests else ():
+                    rows.append(row | names | self._target(target, manifests=True))
         return rows
+
+    def _by_target(self, image: Image, tags: list[str], digests: list[str]) -> dict[str, Row]:
+        """The names of an image by what they stand for: several indexes may have the same image in them."""
+        found: dict[str, Row] = {}
+        for kind, names in (("RepoTags", tags), ("RepoDigests", digests)):
+            for name in names:
+                target = self._store.target(name)
+                found.setdefault(target, {"RepoTags": [], "RepoDigests": []})[kind].append(name)
+        return found or {image.id: {}}
 
     def filtered(self, wanted: Filters) -> list[Image]:
         """The images that pass the filters that look at one image alone."""
