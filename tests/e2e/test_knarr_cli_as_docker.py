@@ -13,6 +13,7 @@ import pytest
 from harness import Daemon
 
 _MODELLED_ON = 28  # major version of the docker command whose words knarr has; Debian 12's has older ones
+_COLOURS = re.compile(rb"\x1b\[[0-9;]*m")
 _AGES = re.compile(rb"Less than a second|1 second|\d+ seconds|About a minute")
 
 
@@ -51,6 +52,10 @@ def prefix(engine_host: Daemon) -> Iterator[str]:
         "images busybox",
         "images --no-trunc --digests busybox",
         "images --format json busybox",
+        "images --tree",
+        "images --tree -a",
+        "images --tree --digests",
+        "images --tree nothing",
         "history busybox",
         "history --no-trunc -H=false busybox",
         "inspect PREFIX-up",
@@ -115,5 +120,5 @@ def test_same(engine_host: Daemon, prefix: str, line: str) -> None:
 
 
 def _seen(output: bytes) -> bytes:
-    """Without what changes from one second to the next, and the columns that its width moves."""
-    return re.sub(rb" {2,}", b"  ", _AGES.sub(b"a moment", output))
+    """Without what changes from one second to the next, the columns that its width moves, and colours."""
+    return re.sub(rb" {2,}", b"  ", _AGES.sub(b"a moment", _COLOURS.sub(b"", output)))

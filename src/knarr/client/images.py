@@ -36,10 +36,12 @@ def _encode(platform: Platform | None) -> str | None:
 
 
 def list_all(
-    *, everything: bool = False, digests: bool = False, filters: Filters | None = None
+    *, everything: bool = False, digests: bool = False, manifests: bool = False, filters: Filters | None = None
 ) -> Call[list[ImageSummary]]:
-    """Images with a name or without children; with `everything` intermediate ones as well."""
-    query = {"all": everything, "digests": digests, "filters": encode_filters(filters)}
+    """Images with a name or without children; with `everything` intermediate ones as well, with `manifests` what their
+    indexes list.
+    """
+    query = {"all": everything, "digests": digests, "manifests": manifests, "filters": encode_filters(filters)}
     return call("GET", "/images/json", document, query=query)
 
 

@@ -136,6 +136,16 @@ class ExecInspect(TypedDict, total=False):
     ContainerID: str
 
 
+class ImageManifest(TypedDict):
+    """What an index lists; `ImageData` is there for Kind "image"."""
+
+    ID: str
+    Available: bool
+    Kind: str
+    Size: dict[str, int]
+    ImageData: dict[str, Any]
+
+
 class ImageSummary(TypedDict, total=False):
     Id: str
     ParentId: str
@@ -146,6 +156,7 @@ class ImageSummary(TypedDict, total=False):
     SharedSize: int
     Containers: int
     Labels: dict[str, str] | None
+    Manifests: list[ImageManifest] | None
 
 
 class ImageInspect(TypedDict, total=False):

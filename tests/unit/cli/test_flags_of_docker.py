@@ -20,8 +20,6 @@ _MISSING = {
     "container start --checkpoint-dir": "checkpoints need CRIU",
     "start --checkpoint": "checkpoints need CRIU",
     "start --checkpoint-dir": "checkpoints need CRIU",
-    "image ls --tree": "experimental in docker: an image has one platform here",
-    "images --tree": "experimental in docker: an image has one platform here",
     **{
         f"{path} --disable-content-trust": _CONTENT_TRUST
         for path in ("build", "builder build", "create", "image build", "image pull", "image push", "pull", "push")

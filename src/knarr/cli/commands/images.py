@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from knarr.cli import formatting, times
 from knarr.cli.command import Command, Invocation
+from knarr.cli.errors import CommandError
 from knarr.cli.flags import switch, text, words
 from knarr.cli.units import decimal_size
 from knarr.client import images
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from knarr.client.images import Filters
     from knarr.client.types import ImageSummary
 
 _FLAGS = (
@@ -22,6 +24,7 @@ _FLAGS = (
     text("format", formatting.FORMAT_HELP),
     switch("no-trunc", "Do not shorten what is shown"),
     switch("q quiet", "Show only ids"),
+    switch("tree", "Show the platforms of images"),
 )
 _NONE = "<none>"
 HEADINGS = {
@@ -44,6 +47,8 @@ def _run(invocation: Invocation) -> int:
     filters = formatting.filters_of(options.words("filter"))
     if invocation.arguments:
         filters.setdefault("reference", []).append(invocation.arguments[0])
+    if options.on("tree"):
+        return _show_tree(invocation, filters)
     found = session.engine.call(images.list_all(everything=options.on("all"), filters=filters))
     short, digests = not options.on("no-trunc"), options.on("digests")
     wanted = options.text("format") or ("" if options.on("quiet") else session.settings.get("imagesFormat", ""))
@@ -54,6 +59,21 @@ def _run(invocation: Invocation) -> int:
     digest = "\t{{if .Digest}}{{.Digest}}{{else}}<none>{{end}}" if digests else ""
     table = f"{{{{.Repository}}}}\t{{{{.Tag}}}}{digest}\t{{{{.ID}}}}\t{{{{.CreatedSince}}}}\t{{{{.Size}}}}"
     formatting.show_list(rows, HEADINGS | ({"Digest": "DIGEST"} if digests else {}), table, wanted)
+    return 0
+
+
+def _show_tree(invocation: Invocation, filters: Filters) -> int:
+    from knarr.cli import image_tree
+
+    options = invocation.options
+    for name, called in (("quiet", "quiet"), ("no-trunc", "no-trunc"), ("digests", "show-digest")):
+        if options.on(name):
+            raise CommandError(f"--{called} is not yet supported with --tree")
+    if options.text("format"):
+        raise CommandError("--format is not yet supported with --tree")
+    call = images.list_all(everything=options.on("all"), manifests=True, filters=filters)
+    found = invocation.session.engine.call(call)
+    image_tree.show(found, untagged=options.on("all"))
     return 0
 
 
@@ -101,5 +121,5 @@ COMMAND = Command(
     _run,
     flags=_FLAGS,
     arguments=(0, 1),
-    examples=[("Those without a name", "images -f dangling=true")],
+    examples=[("Those without a name", "images -f dangling=true"), ("With their platforms", "images --tree")],
 )
