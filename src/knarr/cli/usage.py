@@ -78,7 +78,7 @@ def _section(title: str, rows: Mapping[str, str]) -> None:
 def _show_examples(examples: Iterable[tuple[str, str]]) -> None:
     print("\nExamples:")
     for what, arguments in examples:
-        print(f"  # {what}\n  {table.PROGRAM} {arguments}")
+        print((f"  # {what}\n" if what else "") + f"  {table.PROGRAM} {arguments}")
 
 
 def _show_flags(flags: Sequence[Flag]) -> None:

@@ -19,6 +19,7 @@ def test_help(path: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert text.startswith(f"Usage:  knarr {' '.join(path)} ")
     assert "Options:" in text
     assert "Examples:" in text
+    assert "# \n" not in text
     assert max(map(len, text.splitlines())) <= 120
 
 
