@@ -117,10 +117,12 @@ def _cpu_v1(cpu: Cpu, update: bool) -> list[CgroupWrite]:
     """The kernel refuses a quota, and a period, that with the other one's present value is more than the group above
     has: an update of both tries the period before the quota, and sets it after."""
     both = bool(update and cpu.period and cpu.quota)
+    both_realtime = bool(update and cpu.realtime_period and cpu.realtime_runtime)
     values = [
         ("cpu.shares", cpu.shares or None, False),
-        ("cpu.rt_period_us", cpu.realtime_period or None, False),
+        ("cpu.rt_period_us", cpu.realtime_period or None, both_realtime),
         ("cpu.rt_runtime_us", cpu.realtime_runtime or None, False),
+        ("cpu.rt_period_us", cpu.realtime_period if both_realtime else None, False),
         ("cpu.cfs_period_us", cpu.period or None, both),
         ("cpu.cfs_quota_us", cpu.quota or None, False),
         ("cpu.cfs_period_us", cpu.period if both else None, False),

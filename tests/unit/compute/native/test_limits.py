@@ -66,8 +66,11 @@ def test_the_oom_killer_can_be_disabled_on_v1() -> None:
 
 def test_an_update_of_quota_and_period() -> None:
     """Whichever is too much for the group above with the other one's old value."""
-    written = writes(Resources(cpu=Cpu(quota=3000, period=10000)), V1, update=True)
-    assert [(write.file, write.value, write.optional) for write in written] == [
+    cpu = Cpu(quota=3000, period=10000, realtime_runtime=3, realtime_period=10)
+    assert [(write.file, write.value, write.optional) for write in writes(Resources(cpu=cpu), V1, update=True)] == [
+        ("cpu.rt_period_us", "10", True),
+        ("cpu.rt_runtime_us", "3", False),
+        ("cpu.rt_period_us", "10", False),
         ("cpu.cfs_period_us", "10000", True),
         ("cpu.cfs_quota_us", "3000", False),
         ("cpu.cfs_period_us", "10000", False),
