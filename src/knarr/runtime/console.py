@@ -37,12 +37,16 @@ def check(terminal: bool, detach: bool, console_socket: str) -> None:
         raise InvalidParameter("cannot use console socket if runc will not detach or allocate tty")
 
 
-def relay(master: int, pidfd: int) -> None:
-    """Join a terminal's master with our own terminal until the process of `pidfd` has ended and all is shown."""
+def prepare(master: int) -> None:
+    """Let a terminal that will be joined with our own be like it, before there is a program to see it."""
     with suppress(termios.error, OSError):
         terminals.set_size(master, *termios.tcgetwinsize(0))
     if not os.isatty(1):  # a file or a pipe, as for runc's users, who compare lines
         terminals.pass_newlines(master)
+
+
+def relay(master: int, pidfd: int) -> None:
+    """Join a terminal's master with our own terminal until the process of `pidfd` has ended and all is shown."""
     restore = _raw()
     resized = signal.signal(signal.SIGWINCH, lambda *_: terminals.set_size(master, *termios.tcgetwinsize(0)))
     try:

@@ -11,7 +11,7 @@ from knarr.compute.native.plan import ProcessPlan
 from knarr.compute.spec import Capabilities, Process, User
 from knarr.errors import Conflict, InvalidParameter
 from knarr.light import NamedTuple, replace, socket
-from knarr.runtime import creating, listening
+from knarr.runtime import console, creating, listening
 from knarr.runtime.containers import Container, Store, open_main
 
 TYPE_CHECKING = False
@@ -30,12 +30,13 @@ class Started(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How to start it: in a paused container too, with `keep` descriptors from 3 on, and below the container's control
-    group (see subgroups.py)."""
+    """How to start it: in a paused container too, with `keep` descriptors from 3 on, below the container's control
+    group (see subgroups.py), and with a terminal that will be `joined` with our own."""
 
     ignore_paused: bool
     keep: int
     cgroups: list[str]
+    joined: bool
 
 
 class Changes(NamedTuple):
@@ -118,7 +119,8 @@ def start(store: Store, container: Container, wanted: Process, settings: Setting
         if container.shared_root is not None:
             root_fd = os.open(f"/proc/{container.pid}/root", os.O_PATH | os.O_CLOEXEC)
         place = Place(container.pid, pidfd, _cgroup(container, settings), container.has_users, root_fd)
-        return _enter(place, plan, listening.giver(container, lambda _: store.told(container, status)))
+        give = listening.giver(container, lambda _: store.told(container, status))
+        return _enter(place, plan, give, joined=settings.joined)
     finally:
         os.close(pidfd)
         if root_fd is not None:
@@ -134,7 +136,7 @@ def _cgroup(container: Container, settings: Settings) -> Cgroup:
     return Subgroups(cgroup, settings.cgroups)
 
 
-def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None]) -> Started:
+def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None], *, joined: bool) -> Started:
     sync, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     intermediate = fork_into(place, plan, theirs, None if plan.terminal else (0, 1, 2))
     theirs.close()
@@ -146,6 +148,8 @@ def _enter(place: Place, plan: ProcessPlan, give: Callable[[int, int], None]) ->
             offered = message  # maybe before we know of whom
         elif message.kind == stage.TERMINAL:
             terminal = message.fds[0]
+            if joined:
+                console.prepare(terminal)
         elif message.kind == stage.FAILED:
             failed = message.failure()
         if offered is not None and pid:

@@ -89,6 +89,8 @@ def _run(options: Options) -> int:
         processes.mask_signals(_FORWARDED)  # they wait until there is somebody to forward them to
     container, launched = creating.create(store, _wish(options), spec)
     _note_container(options, container)
+    if launched.terminal is not None and not options.console_socket:
+        console.prepare(launched.terminal)
     try:
         creating.start(store, container)
         _note(options, f"process {container.pid} runs the program")
@@ -158,7 +160,8 @@ def _exec(options: Options) -> int:
     console.check(wanted.terminal, options.detach, options.console_socket)
     if not options.detach:
         processes.mask_signals(_FORWARDED)
-    settings = executing.Settings(options.ignore_paused, options.preserve_fds, options.cgroup)
+    own = not options.console_socket
+    settings = executing.Settings(options.ignore_paused, options.preserve_fds, options.cgroup, own)
     started = executing.start(store, container, wanted, settings)
     terminal = started.terminal
     if terminal is not None and options.console_socket:
