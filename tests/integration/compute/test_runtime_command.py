@@ -203,7 +203,7 @@ def test_a_failing_hook_fails_the_command(runtime: Runtime, name: str) -> None:
     spec.hooks = msgspec.convert({name: hooks}, Hooks)
     runtime.configure(spec)
     done = runtime("run", runtime.id)
-    assert f"error running {name} hook #1: /bin/sh: exit status 1: a word\n" in done.stderr
+    assert f"error running hook #1 of {name}: /bin/sh: exit status 1: a word\n" in done.stderr
     assert not (runtime.bundle / "rootfs/tmp/ran").exists()
     assert runtime.ok("list", "-q") == ""
 
@@ -237,7 +237,7 @@ def test_a_failing_hook_after_the_start(runtime: Runtime, version: str, alive: b
     runtime.configure(spec)
     runtime.quietly("create", runtime.id)
     done = runtime("start", runtime.id)
-    assert (done.returncode == 0, "error running poststart hook #0: /bin/false" in done.stderr) == (alive, True)
+    assert (done.returncode == 0, "error running hook #0 of poststart: /bin/false" in done.stderr) == (alive, True)
     assert bool(runtime.ok("list", "-q")) == alive
     assert (runtime.directory / "touched").exists()  # by poststart, or by poststop
 
@@ -281,7 +281,9 @@ def test_a_hook_that_is_killed(runtime: Runtime) -> None:
     spec = runtime_spec("true")
     spec.hooks = Hooks(start_container=[Hook("/bin/sh", ["sh", "-c", "kill -SYS $$"])])
     runtime.configure(spec)
-    assert "error running startContainer hook #0: /bin/sh: signal: bad system call" in runtime("run", runtime.id).stderr
+    assert (
+        "error running hook #0 of startContainer: /bin/sh: signal: bad system call" in runtime("run", runtime.id).stderr
+    )
 
 
 def test_exec(runtime: Runtime) -> None:
@@ -745,5 +747,6 @@ def test_a_hook_at_the_start_has_the_programs_rights(runtime: Runtime) -> None:
     runtime.configure(spec)
     refused = runtime("run", runtime.id)
     assert (
-        refused.returncode == 1 and "error running startContainer hook #0: /bin/mkdir: exit status 1" in refused.stderr
+        refused.returncode == 1
+        and "error running hook #0 of startContainer: /bin/mkdir: exit status 1" in refused.stderr
     )

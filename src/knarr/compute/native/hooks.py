@@ -52,7 +52,7 @@ def run_all(
     state = encode_json(told)
     for number, hook in enumerate(hooks):
         if failure := _run(hook, state, directory, environment):
-            raise HookFailed(f"error running {kind} hook #{number}: {hook.path}: {failure}")
+            raise HookFailed(f"error running hook #{number} of {kind}: {hook.path}: {failure}")
 
 
 def run_each(kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str = "") -> list[str]:
@@ -60,7 +60,7 @@ def run_each(kind: str, hooks: Iterable[HookPlan], told: Told, *, directory: str
     failures = []
     for number, hook in enumerate(hooks):
         if failure := _run(hook, encode_json(told), directory, None):
-            failures.append(f"error running {kind} hook #{number}: {hook.path}: {failure}")
+            failures.append(f"error running hook #{number} of {kind}: {hook.path}: {failure}")
     return failures
 
 
