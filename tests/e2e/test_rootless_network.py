@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import shutil
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 
 import pytest
 from harness import Daemon
@@ -170,6 +173,21 @@ def test_connections_ports_and_the_way_out_survive_the_engine(place: Place, end:
         assert hear(place, WORLD, 8000) == HOST
         place.text("rm", "--force", "web")
         place.host.call(lambda: socket.create_server(("0.0.0.0", 8080)).close())
+
+
+def test_the_way_out_ends_with_the_keeper_and_comes_back_with_the_engine(place: Place) -> None:
+    place.text("run", "--detach", "--name", "stays", IMAGE, "sleep", "1000")
+    pasta = int((place.daemon.run_root / "pasta.pid").read_text())
+    keeper = int(Path(f"/proc/{pasta}/stat").read_text().rpartition(") ")[2].split()[1])
+    ended = os.pidfd_open(pasta)
+    os.kill(keeper, signal.SIGKILL)
+    assert select.select([ended], [], [], 10)[0]
+    os.close(ended)
+    place.daemon.stop()
+    place.daemon.start(pass_fds=[place.host.fd])
+    with serving(place.world, 8000):
+        assert hear(place, WORLD, 8000) == HOST
+    assert place.text("inspect", "--format", "{{.State.Running}}", "stays") == "true"
 
 
 def _connect_patiently(port: int) -> socket.socket:

@@ -38,11 +38,12 @@ class Way(NamedTuple):
 
 
 class Pasta:
-    """One pasta process, in the foreground; the caller's to `end`."""
+    """One pasta process, in the foreground; the caller's to `end`. It ends with the thread that has started it, too."""
 
     def __init__(self, inside: str, run_dir: Path) -> None:
         """Connect the network namespace of a process, `inside` being its /proc/PID/ns, in its user namespace.
-        `pidfd` is readable when it has ended. One that a killed keeper has left at `run_dir` is ended first.
+        `pidfd` is readable when it has ended. One that outlived its keeper at `run_dir` is ended first: the kernel
+        forgets the signal below where an execve changes privileges (PR_SET_PDEATHSIG(2const)).
 
         Raises KnarrError with pasta's reason, OSError.
         """
@@ -66,7 +67,12 @@ class Pasta:
         ]
         with open(os.memfd_create("pasta"), "w+b") as complaints:
             self._process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, cwd="/"
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                cwd="/",
+                preexec_fn=lambda: processes.prctl(processes.PR_SET_PDEATHSIG, signal.SIGKILL),
             )
             if not self._is_ready():
                 self.end()
