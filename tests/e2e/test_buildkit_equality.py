@@ -228,7 +228,7 @@ def failure(build: Build) -> str:
 
 @settings(max_examples=8 if settings.default.derandomize else 1000, suppress_health_check=list(HealthCheck))
 @given(_projects())
-def test_cached_and_uncached_results_are_the_same(do: Any, states: list[tuple[str, Tree, Tree]]) -> None:
+def test_cached_and_uncached_results_are_the_same(do: Any, docker: Any, states: list[tuple[str, Tree, Tree]]) -> None:
     async def work(client: BuildClient) -> None:
         with tempfile.TemporaryDirectory() as place:
             project = Project(Path(place))
@@ -243,4 +243,8 @@ def test_cached_and_uncached_results_are_the_same(do: Any, states: list[tuple[st
             run = {name for name in again.names if " RUN " in name}
             assert run <= set(again.cached)
 
-    do(work)
+    try:
+        do(work)
+    finally:  # an example does not depend on the ones before it, and many do not fill the disk
+        docker("image", "prune", "--force")
+        docker("builder", "prune", "--all", "--force")

@@ -61,7 +61,7 @@ class BuildKit:
         exporters: dict[str, Exporter] = {
             "local": LocalExporter(store.layers),
             "tar": TarExporter(store.layers),
-            **dict.fromkeys(("moby", "image"), ImageExporter(store, engine.images.name, self._push)),
+            **dict.fromkeys(("moby", "image"), ImageExporter(store, engine.images.announce, self._push)),
             **dict.fromkeys(("oci", "docker"), ArchiveExporter(store)),
         }
         export = Exporting(store, self.sessions, exporters, self._place)

@@ -100,6 +100,10 @@ class ImageService:
     async def name(self, target: str, name: Reference) -> None:
         """Let a name stand for an image, a manifest or an index. Raises NotFound, InvalidParameter, Conflict."""
         await asyncio.to_thread(self.store.tag, target, name)
+        self.announce(target, name)
+
+    def announce(self, target: str, name: Reference) -> None:
+        """Tell that a name stands for an image, a manifest or an index from now on. Raises NotFound."""
         self._publish(self.store.resolve(target), "tag", name.familiar)
 
     async def load(self, archive: BinaryIO, report: Report, *, quiet: bool = False, platform: str = "") -> None:

@@ -6,7 +6,7 @@ attestations) or leaves the engine is packed as manifests, for which layers have
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from knarr.build.threads import entered, in_thread
 from knarr.buildkit.exporters.annotations import Annotations
@@ -22,8 +22,8 @@ from knarr.images.store import ImageStore
 _REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "force-compression")
 """What would make another result than the one that is made."""
 
-Tag = Callable[[str, Reference], Awaitable[None]]
-"""Let a name mean an image id, or the digest of an index or a manifest."""
+Announce = Callable[[str, Reference], None]
+"""Tell that a name stands for an image id, or the digest of an index or a manifest, from now on."""
 
 Push = Callable[[Job, Reference], Awaitable[Descriptor]]
 """Push what a name stands for; what was pushed."""
@@ -32,13 +32,16 @@ Push = Callable[[Job, Reference], Awaitable[Descriptor]]
 class ImageExporter:
     """Puts results into the image store."""
 
-    def __init__(self, store: ImageStore, tag: Tag, push: Push) -> None:
+    def __init__(self, store: ImageStore, announce: Announce, push: Push) -> None:
         self._store = store
-        self._tag = tag
+        self._announce = announce
         self._push = push
 
     async def export(self, job: Job) -> dict[str, str]:
-        """Add the images, name them; what the client is told. Raises InvalidParameter, Conflict, Unsupported."""
+        """Add the images with their names at one moment; what the client is told.
+
+        Raises InvalidParameter, Conflict, Unsupported.
+        """
         wanted, names = job.wanted, self._names(job)
         push = wanted.flag("push")
         annotations = Annotations.read(wanted.attributes)
@@ -46,13 +49,13 @@ class ImageExporter:
         packing = Packing(names, annotations, attested, wanted.compression())
         packed = attested or (push and packing.compression != "gzip") or bool(annotations) or len(job.results) > 1
         async with entered(self._store.adding()):
-            image, described = await in_thread(self._add, job.results, packing if packed else None)
+            before = [self._store.target_of(name) for name in names]
+            image, described = await in_thread(self._add, job.results, packing if packed else None, names)
             job.vertex.status("exporting layers", completed=True)
             job.vertex.status(f"writing image {image.id}", completed=True)
-            for name in names:
-                before = self._store.target_of(name)
-                await self._tag(described.digest, name)
-                await in_thread(self._forget, name, before, described.digest)
+            for name, earlier in zip(names, before, strict=True):
+                self._announce(described.digest, name)
+                await in_thread(self._forget, name, earlier, described.digest)
                 job.vertex.status(f"naming to {name}", completed=True)
         if push:
             for name in names:
@@ -85,15 +88,17 @@ class ImageExporter:
         if not tags and {image.id for image in store.images_of(before)} <= images and store.target_of(digest) == before:
             store.untag(digest)
 
-    def _add(self, results: list[Finished], packing: Packing | None) -> tuple[Image, Descriptor]:
-        """The main image, and what a name is to stand for."""
+    def _add(
+        self, results: list[Finished], packing: Packing | None, names: Sequence[Reference]
+    ) -> tuple[Image, Descriptor]:
+        """The main image, and what the names stand for."""
         for result in results:
             if result.chain is not None:
                 self._store.add_layer(result.chain)
         if packing is None:
             document = results[0].document
-            image = self._store.add(document)
+            image = self._store.add(document, names=names)
             return image, Descriptor(layouts.CONFIG_TYPES[0], image.id, len(document))
         package = packing.pack(self._store, results)
-        main = self._store.add_tree(package.top, package.parts, configurations=package.configurations)
+        main = self._store.add_tree(package.top, package.parts, names=names, configurations=package.configurations)
         return main, package.descriptor
