@@ -156,6 +156,55 @@ def test_cancelled_steps_are_stopped(do: Any, engine_host: Daemon, tmp_path: Pat
     assert "sleep 987654" not in " ".join(command_lines())
 
 
+def test_a_step_that_several_builds_want_is_run_once(engine_host: Daemon, tmp_path: Path) -> None:
+    text = "FROM busybox\nRUN date +%N > /once; sleep 0.2; echo run\n"
+
+    async def one(name: str) -> Build:
+        (tmp_path / name).mkdir()
+        async with BuildClient.connected(engine_host.socket_path) as client:
+            return await client.build(tmp_path / name, text)
+
+    async def work() -> list[Build]:
+        return await asyncio.gather(*(one(name) for name in "abcd"))
+
+    done = asyncio.run(work())
+    assert len({each.image for each in done}) == 1
+    assert sorted(each.log for each in done) == ["", "", "", "run\n"]
+
+
+def test_a_step_goes_on_for_others_when_one_is_cancelled(engine_host: Daemon, tmp_path: Path) -> None:
+    cache = "--mount=type=cache,id=two-clients,target=/c"
+    text = f"FROM busybox\nRUN {cache} echo began; test -e /c/seen && exit; touch /c/seen; exec sleep 987655\n"
+
+    async def work() -> Build:
+        began, waits = asyncio.Event(), asyncio.Event()
+
+        def first(build: Build, message: control.StatusResponse) -> None:
+            if any(b"began" in log.msg for log in message.logs):
+                began.set()
+
+        def second(build: Build, message: control.StatusResponse) -> None:
+            if any("RUN" in vertex.name for vertex in message.vertexes):
+                waits.set()
+
+        (tmp_path / "one").mkdir()
+        (tmp_path / "two").mkdir()
+        async with (
+            BuildClient.connected(engine_host.socket_path) as one,
+            BuildClient.connected(engine_host.socket_path) as two,
+        ):
+            cancelled = asyncio.ensure_future(one.build(tmp_path / "one", text, watch=first))
+            await began.wait()
+            other = asyncio.ensure_future(two.build(tmp_path / "two", text, watch=second))
+            await waits.wait()
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            return await other
+
+    assert asyncio.run(work()).error is None
+    assert "sleep 987655" not in " ".join(command_lines())
+
+
 def command_lines() -> Iterator[str]:
     """Those of all processes."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
@@ -378,6 +427,25 @@ def test_a_cache_that_is_not_there_is_no_failure(build: Any) -> None:
     done = build("FROM busybox\nRUN true\n", **imported("local", src="nowhere", digest="sha256:" + "0" * 64))
     assert done.error is None
     assert any(vertex.error for vertex in done.status.vertexes)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "supported"),
+    [
+        ("compression", "gzip", True),
+        ("compression", "zstd", False),
+        ("compression-level", "9", False),
+        ("force-compression", "true", False),
+        ("image-manifest", "true", True),
+        ("image-manifest", "false", False),
+        ("oci-mediatypes", "0", False),
+        ("registry.insecure", "false", True),
+    ],
+)
+def test_the_form_of_a_cache(build: Any, name: str, value: str, supported: bool) -> None:
+    done = build("FROM busybox\nRUN true\n", caches=(("local", {"dest": "d", name: value}),))
+    words = "" if done.error is None else done.error.message
+    assert words == ("" if supported else f"cache exporter local does not support {name}={value}")
 
 
 async def prune(client: BuildClient) -> None:

@@ -21,6 +21,7 @@ from knarr.buildkit.exporters.request import Finished, Job, Wanted
 from knarr.buildkit.frontend import FindPlace
 from knarr.buildkit.results import Result, Target
 from knarr.buildkit.sessions import Sessions
+from knarr.dockerfile.values import boolean
 from knarr.errors import KnarrError, Unsupported
 from knarr.images.store import ImageStore
 
@@ -32,6 +33,17 @@ _TITLES = {
     "tar": "exporting to client tarball",
     "local": "exporting to client directory",
 }
+
+
+_CACHES_HAVE = {
+    "compression": "gzip",
+    "compression-level": "",
+    "force-compression": "false",
+    "image-manifest": "true",
+    "oci-mediatypes": "true",
+    "registry.insecure": "false",
+}
+"""What caches are written with, by the attribute that would ask for something else."""
 
 
 class Exporter(Protocol):
@@ -140,10 +152,21 @@ def _wanted(build: Build) -> list[Wanted]:
 
 
 def _caches(build: Build) -> list[Wanted]:
-    """The caches that are to be exported."""
+    """The caches that are to be exported. Raises Unsupported."""
     cache = build.request.Cache
     found = [Wanted(each.Type, number, dict(each.Attrs)) for number, each in enumerate(cache.Exports)]
     if cache.ExportRefDeprecated:
         attributes = {**cache.ExportAttrsDeprecated, "ref": cache.ExportRefDeprecated}
         found.append(Wanted("registry", len(found), attributes))
+    for each in found:
+        _check_cache(each)
     return found
+
+
+def _check_cache(cache: Wanted) -> None:
+    """Raises Unsupported for attributes that ask for another form than the one that caches are written in."""
+    for name, value in _CACHES_HAVE.items():
+        asked = cache.attributes.get(name, "")
+        same = cache.flag(name) == boolean(value) if asked and value in ("true", "false") else asked in ("", value)
+        if cache.kind != "inline" and not same:  # what is inline is written with the image
+            raise Unsupported(f"cache exporter {cache.kind} does not support {name}={asked}")
