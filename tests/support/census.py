@@ -133,12 +133,22 @@ def _namespaces(daemon: Daemon) -> set[str]:
 
 
 def _descriptors(daemon: Daemon) -> Iterator[str]:
-    """Of knarrd and of everything else in its cgroup: the zygote, shims."""
+    """Of knarrd and of everything else in its cgroup: the zygote, shims. Not pasta's, another program: it fills pools
+    of pipes and sockets some time after its start."""
     for pid in daemon.pids():
+        if _program(pid) == "pasta":
+            continue
         assert daemon.process is not None
         owner = "knarrd" if pid == daemon.process.pid else "zygote or shim"
         for link in _links_in(Path(f"/proc/{pid}/fd")):
             yield f"{owner}: {_NUMBER.sub('N', _ID.sub('ID', link))}"
+
+
+def _program(pid: int) -> str:
+    try:
+        return Path(Path(f"/proc/{pid}/cmdline").read_text(errors="replace").partition("\0")[0]).name
+    except OSError:
+        return ""  # just ended
 
 
 def _links_in(directory: Path) -> Iterable[str]:
