@@ -12,6 +12,7 @@ import pytest
 from buildkit_client import Build, BuildClient, Received
 from grpclib.client import UnaryStreamMethod
 from harness import Daemon
+from rootful import LOOPBACK
 
 from knarr.buildkit.proto import content_pb2 as content
 from knarr.buildkit.proto import control_pb2 as control
@@ -140,6 +141,28 @@ def test_how_layers_are_compressed(build: Any, engine_host: Daemon, compression:
 def test_compressions_that_there_are_not(build: Any) -> None:
     done = build(SIMPLE, exporter="oci", attributes={"compression": "estargz"}, received=Received(tree=False))
     assert done.error.message == "exporter oci does not support compression=estargz"
+
+
+@pytest.mark.parametrize("kind", ["image", "oci"])
+@pytest.mark.parametrize("wanted", [{"oci-mediatypes": "false", "compression": "zstd"}, {"source-date-epoch": "1"}])
+def test_options_of_exporters_that_there_are_not(build: Any, kind: str, wanted: dict[str, str]) -> None:
+    attributes = {"name": "localhost:1/refused:1", "push": "true", **wanted}
+    done = build(SIMPLE, exporter=kind, attributes=attributes, received=Received(tree=False))
+    assert done.error.message.startswith(f"exporter {kind} does not support {next(iter(wanted))}")
+
+
+@LOOPBACK
+@pytest.mark.parametrize(
+    ("more", "kind"),
+    [
+        ({}, "application/vnd.docker.distribution.manifest.v2+json"),
+        ({"oci-mediatypes": "true"}, "application/vnd.oci.image.manifest.v1+json"),
+    ],
+)
+def test_the_kind_of_manifest_that_is_pushed(build: Any, registry: str, more: dict[str, str], kind: str) -> None:
+    text = f"FROM busybox\nCOPY Dockerfile /pushed-{len(more)}\n"  # that nobody has packed before
+    done = build(text, attributes={"name": f"{registry}/kind:1", "push": "true", **more})
+    assert json.loads(base64.b64decode(done.response["containerimage.descriptor"]))["mediaType"] == kind
 
 
 def test_a_bill_of_materials(build: Any) -> None:

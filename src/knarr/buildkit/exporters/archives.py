@@ -24,7 +24,7 @@ from knarr.storage import archive_writer
 from knarr.storage import tar_format as tar
 from knarr.storage.tar_format import Entry
 
-_REFUSED = ("compression-level", "force-compression", "store")
+_REFUSED = ("compression-level", "force-compression", "store", "source-date-epoch")
 _CLIENTS_STORE = "export"
 """What clients call the layout that tar=false fills."""
 
@@ -39,6 +39,8 @@ class ArchiveExporter:
         """Send the archive; what the client is told. Raises InvalidParameter, Unsupported, KnarrError."""
         wanted = job.wanted
         wanted.refuse(*_REFUSED)
+        if wanted.kind == "oci" and not wanted.flag("oci-mediatypes", True):
+            raise Unsupported("exporter oci does not support oci-mediatypes=false")
         annotations = Annotations.read(wanted.attributes)
         attested = any(not each.inline_only for result in job.results for each in result.attestations)
         packing = Packing(wanted.names(), annotations, attested or len(job.results) > 1, wanted.compression())

@@ -19,7 +19,10 @@ from knarr.images.layouts import Descriptor
 from knarr.images.references import Reference
 from knarr.images.store import ImageStore
 
-_REFUSED = ("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "force-compression")
+_REFUSED = (
+    *("push-by-digest", "dangling-name-prefix", "compression-level", "registry.insecure", "force-compression"),
+    "source-date-epoch",
+)
 """What would make another result than the one that is made."""
 
 Announce = Callable[[str, Reference], None]
@@ -48,6 +51,9 @@ class ImageExporter:
         attested = any(push or not each.inline_only for result in job.results for each in result.attestations)
         packing = Packing(names, annotations, attested, wanted.compression())
         packed = attested or (push and packing.compression != "gzip") or bool(annotations) or len(job.results) > 1
+        packed = packed or (push and wanted.flag("oci-mediatypes"))
+        if packed and not wanted.flag("oci-mediatypes", True):
+            raise Unsupported(f"exporter {wanted.kind} does not support oci-mediatypes=false with what it is to write")
         async with entered(self._store.adding()):
             before = [self._store.target_of(name) for name in names]
             image, described = await in_thread(self._add, job.results, packing if packed else None, names)
