@@ -46,6 +46,14 @@ def test_containerd_hears_why_not(containerd: Containerd) -> None:
     assert 'create failed: knarr-runtime create failed: exec: "no-such-program": executable file not' in done.stderr
 
 
+def test_containerd_forgets_what_did_not_start(containerd: Containerd) -> None:
+    program = containerd.rootfs / "bin/text"
+    program.write_text("no format of the kernel's")
+    program.chmod(0o755)
+    assert "exec format error" in containerd.run("unstarted", "text", flags=("--rm",)).stderr
+    assert "unstarted" not in containerd.ok("task", "ls").split()
+
+
 def test_containerd_execs(containerd: Containerd, task: str) -> None:
     done = containerd("task", "exec", "--exec-id", "one", "--cwd", "/tmp", task, "sh", "-c", "pwd; exit 5")
     assert (done.stdout, done.returncode) == ("/tmp\n", 5)

@@ -17,7 +17,7 @@ from knarr.errors import Conflict, InvalidParameter
 from knarr.kernel import mounts, namespaces, processes
 from knarr.light import ExitStack, MsgspecError, NamedTuple, decode_json, replace, suppress
 from knarr.runtime import console, ending, listening
-from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store
+from knarr.runtime.containers import FAILURE_FIFO, START_FIFO, Container, Store, open_main
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -245,8 +245,23 @@ def start(store: Store, container: Container) -> None:
         raise InvalidParameter("cannot start a container without a process: it is not set in the runtime spec")
     failure = _open_gate(store.directory(container.id))
     if failure is not None:
+        _await_end(container)
         raise LaunchError(failure.text, failure.code)
     _run_poststart(store, container)
+
+
+def _await_end(container: Container) -> None:
+    """Of a process that is about to end: engines clean up at once after a failed start, and only what has ended."""
+    try:
+        pidfd = open_main(container)
+    except Conflict:
+        return
+    try:
+        poller = select.poll()
+        poller.register(pidfd, select.POLLIN)
+        poller.poll()
+    finally:
+        os.close(pidfd)
 
 
 def _run_poststart(store: Store, container: Container) -> None:
