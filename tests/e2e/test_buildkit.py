@@ -90,8 +90,10 @@ def test_a_failing_step_shows_its_lines(build: Any) -> None:
     assert source["info"]["filename"] == "Dockerfile"
 
 
-@pytest.mark.parametrize("source", ["nope", "../up/../nope", "--from=busybox /nope"])
-def test_a_missing_file(build: Any, source: str) -> None:
+@pytest.mark.parametrize("source", ["nope", "../up/../nope", "--from=busybox /nope", "nop[e]"])
+def test_a_missing_file(build: Any, context: Path, source: str) -> None:
+    if "[" in source:
+        (context / "nope").symlink_to("nowhere")
     words = r'failed to compute cache key: failed to calculate checksum of ref \S+: "/nope": not found'
     assert re.fullmatch(words, build(f"FROM busybox\nCOPY {source} /x\n").error.message)
 

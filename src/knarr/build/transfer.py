@@ -72,7 +72,9 @@ class Transfer:
             self.need_directory()
         patterns = Patterns(excludes) if excludes else None
         for path, source in found:
-            self._add(root_fd, path, self._kept_parents(path, source) if parents else None, patterns)
+            with owned(self._open(root_fd, path, where)) as fd:
+                mode = os.fstat(fd).st_mode
+            self._add(root_fd, path, mode, self._kept_parents(path, source) if parents else None, patterns)
 
     def need_directory(self) -> None:
         """There are several sources. Raises InvalidParameter unless the destination is written as a directory."""
@@ -86,11 +88,18 @@ class Transfer:
     def _find(self, root_fd: int, source: str, where: str) -> list[str]:
         path = selection.cleaned(source, self._keyword)
         try:
-            os.close(paths.open_in_root(root_fd, path))
+            os.close(self._open(root_fd, path, where))
             return [path]
-        except OSError as error:
+        except InvalidParameter:
             if selection.is_pattern(path):
                 return selection.matches(root_fd, path)
+            raise
+
+    def _open(self, root_fd: int, path: str, where: str) -> int:
+        """O_PATH; the descriptor is the caller's. Raises InvalidParameter, MissingFile."""
+        try:
+            return paths.open_in_root(root_fd, path)
+        except OSError as error:
             failed = f"{self._keyword} failed: {where}stat {path}"
             if isinstance(error, FileNotFoundError):
                 raise MissingFile(f"{failed}: file does not exist", path) from None
@@ -103,9 +112,7 @@ class Transfer:
         depth = len(selection.cleaned(before, "COPY").split("/")) if pivot and before not in ("", ".") else 0
         return "/".join(path.split("/")[depth:])
 
-    def _add(self, root_fd: int, path: str, kept: str | None, patterns: Patterns | None) -> None:
-        with owned(paths.open_in_root(root_fd, path)) as fd:
-            mode = os.fstat(fd).st_mode
+    def _add(self, root_fd: int, path: str, mode: int, kept: str | None, patterns: Patterns | None) -> None:
         if stat.S_ISDIR(mode):
             self.kind = self.kind or "dir"
             target = self._target if kept is None else _join(self._target, kept)
