@@ -20,9 +20,9 @@ _GAP = 3
 _ID = 12
 
 
-def show(images: Sequence[ImageSummary], *, untagged: bool) -> None:
-    """Print them; those without a tag only if `untagged`."""
-    shown = [image for image in images if untagged or image.get("RepoTags")]
+def show(images: Sequence[ImageSummary], *, dangling: bool) -> None:
+    """Print them; those without a name, be it a digest of a repository, only if `dangling`."""
+    shown = [image for image in images if dangling or image.get("RepoTags") or image.get("RepoDigests")]
     blocks = [list(_lines(image)) for image in shown]
     first = max((len(line[0].encode()) for block in blocks for line in block), default=len("IMAGE"))
     apart = any(_platforms(image) for image in shown)

@@ -73,7 +73,7 @@ def _show_tree(invocation: Invocation, filters: Filters) -> int:
         raise CommandError("--format is not yet supported with --tree")
     call = images.list_all(everything=options.on("all"), manifests=True, filters=filters)
     found = invocation.session.engine.call(call)
-    image_tree.show(found, untagged=options.on("all"))
+    image_tree.show(found, dangling=options.on("all"))
     return 0
 
 
