@@ -471,8 +471,11 @@ def _no_leftovers(engine_host: Daemon) -> Iterator[None]:
     assert str(engine_host.run_root / "build") not in Path("/proc/self/mounts").read_text()
 
 
-def test_the_cache_is_bounded(new_daemon: Any, busybox_archive: bytes, tmp_path: Path) -> None:
-    daemon: Daemon = new_daemon("--build-cache-limit", "3m")
+@pytest.mark.parametrize("policy", [None, {"maxUsedSpace": "3m", "all": True, "filter": ["unused-for=0s"]}])
+def test_the_cache_is_bounded(new_daemon: Any, busybox_archive: bytes, tmp_path: Path, policy: Any) -> None:
+    file = tmp_path / "daemon.json"
+    file.write_text(json.dumps({"builder": {"gc": {"policy": [policy]}}}))
+    daemon: Daemon = new_daemon(*(["--config-file", str(file)] if policy else ["--build-cache-limit", "3m"]))
     daemon.start()
     daemon.docker("import", "-", "busybox", input=busybox_archive)
 

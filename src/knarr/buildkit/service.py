@@ -66,7 +66,7 @@ class BuildKit:
         }
         export = Exporting(store, self.sessions, exporters, self._place)
         record = worker.record(
-            engine.system.engine_id(), store.layers.driver, host.gateway, emulation.runnable(), host.cache.limit
+            engine.system.engine_id(), store.layers.driver, host.gateway, emulation.runnable(), host.cache.policies
         )
         entitlements = host.entitlements
         records = BuildRecords(engine.database)

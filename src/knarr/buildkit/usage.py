@@ -9,6 +9,7 @@ from pathlib import Path
 
 from knarr.build.cache import BuildCache, CacheEntry
 from knarr.build.kept import KeptDirectories
+from knarr.build.policies import Policy
 from knarr.build.threads import in_thread
 from knarr.buildkit.progress import timestamp
 from knarr.buildkit.proto import control_pb2 as pb
@@ -51,10 +52,11 @@ class Usage:
         old = time.time_ns() - request.keepDuration
         found = await in_thread(self._all)
         total = sum(record.Size for record in found)
-        keep = _kept(request, total, self._free())
+        policy = Policy(reserved=request.reservedSpace, most=request.maxUsedSpace, free=request.minFreeSpace)
+        keep = policy.keep(total, self._free())
         removed = []
         for record in sorted(found, key=lambda one: one.LastUsedAt.ToNanoseconds()):
-            if keep is not None and total <= keep:
+            if keep and total <= keep:
                 break
             fitting = fits(record) and record.LastUsedAt.ToNanoseconds() <= old
             if fitting and (request.all or not record.Shared) and await in_thread(self._remove, record):
@@ -74,16 +76,6 @@ class Usage:
         self._results.remove([record.ID])
         self._images.drop_layers([entry.chain])
         return True
-
-
-def _kept(request: pb.PruneRequest, total: int, free: int) -> int | None:
-    """How much of `total` is to stay, None for nothing; `free` is what the disk has. All in bytes."""
-    if not (request.maxUsedSpace or request.reservedSpace or request.minFreeSpace):
-        return None
-    keep = request.maxUsedSpace or (total if request.minFreeSpace else 0)
-    if request.minFreeSpace > free:
-        keep = min(keep, total - (request.minFreeSpace - free))
-    return max(keep, request.reservedSpace)
 
 
 def _record(entry: CacheEntry, *, shared: bool) -> pb.UsageRecord:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import knarr
+from knarr.build.policies import Policy
 from knarr.buildkit.proto import caps_pb2, ops_pb2, worker_pb2
 from knarr.images.platforms import Platform
 
@@ -62,9 +63,11 @@ def version() -> worker_pb2.BuildkitVersion:
     return worker_pb2.BuildkitVersion(package="knarr", version=_PROTOCOL_VERSION, revision=knarr.__version__)
 
 
-def record(id: str, driver: str, gateway: str, platforms: Sequence[Platform], limit: int) -> worker_pb2.WorkerRecord:
-    """The worker. `driver` is the storage driver's name, `gateway` the host's address on the default bridge, `limit`
-    how much builds may keep (bytes, 0 for anything).
+def record(
+    id: str, driver: str, gateway: str, platforms: Sequence[Platform], policies: Sequence[Policy]
+) -> worker_pb2.WorkerRecord:
+    """The worker. `driver` is the storage driver's name, `gateway` the host's address on the default bridge, `policies`
+    say what builds may keep.
 
     A worker that names its snapshotter can do what dockerd can with its containerd image store: export archives and
     caches, push, and build for several platforms.
@@ -79,9 +82,19 @@ def record(id: str, driver: str, gateway: str, platforms: Sequence[Platform], li
         ID=id,
         Labels=labels,
         platforms=[platform_message(each) for each in platforms],
-        GCPolicy=[{"all": True, "maxUsedSpace": limit}] if limit else [],
+        GCPolicy=[_rule(policy) for policy in policies],
         BuildkitVersion=version(),
     )
+
+
+def _rule(policy: Policy) -> dict[str, object]:
+    return {
+        "all": policy.all,
+        "filters": [f"{name}={value}" for name, values in policy.filters.items() for value in values],
+        "reservedSpace": policy.reserved,
+        "maxUsedSpace": policy.most,
+        "minFreeSpace": policy.free,
+    }
 
 
 def platform_message(platform: Platform) -> ops_pb2.Platform:

@@ -153,7 +153,7 @@ def engine_settings(config: DaemonConfig) -> EngineSettings:
         cgroupns_mode=config.default_cgroupns_mode,
         ipc_mode=config.default_ipc_mode,
         shm_size=config.shm_size,
-        build_cache_limit=config.cache_limit,
+        build_cache_policies=config.cache_policies,
         build_entitlements=config.build_entitlements,
         ulimits=[Ulimit(name=name, soft=limit.soft, hard=limit.hard) for name, limit in config.default_ulimits.items()],
         runtime=config.default_runtime or runtimes.OWN,

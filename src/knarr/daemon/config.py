@@ -16,6 +16,8 @@ import msgspec
 from msgspec import Struct, field
 
 from knarr import places
+from knarr.build import policies
+from knarr.build.policies import Policy
 from knarr.daemon import runtimes, units
 from knarr.daemon.command_line import Invocation, default_config_file
 from knarr.daemon.options import OPTIONS, UNSUPPORTED
@@ -30,7 +32,7 @@ RELOADABLE = ("debug", "insecure-registries", "labels", "live-restore", "registr
 _PATHS = ("data_root", "exec_root", "pidfile", "tlscacert", "tlscert", "tlskey", "seccomp_profile")
 _INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{0,15}")
 _PROXIES = {"http-proxy", "https-proxy", "no-proxy"}
-_KEYS = {option.name for option in OPTIONS}
+_KEYS = {option.name for option in OPTIONS} | {"build-cache-policies"}  # of builder.gc, which no flag can tell
 
 
 class AddressPool(Struct, frozen=True):
@@ -94,6 +96,7 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
     runtimes: dict[str, Runtime] = {}
     default_shm_size: int | str = 64 << 20
     build_cache_limit: int | str = ""
+    build_cache_policies: list[Policy] | None = None
     build_entitlements: list[str] = field(default_factory=lambda: ["network.host"])
     default_ulimits: dict[str, UlimitDefault] = {}
     init: bool = False
@@ -144,12 +147,15 @@ class DaemonConfig(Struct, rename="kebab", kw_only=True, forbid_unknown_fields=T
         return self.tls or self.tlsverify
 
     @property
-    def cache_limit(self) -> int:
-        """Bytes that the build cache may have, 0 for any number: a tenth of the disk unless it is set."""
+    def cache_policies(self) -> list[Policy]:
+        """What the build cache may have: a tenth of the disk unless it is set; with a limit of 0 anything."""
         if self.build_cache_limit != "":
-            return units.size(self.build_cache_limit)
+            limit = units.size(self.build_cache_limit)
+            return [Policy(all=True, most=limit)] if limit else []
+        if self.build_cache_policies is not None:
+            return self.build_cache_policies
         disk = os.statvfs(self.data_dir)
-        return max(disk.f_frsize * disk.f_blocks // 10, 2 << 30)
+        return [Policy(all=True, most=max(disk.f_frsize * disk.f_blocks // 10, 2 << 30))]
 
     @property
     def shm_size(self) -> int:
@@ -193,9 +199,11 @@ def read_file(path: str | None) -> dict[str, Any]:
         values = msgspec.json.decode(content or b"{}", type=dict[str, Any])
     except msgspec.MsgspecError as error:
         raise InvalidParameter(_in_file(source, str(error))) from None
-    return _known(
-        source, _with_builder(_with_proxies({key: value for key, value in values.items() if value is not None}))
-    )
+    values = _with_proxies({key: value for key, value in values.items() if value is not None})
+    try:
+        return _known(source, _with_builder(values))
+    except ValueError as error:
+        raise InvalidParameter(_in_file(source, str(error))) from None
 
 
 def check(config: DaemonConfig) -> None:
@@ -257,14 +265,14 @@ def _with_builder(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(builder, dict) or not set(builder) <= {"gc", "entitlements"}:
         return {**values, "builder": builder}  # to be refused by this name
     gc, entitlements = builder.get("gc", {}), builder.get("entitlements", {})
-    if not isinstance(gc, dict) or not set(gc) <= {"enabled", "defaultKeepStorage"}:
+    if not isinstance(gc, dict) or not set(gc) <= {"enabled", *policies.names()}:
         return {**values, "builder": builder}
     if not isinstance(entitlements, dict) or not set(entitlements) <= _ENTITLEMENTS.keys():
         return {**values, "builder": builder}
     if gc.get("enabled") is False:
         values = {"build-cache-limit": 0, **values}
-    elif "defaultKeepStorage" in gc:
-        values = {"build-cache-limit": gc["defaultKeepStorage"], **values}
+    elif (found := policies.read(gc, units.size)) is not None:
+        values = {"build-cache-policies": found, **values}
     if entitlements:
         wanted = {"network-host": True, **entitlements}
         granted = [_ENTITLEMENTS[name] for name, allowed in wanted.items() if allowed is True]

@@ -166,7 +166,7 @@ OPTIONS: tuple[Option, ...] = (
         ("--build-cache-limit",),
         "bytes",
         "SIZE",
-        "what builds may keep (default: a tenth of the disk; 0: anything); daemon.json's builder.gc.defaultKeepStorage",
+        "what builds may keep (default: a tenth of the disk; 0: anything); or daemon.json's builder.gc",
     ),
     Option(
         _CONTAINERS,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from knarr.build.cache import BuildCache, CacheEntry
 from knarr.build.kept import KeptDirectories
+from knarr.build.policies import FILTERS, Policy
 from knarr.engine import times
 from knarr.engine.events import EventBus
 from knarr.engine.filters import Filters
@@ -16,10 +18,6 @@ from knarr.errors import InvalidParameter
 from knarr.images.image import chain_ids
 from knarr.images.store import ImageStore
 
-_FILTERS = frozenset(
-    {"id", "parent", "description", "type", "inuse", "shared", "private", "until", "unused-for", "label", "label!"}
-)
-"""Results have no labels; `docker system prune` sends its filters to all that it prunes."""
 _SECOND = 10**9
 _DIRECTORIES = ("exec.cachemount", "source.local")
 
@@ -27,15 +25,23 @@ _DIRECTORIES = ("exec.cachemount", "source.local")
 class BuildCacheService:
     """What the API's routes call."""
 
-    def __init__(self, cache: BuildCache, root: Path, images: ImageStore, events: EventBus, limit: int) -> None:
-        """`root` is where builds keep directories; `limit` is what all may have together, in bytes, 0 for any."""
+    def __init__(
+        self, cache: BuildCache, root: Path, images: ImageStore, events: EventBus, policies: Sequence[Policy]
+    ) -> None:
+        """`root` is where builds keep directories; `policies` say what all may have together.
+
+        Raises InvalidParameter for a policy's moments.
+        """
+        self._root = root
+        self.policies = policies
         self.results = cache
         self.mounted = KeptDirectories(root / "caches", "exec.cachemount", "cached mount")
         self.contexts = KeptDirectories(root / "synced", "source.local", "local source for context")
         self._kept = (self.mounted, self.contexts)
-        self.limit = limit
         self._images = images
         self._events = events
+        for policy in policies:
+            _moments(Filters(policy.filters))
 
     def rows(self) -> list[dict[str, Any]]:
         """The API's BuildCache of each entry. Layers that an image has too are shared. Blocks."""
@@ -53,16 +59,28 @@ class BuildCacheService:
 
     async def collect(self) -> None:
         """After a build: forget what was used longest ago, as far as it is too much."""
-        if self.limit and await asyncio.to_thread(self.size) > self.limit:
-            await self.prune(None, all=True, keep=self.limit)
+        for policy in self.policies:
+            total = await asyncio.to_thread(self.size)
+            disk = os.statvfs(self._root.parent)
+            keep = policy.keep(total, disk.f_bavail * disk.f_frsize)
+            if total > keep:
+                await self._remove(Filters(policy.filters), all=policy.all, keep=keep)
 
     async def prune(self, filters: str | None, *, all: bool = False, keep: int = 0) -> dict[str, Any]:
         """Forget results, the least recently used first, until `keep` bytes are left at most; 0 keeps none.
 
         Those whose layers an image has stay unless `all` are wanted. Raises InvalidParameter.
         """
-        wanted = Filters.parse(filters, _FILTERS)
-        moments = [times.parse(text) for name in ("until", "unused-for") for text in wanted[name]]
+        wanted = Filters.parse(filters, FILTERS)
+        before = self._layers_size()
+        removed = await self._remove(wanted, all=all, keep=keep)
+        kept = sum(entry.size for entry in removed if entry.kind in _DIRECTORIES)
+        reclaimed = max(0, before - self._layers_size()) + kept
+        self._events.publish("builder", "prune", "", {"reclaimed": str(reclaimed)})
+        return {"CachesDeleted": [entry.key for entry in removed], "SpaceReclaimed": reclaimed}
+
+    async def _remove(self, wanted: Filters, *, all: bool, keep: int) -> list[CacheEntry]:
+        moments = _moments(wanted)
         chains = self._chains_of_images()
 
         def matches(entry: CacheEntry) -> bool:
@@ -70,13 +88,9 @@ class BuildCacheService:
             old = not any(entry.used * _SECOND >= moment for moment in moments)
             return old and (all or not row["Shared"]) and _passes(row, wanted)
 
-        before = self._layers_size()
         removed = await asyncio.to_thread(self._prune, matches, keep)
         await asyncio.to_thread(self._images.drop_layers, [entry.chain for entry in removed])
-        kept = sum(entry.size for entry in removed if entry.kind in _DIRECTORIES)
-        reclaimed = max(0, before - self._layers_size()) + kept
-        self._events.publish("builder", "prune", "", {"reclaimed": str(reclaimed)})
-        return {"CachesDeleted": [entry.key for entry in removed], "SpaceReclaimed": reclaimed}
+        return removed
 
     def _prune(self, matches: Callable[[CacheEntry], bool], keep: int) -> list[CacheEntry]:
         """Directories go first: what was in them can be sent or made again."""
@@ -96,6 +110,11 @@ class BuildCacheService:
 
     def _layers_size(self) -> int:
         return sum(layer.size for layer in self._images.layers.layers())
+
+
+def _moments(wanted: Filters) -> list[int]:
+    """Since when something has to have been unused. Raises InvalidParameter."""
+    return [times.parse(text) for name in ("until", "unused-for") for text in wanted[name]]
 
 
 def _row(entry: CacheEntry, *, shared: bool) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class Engine:
         self.networks = Networks(network, self._registry, self.events)
         self.memberships = Memberships(parts, launcher)
         kept = settings.data_root / "build"
-        self.build_cache = BuildCacheService(cache, kept, images, self.events, settings.build_cache_limit)
+        self.build_cache = BuildCacheService(cache, kept, images, self.events, settings.build_cache_policies)
         self.builds = Builds(parts, launcher, self.images, self.distribution, self.build_cache)
         self.system = SystemService(parts, self.containers, self.images, self.build_cache)
 

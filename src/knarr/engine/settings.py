@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
+from knarr.build.policies import Policy
 from knarr.engine.config import Ulimit
 
 
@@ -37,7 +38,7 @@ class EngineSettings(Struct, kw_only=True):
     dns_search: list[str] = field(default_factory=list)
     dns_opts: list[str] = field(default_factory=list)
     address_pools: list[tuple[str, int]] = field(default_factory=list)
-    build_cache_limit: int = 0
+    build_cache_policies: list[Policy] = field(default_factory=list)
     build_entitlements: list[str] = field(default_factory=lambda: ["network.host"])
     """What clients may allow the steps of their builds: network.host, security.insecure."""
     insecure_registries: list[str] = field(default_factory=list)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from knarr.build.policies import Policy
 from knarr.daemon import config
 from knarr.daemon.command_line import parse
 from knarr.daemon.config import DaemonConfig
@@ -29,7 +30,7 @@ def refusal(tmp_path: Path, *flags: str, **file: object) -> str:
 
 def test_every_option_is_a_field() -> None:
     fields = {field.encode_name for field in structs.fields(DaemonConfig)}
-    assert {option.name for option in OPTIONS} == fields
+    assert {option.name for option in OPTIONS} == fields - {"build-cache-policies"}  # builder.gc
     assert not fields & UNSUPPORTED.keys()
 
 
@@ -63,6 +64,37 @@ def test_what_builds_may_be_entitled(tmp_path: Path, builder: dict[str, object],
 def test_entitlements_that_there_are_not(tmp_path: Path) -> None:
     assert "builder: knarr does not have this option" in refusal(tmp_path, builder={"entitlements": {"device": True}})
     assert "unknown entitlement device" in refusal(tmp_path, "--build-entitlement", "device")
+
+
+@pytest.mark.parametrize(
+    ("gc", "policies"),
+    [
+        ({"enabled": False}, []),
+        ({"defaultKeepStorage": "1m"}, [Policy(all=True, reserved=1 << 20)]),
+        ({"defaultMaxUsedSpace": "2k", "defaultMinFreeSpace": 7}, [Policy(all=True, most=2048, free=7)]),
+        (
+            {"policy": [{"keepStorage": "1k", "filter": ["unused-for=48h", "type=regular"]}, {"all": True}]},
+            [Policy(reserved=1024, filters={"unused-for": ["48h"], "type": ["regular"]}), Policy(all=True)],
+        ),
+    ],
+)
+def test_what_builds_may_keep(tmp_path: Path, gc: dict[str, object], policies: list[Policy]) -> None:
+    assert load(tmp_path, builder={"gc": gc}).cache_policies == policies
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ({"keepStorage": "much"}, "invalid size: 'much'"),
+        ({"keepStorage": [1]}, "keepStorage: sizes are needed"),
+        ({"filter": "x"}, 'a list of "name=value" is needed'),
+        ({"filter": ["color=red"]}, "invalid filter 'color'"),
+        ({"age": "1h"}, "unknown: age"),
+        (1, "a list of rules is needed"),
+    ],
+)
+def test_policies_that_make_no_sense(tmp_path: Path, rule: object, words: str) -> None:
+    assert words in refusal(tmp_path, builder={"gc": {"policy": [rule]}})
 
 
 def test_unknown_keys_are_all_named(tmp_path: Path) -> None:
