@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -255,6 +256,28 @@ def test_mounts_of_steps(build: Any, context: Path) -> None:
     )
     assert done.error is None
     assert sorted(done.log.split()) == sorted(["mounted", "other", "/rw/new", "1", "lo"])
+
+
+@LOOPBACK
+def test_files_of_an_archive_are_mounted(build: Any, web: tuple[str, Path], tmp_path: Path) -> None:
+    """What links lead to decides, as in a context of the client's."""
+    address, directory = web
+    steps = [f"RUN --mount=source={name},target=/m cat /m\n" for name in ("file", "link")]
+    steps += [f"RUN --mount=source={name},target=/m cat /m/file\n" for name in ("in", "way")]
+    (tmp_path / "Dockerfile").write_text("".join(["FROM busybox\n", *steps]))
+    (tmp_path / "Missing").write_text("FROM busybox\nRUN --mount=source=no,target=/m true\n")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "way").symlink_to("in")
+    for content in ("one", "two"):
+        (tmp_path / "in/file").write_text(content)
+        (tmp_path / "file").write_text(content)
+        with tarfile.open(directory / "a.tar", "w") as archive:
+            archive.add(tmp_path, ".")
+        done = build("", context=f"{address}/a.tar")
+        assert (done.error, done.log) == (None, content * 4)
+    missing = build("", context=f"{address}/a.tar", filename="Missing")
+    assert missing.error.message.endswith('"/no": not found')
 
 
 def test_a_cache_outlives_its_step(build: Any) -> None:

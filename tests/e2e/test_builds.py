@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import gzip
-import http.server
 import io
 import os
 import select
 import shutil
 import subprocess
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import docker
 import knarr_program
@@ -122,24 +119,6 @@ def test_pruning(engine_host: Daemon) -> None:
     assert "Total reclaimed space: 0B" in engine_host.text("system", "prune", "-f", "--filter", "label=none-has-this")
     assert "Total" in engine_host.text("builder", "prune", "-af")
     assert "Total reclaimed space: 0B" in knarr_program.text(engine_host.host, "builder", "prune", "-af")
-
-
-@pytest.fixture(scope="module")
-def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A web server on loopback: its address, and the directory that it shows."""
-    directory = tmp_path_factory.mktemp("web")
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def __init__(self, *arguments: Any) -> None:
-            super().__init__(*arguments, directory=str(directory))
-
-        def log_message(self, format: str, *arguments: Any) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", directory
-        server.shutdown()
 
 
 @LOOPBACK

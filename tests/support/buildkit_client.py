@@ -285,6 +285,7 @@ class BuildClient:
         self,
         context: Path,
         dockerfile: str = "",
+        /,
         *,
         exporter: str = "moby",
         attributes: dict[str, str] | None = None,

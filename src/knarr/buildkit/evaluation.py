@@ -157,7 +157,7 @@ class Evaluation:
 
     def _reference(self, operation: Operation) -> str:
         """What errors call the tree that files come from: BuildKit has the id of a snapshot there."""
-        source = operation.source if isinstance(operation, Transfer) else None
+        source = operation.source if isinstance(operation, Transfer) else operation
         return "knarr::" + (self._digests[source].removeprefix("sha256:")[:25] if source is not None else "")
 
     async def _perform(self, operation: Operation, inputs: list[Content], vertex: Vertex) -> Content:

@@ -14,6 +14,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 from knarr.build.context import Context
 from knarr.build.copying import Copy, Ownership
 from knarr.build.threads import in_thread
+from knarr.build.transfer import MissingFile
 from knarr.buildkit import status
 from knarr.buildkit.proto.bytes_pb2 import BytesMessage
 from knarr.buildkit.sessions import Session
@@ -67,9 +68,15 @@ class RemoteContext:
         self._context.close()
 
     def digest(self, path: str) -> str:
-        """The digest of what is at a path. Blocks: every file is read."""
+        """The digest of what is at a path, which links may lead to. Blocks: every file is read. Raises MissingFile."""
         everything = Copy(Ownership((0, 0)))
-        everything.add_tree(self.root_fd, posixpath.normpath("/" + path), b"")
+        place = posixpath.normpath("/" + path)
+        try:
+            everything.add_tree(self.root_fd, place, b"")
+        except NotADirectoryError:
+            everything.add_file(self.root_fd, place, b"file")
+        except FileNotFoundError:
+            raise MissingFile(f"{place}: file does not exist", place.strip("/")) from None
         return everything.digest()
 
 

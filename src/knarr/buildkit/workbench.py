@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from knarr.build.interface import StepMount
 from knarr.build.run_mounts import CacheDirectories
 from knarr.build.threads import in_thread
+from knarr.build.transfer import MissingFile
 from knarr.buildkit import callbacks
 from knarr.buildkit.contexts import Context
 from knarr.buildkit.graph import MountedInput, Run
@@ -211,7 +212,10 @@ def _inside(root: int, path: str, flags: int = os.O_PATH) -> int:
     try:
         return paths.open_in_root(root, path, flags)
     except OSError as error:
-        raise InvalidParameter(f"failed to mount {path}: {(error.strerror or '').lower()}") from error
+        words = f"failed to mount {path}: {(error.strerror or '').lower()}"
+        if isinstance(error, FileNotFoundError):
+            raise MissingFile(words, path.strip("/")) from error
+        raise InvalidParameter(words) from error
 
 
 def _write(path: Path, data: bytes, mode: int, uid: int, gid: int) -> None:
