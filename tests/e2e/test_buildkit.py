@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -278,6 +280,28 @@ def test_files_of_an_archive_are_mounted(build: Any, web: tuple[str, Path], tmp_
         assert (done.error, done.log) == (None, content * 4)
     missing = build("", context=f"{address}/a.tar", filename="Missing")
     assert missing.error.message.endswith('"/no": not found')
+
+
+@LOOPBACK
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_named_contexts_from_elsewhere(build: Any, web: tuple[str, Path], tmp_path: Path) -> None:
+    address, directory = web
+    place = tmp_path / "tree"
+    (place / "part").mkdir(parents=True)
+    (place / "part/file").write_text("of the repository")
+    git = ["git", "-C", str(place), "-c", "user.name=n", "-c", "user.email=e"]
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "m"], ["update-server-info"]):
+        subprocess.run([*git, *command], check=True)
+    shutil.copytree(place / ".git", directory / "named.git")
+    text = "FROM busybox\nCOPY --from=other file /f\nRUN --mount=from=other,target=/m cat /f /m/file\n"
+    done = build(text, **{"context:other": f"{address}/named.git#main:part"})
+    assert (done.error, done.log) == (None, "of the repository" * 2)
+    assert f"[context other] {address}/named.git#main:part" in done.names
+    (directory / "file").write_text("of the web")
+    done = build(text, **{"context:other": f"{address}/file"})
+    assert (done.error, done.log) == (None, "of the web" * 2)
+    failed = build(text, **{"context:other": "sftp://x/file"})
+    assert failed.error.message == "unsupported context source sftp for other"
 
 
 def test_a_cache_outlives_its_step(build: Any) -> None:

@@ -53,14 +53,20 @@ class Context:
         """
         await asyncio.to_thread(self._read_dockerfile, await self.fetch(archive, remote, dockerfile))
 
-    async def fetch(self, archive: Readable, remote: str, dockerfile: str, *, keep_git_dir: bool = False) -> str:
-        """Put in what is to be built; the name of the Dockerfile in it. Raises what fetching and reading raise."""
+    async def fetch(
+        self, archive: Readable, remote: str, dockerfile: str, *, keep_git_dir: bool = False, unpack: bool = True
+    ) -> str:
+        """Put in what is to be built; the name of the Dockerfile in it. Without `unpack` a file of the web stays as it
+        is, under its own name. Raises what fetching and reading raise."""
         if remote and fetching.is_git(remote):
             await self._clone(fetching.parse_git(remote), keep_git_dir)
         elif remote and fetching.is_url(remote):
             # not waited for if cancelled: it uses nothing of the context but a name for its file
             found = await asyncio.to_thread(fetching.download, remote, self.path / "download")
             self.pin = f"sha256:{await in_thread(_digest, found.path)}"
+            if not unpack:
+                found.keep(self.path / "files")
+                return dockerfile
             dockerfile = await in_thread(self._take_download, found.path, dockerfile)
         elif remote not in ("", "client-session"):
             raise InvalidParameter(f"unable to prepare context: path {remote!r} not found")

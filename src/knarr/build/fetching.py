@@ -35,6 +35,15 @@ class Download(Struct, frozen=True):
     kind: str
     mtime_ns: int | None
 
+    def keep(self, directory: Path) -> str:
+        """Move it into a directory, as the web's files are there: for its owner, and of the server's time; its name."""
+        name = self.name or "download"
+        os.rename(self.path, directory / name)
+        os.chmod(directory / name, 0o600)
+        if self.mtime_ns is not None:
+            os.utime(directory / name, ns=(self.mtime_ns, self.mtime_ns))
+        return name
+
 
 def is_url(text: str) -> bool:
     """Whether a source is to be fetched by http."""

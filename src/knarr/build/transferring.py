@@ -149,12 +149,8 @@ class Transferring:
         found = await asyncio.to_thread(fetching.download, url, path / "download")
         if not found.name and transfer.wants_name:
             raise InvalidParameter(f"cannot determine filename for source {url}")
-        name = found.name or "download"
-        os.rename(found.path, path / name)
+        name = found.keep(path)
         self.pins[url] = await in_thread(_checked, path / name, instruction.checksum)
-        os.chmod(path / name, 0o600)
-        if found.mtime_ns is not None:
-            os.utime(path / name, ns=(found.mtime_ns, found.mtime_ns))
         if not (instruction.unpack and await in_thread(transfer.add_archive, fd, name)):
             await in_thread(lambda: transfer.add_sources(fd, [name], where=""))
 

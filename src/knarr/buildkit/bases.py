@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 
 import msgspec
 
-from knarr.build import state
+from knarr.build import fetching, state
 from knarr.build.interface import Images
+from knarr.build.threads import in_thread
 from knarr.buildkit import progress
 from knarr.buildkit.builds import Build
 from knarr.buildkit.dispatch import Layer, Outcome
 from knarr.buildkit.filesync import Selection
-from knarr.buildkit.graph import Base, Foreign, LocalDirectory
+from knarr.buildkit.graph import Base, FetchedDirectory, Foreign, LocalDirectory
 from knarr.buildkit.options import Options
+from knarr.buildkit.remote import RemoteContext, is_upload
 from knarr.buildkit.results import CONFIG_KEY, Target
+from knarr.buildkit.sessions import Sessions
 from knarr.errors import InvalidParameter, KnarrError, NotFound, Unsupported
 from knarr.images import config, references
 from knarr.images.config import ImageConfig
@@ -35,17 +39,55 @@ def local_directory(build: Build, options: Options, name: str, title: str) -> Lo
     return LocalDirectory(name=title, directory=name, session=session, selection=Selection())
 
 
+class Remotes:
+    """Fetches what is no directory of the client's, for one request, into directories below `scratch`."""
+
+    def __init__(self, build: Build, options: Options, sessions: Sessions, scratch: Path) -> None:
+        self._build = build
+        self._options = options
+        self._sessions = sessions
+        self._scratch = scratch
+
+    async def fetch(self, address: str, title: str, *, unpack: bool = True) -> FetchedDirectory:
+        """A directory that is there until the build ends; `unpack` as in RemoteContext. Raises KnarrError."""
+        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), title)
+        vertex.start()
+        session = await self._sessions.get(self._options.sessions.get("context") or self._build.request.Session)
+        try:
+            fetched = await RemoteContext.fetch(
+                self._scratch,
+                address,
+                session,
+                self._options.filename,
+                keep_git_dir=self._options.keep_git_dir,
+                unpack=unpack,
+            )
+        except KnarrError as error:
+            vertex.complete(error=str(error))
+            raise
+        self._build.on_end(lambda: in_thread(fetched.close))
+        vertex.complete()
+        return FetchedDirectory(name=title, directory=fetched, source="" if is_upload(address) else address)
+
+
 class Bases:
     """Those of one request; implements dispatch.Sources. `inputs` are other builds' targets, by the client's keys."""
 
     def __init__(
-        self, build: Build, options: Options, images: Images, inputs: Mapping[str, Target], layout: FindLayout
+        self,
+        build: Build,
+        options: Options,
+        images: Images,
+        inputs: Mapping[str, Target],
+        layout: FindLayout,
+        remotes: Remotes,
     ) -> None:
         self._build = build
         self._options = options
         self._images = images
         self._inputs = inputs
         self._find_layout = layout
+        self._remotes = remotes
         self._found: dict[tuple[str, Platform], asyncio.Future[Outcome]] = {}
 
     def context(self, name: str, platform: Platform) -> str | None:
@@ -81,12 +123,15 @@ class Bases:
         if scheme == "docker-image":
             return await self.registered(rest.removeprefix("//"), platform)
         if scheme == "local":
-            directory = local_directory(self._build, self._options, rest, f"[context {name}] load from client")
-            return Outcome(directory, ImageConfig(), platform)
+            local = local_directory(self._build, self._options, rest, f"[context {name}] load from client")
+            return Outcome(local, ImageConfig(), platform)
         if scheme == "oci-layout":
             return await self._find_in_layout(name, rest.removeprefix("//"), platform)
         if scheme == "input":
             return self._input(rest, name)
+        if fetching.is_git(given) or fetching.is_url(given):
+            directory = await self._remotes.fetch(given, f"[context {name}] {given}", unpack=False)
+            return Outcome(directory, ImageConfig(), platform)
         raise Unsupported(f"unsupported context source {scheme} for {name}")
 
     def _input(self, key: str, name: str) -> Outcome:

@@ -15,7 +15,7 @@ from knarr.buildkit import linting, llb, options, progress, subrequests
 from knarr.buildkit.attestations import sbom
 from knarr.buildkit.attestations.statements import Attestation
 from knarr.buildkit.attestations.steps import SourceFile
-from knarr.buildkit.bases import Bases, FindLayout, local_directory
+from knarr.buildkit.bases import Bases, FindLayout, Remotes, local_directory
 from knarr.buildkit.builds import Build
 from knarr.buildkit.caches.importing import ImportedCache
 from knarr.buildkit.caches.places import Place
@@ -26,7 +26,7 @@ from knarr.buildkit.filesync import Files, Selection, receive
 from knarr.buildkit.graph import FetchedDirectory, LocalDirectory
 from knarr.buildkit.options import CacheSource, Options
 from knarr.buildkit.proto import gateway_pb2, ops_pb2
-from knarr.buildkit.remote import RemoteContext
+from knarr.buildkit.remote import is_upload
 from knarr.buildkit.results import Result, Target
 from knarr.buildkit.sessions import Session, Sessions
 from knarr.dockerfile import document
@@ -79,8 +79,9 @@ class DockerfileFrontend:
         wanted = options.read(request.FrontendOpt)
         inputs = {name: llb.target(each) for name, each in request.FrontendInputs.items()}
         known = {name: self._known(id) for name, id in inputs.items()}
-        bases = Bases(build, wanted, self._images(build, wanted), known, self._layout)
-        run = _Run(build, wanted, self._sessions, bases, self._place, self._scratch)
+        remotes = Remotes(build, wanted, self._sessions, self._scratch)
+        bases = Bases(build, wanted, self._images(build, wanted), known, self._layout, remotes)
+        run = _Run(build, wanted, self._sessions, bases, remotes, self._place, self._scratch)
         result = await run.solve(self._begin(build, wanted))
         for target in result.targets.values():
             self._targets[target.id] = target
@@ -106,6 +107,7 @@ class _Run:
         wanted: Options,
         sessions: Sessions,
         bases: Bases,
+        remotes: Remotes,
         place: FindPlace,
         scratch: Path,
     ) -> None:
@@ -113,6 +115,7 @@ class _Run:
         self._options = wanted
         self._sessions = sessions
         self._bases = bases
+        self._remotes = remotes
         self._find_place = place
         self._scratch = scratch
         self._source = ops_pb2.SourceInfo()
@@ -231,21 +234,8 @@ class _Run:
     async def _fetch(self) -> FetchedDirectory:
         """A context that is no directory of the client's."""
         address = self._options.context
-        title = "load remote build context" if "buildkit-session" in address else f"load source {address}"
-        vertex = self._build.progress.vertex(progress.digest(self._build.ref, title), f"[internal] {title}")
-        vertex.start()
-        session = await self._session("context")
-        try:
-            fetched = await RemoteContext.fetch(
-                self._scratch, address, session, self._options.filename, keep_git_dir=self._options.keep_git_dir
-            )
-        except KnarrError as error:
-            vertex.complete(error=str(error))
-            raise
-        self._build.on_end(lambda: in_thread(fetched.close))
-        vertex.complete()
-        source = "" if "buildkit-session" in address else address
-        return FetchedDirectory(name=f"[internal] {title}", directory=fetched, source=source)
+        title = "load remote build context" if is_upload(address) else f"load source {address}"
+        return await self._remotes.fetch(address, f"[internal] {title}")
 
     def _local_context(self) -> LocalDirectory:
         title = "[internal] load build context"

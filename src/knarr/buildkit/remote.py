@@ -24,6 +24,11 @@ _UPLOAD = "http://buildkit-session/"
 _METHOD = "/moby.upload.v1.Upload/Pull"
 
 
+def is_upload(address: str) -> bool:
+    """Whether it is the client that sends what is at an address."""
+    return address.startswith(_UPLOAD)
+
+
 class RemoteContext:
     """A context that was fetched for one build. To be closed."""
 
@@ -42,22 +47,23 @@ class RemoteContext:
 
     @classmethod
     async def fetch(
-        cls, root: Path, address: str, session: Session, dockerfile: str, *, keep_git_dir: bool
+        cls, root: Path, address: str, session: Session, dockerfile: str, *, keep_git_dir: bool, unpack: bool = True
     ) -> RemoteContext:
         """Fetch what `address` names into a directory below `root`.
 
-        `dockerfile` is what a file that is no archive is called then. Raises KnarrError.
+        `dockerfile` is what a file that is no archive is called then; without `unpack` one of the web keeps its name.
+        Raises KnarrError.
         """
         context = await in_thread(Context, root / secrets.token_hex(8))
         try:
-            if address.startswith(_UPLOAD):
+            if is_upload(address):
                 with (context.path / "upload").open("w+b") as file:
                     await _receive(session, address, file)
                     file.seek(0)
                     await context.fetch(file, "", dockerfile)
             else:
                 with (context.path / "nothing").open("w+b") as file:
-                    await context.fetch(file, address, dockerfile, keep_git_dir=keep_git_dir)
+                    await context.fetch(file, address, dockerfile, keep_git_dir=keep_git_dir, unpack=unpack)
         except BaseException:
             await in_thread(context.close)
             raise
