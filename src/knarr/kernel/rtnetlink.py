@@ -83,6 +83,7 @@ _RTN_UNICAST = 1
 _RT_SCOPE_HOST = 254
 _RTN_LOCAL = 2
 _FR_ACT_TO_TBL = 1
+FRA_PRIORITY = 6
 FRA_FWMARK = 10
 FRA_TABLE = 15
 
@@ -335,9 +336,11 @@ def add_local_route(destination: Network, loopback: int, table: int) -> Message:
 
 
 def add_mark_rule(version: int, mark: int, table: int) -> Message:
-    """Look for routes of packets with that mark in a table. EEXIST if there is the rule."""
+    """Look for routes of packets with that mark in a table. EEXIST if there is the rule already."""
     body = _route.pack(_family(version), 0, 0, 0, 0, 0, 0, _FR_ACT_TO_TBL, 0)  # struct fib_rule_hdr has the same form
-    return Message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body + number(FRA_FWMARK, mark) + number(FRA_TABLE, table))
+    body += number(FRA_FWMARK, mark) + number(FRA_TABLE, table)
+    body += number(FRA_PRIORITY, table)  # or else the kernel takes a free one, and the same rule is another one
+    return Message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body)
 
 
 def link(sock: NetlinkSocket, name: str) -> Link:

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from knarr.errors import KnarrError
+from knarr.kernel import user_namespaces
 from knarr.network import transparency
 from knarr.network.model import BoundPort
 from knarr.network.relay import Assume, Relays
@@ -144,6 +145,8 @@ class Relay:
 
 def _transparency() -> Assume | None:
     """None where the network namespace is not ours to change: then containers see the gateway's address."""
+    if not user_namespaces.inside():
+        return None
     try:
         transparency.set_up()
     except (KnarrError, OSError):

@@ -8,12 +8,13 @@ Sources: ip(7), IP_TRANSPARENT; socket(7), SO_MARK; ip-rule(8); the kernel's Doc
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterable
 from ipaddress import ip_address, ip_network
 
 from knarr.kernel import rtnetlink
-from knarr.kernel.netlink import NetlinkSocket
+from knarr.kernel.netlink import NetlinkError, NetlinkSocket
 from knarr.kernel.nftables import Nftables
 from knarr.network.model import IPNetwork
 
@@ -51,8 +52,9 @@ def set_up() -> None:
             netlink.request(rtnetlink.add_local_route(everything, _LOOPBACK, _TABLE))
             try:
                 netlink.request(rtnetlink.add_mark_rule(everything.version, _ANSWERING, _TABLE))
-            except FileExistsError:
-                pass
+            except NetlinkError as error:
+                if error.errno != errno.EEXIST:
+                    raise
 
 
 def assume(sock: socket.socket, client: tuple[str, int], near: Iterable[IPNetwork]) -> None:
