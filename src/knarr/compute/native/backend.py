@@ -139,9 +139,8 @@ class NativeBackend:
 
     async def recover(self, id: str, run_dir: Path) -> NativeSystem | ExitStatus | None:
         """Find a system again by its run directory."""
-        try:
-            state = msgspec.json.decode((run_dir / STATE_NAME).read_bytes(), type=State)
-        except FileNotFoundError:
+        state = remains.read_state(run_dir)
+        if state is None:
             await asyncio.to_thread(self._clear_unfinished, run_dir)
             return None
         connection = remains.connect(run_dir)
