@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 
 from knarr import __version__
+from knarr.kernel import companions
 from knarr.network.directory import CONTROL, Message
 
 _PATIENCE = 10.0  # seconds for the name server to start and to answer
@@ -37,19 +37,9 @@ class NameProcess:
     def start(self) -> None:
         """Start a new one in place of any other. Raises OSError."""
         self.end()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as control:
-            control.bind(str(self._root / CONTROL))
-            control.listen()
-            self._child = subprocess.Popen(
-                [sys.executable, "-m", "knarr.network.resolver", str(self._root), str(control.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[control.fileno()],
-                cwd="/",
-            )
-        self._connection = self._open()
+        self._child, self._connection = companions.start(
+            "knarr.network.resolver", self._root, self._root / CONTROL, patience=_PATIENCE
+        )
 
     def end(self) -> None:
         """End it, if there is one."""
@@ -87,11 +77,4 @@ class NameProcess:
             self._connection = None
 
     def _open(self) -> socket.socket:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-        connection.settimeout(_PATIENCE)
-        try:
-            connection.connect(str(self._root / CONTROL))
-        except OSError:
-            connection.close()
-            raise
-        return connection
+        return companions.connect(self._root / CONTROL, _PATIENCE)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import signal
 import socket
 import sys
 from collections.abc import Coroutine
@@ -22,7 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from knarr.errors import KnarrError
-from knarr.kernel import user_namespaces
+from knarr.kernel import companions, user_namespaces
 from knarr.network import transparency
 from knarr.network.model import BoundPort
 from knarr.network.relay import Assume, Relays
@@ -170,11 +168,7 @@ async def _main(control: socket.socket) -> None:
 
 def main() -> None:
     """`python -m knarr.network.relay_process PATH FD`: FD is the listening socket at PATH."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # two descriptors a connection
-    control = socket.socket(fileno=int(sys.argv[2]))
-    os.set_inheritable(control.fileno(), False)
+    control = companions.serve()
     try:
         asyncio.run(_main(control))
     finally:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from knarr.errors import KnarrError
+from knarr.kernel import companions
 from knarr.network import relay_process
 from knarr.network.model import BoundPort, IPNetwork
 from knarr.network.relay_process import CONTROL, MESSAGE_SIZE, MOST_DESCRIPTORS, Message, send
@@ -38,7 +38,7 @@ class RelayService:
 
     async def begin(self, endpoint_ids: Collection[str]) -> dict[BoundPort, socket.socket]:
         """See Relays. What is open for others is closed."""
-        connection = _connect(self._path)
+        connection = companions.find(self._path, _PATIENCE)
         if connection is None:
             return {}
         found = await asyncio.to_thread(_list, connection)
@@ -120,20 +120,9 @@ class RelayService:
     def _start(self) -> socket.socket:
         """Raises OSError."""
         self._path.unlink(missing_ok=True)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as control:
-            control.bind(str(self._path))
-            control.listen()
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "knarr.network.relay_process", str(self._path), str(control.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-                pass_fds=[control.fileno()],
-                cwd="/",
-            )
-        connection = _connect(self._path)
-        assert connection is not None, "it listens"
+        self._process, connection = companions.start(
+            "knarr.network.relay_process", self._path, self._path, patience=_PATIENCE
+        )
         self._use(connection)
         return connection
 
@@ -168,17 +157,6 @@ class RelayService:
             await self._open_all()
         except (KnarrError, OSError) as error:
             _logger.warning("the relay of published ports: %s", error)
-
-
-def _connect(path: Path) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    connection.settimeout(_PATIENCE)
-    try:
-        connection.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        return None
-    return connection
 
 
 def _end(connection: socket.socket) -> None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
-import signal
 import socket
 import sys
 from collections.abc import Coroutine
@@ -22,6 +20,7 @@ import msgspec
 from dnslib import RCODE, DNSRecord
 
 from knarr import __version__
+from knarr.kernel import companions
 from knarr.kernel.namespaces import inside_network
 from knarr.network import answers, upstream
 from knarr.network.directory import DIRECTORY, Client, Directory, Message
@@ -190,11 +189,7 @@ async def _main(root: Path, control: socket.socket) -> None:
 
 def main() -> None:
     """`python -m knarr.network.resolver ROOT FD`: FD is the listening socket."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at knarrd's terminal is knarrd's
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))  # three descriptors a container, one a question
-    control = socket.socket(fileno=int(sys.argv[2]))
-    os.set_inheritable(control.fileno(), False)
+    control = companions.serve()
     control.setblocking(False)
     asyncio.run(_main(Path(sys.argv[1]), control))
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 from knarr.errors import KnarrError
-from knarr.kernel import namespaces, processes
+from knarr.kernel import companions, namespaces, processes
 from knarr.kernel.netlink import NetlinkSocket
 from knarr.kernel.rtnetlink import set_link
 from knarr.rootless import delegation
@@ -70,7 +68,7 @@ def enter(run_dir: Path) -> tuple[Outside, str]:
 def _find_keeper(run_dir: Path) -> tuple[Outside, str, list[int]]:
     path = run_dir / SOCKET
     for _ in range(_ATTEMPTS):
-        connection = _connect(path) or _start(path)
+        connection = companions.find(path) or _start(path)
         outside = Outside(connection)
         try:
             answer, fds = outside.ask({"do": "enter"})
@@ -81,30 +79,8 @@ def _find_keeper(run_dir: Path) -> tuple[Outside, str, list[int]]:
     raise KnarrError("the keeper of the namespaces does not start")
 
 
-def _connect(path: Path) -> socket.socket | None:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
-    try:
-        connection.connect(str(path))
-    except (FileNotFoundError, ConnectionRefusedError):
-        connection.close()
-        return None
-    return connection
-
-
 def _start(path: Path) -> socket.socket:
     """A new keeper's first connection. One knarrd at a time does this: it has the lock of the directory."""
     path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        subprocess.Popen(
-            [sys.executable, "-P", "-m", "knarr.rootless.keeper", str(path), str(listener.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            pass_fds=[listener.fileno()],
-            cwd="/",
-        )
-        connection = _connect(path)
-    assert connection is not None, "it listens"
+    _, connection = companions.start("knarr.rootless.keeper", path, path, stderr=None)
     return connection
